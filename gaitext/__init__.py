@@ -1,0 +1,7 @@
+"""gaitext: four gait-recognition systems for OpenGait and FastPoseGait.
+
+The package is a set of plain-torch networks, the transforms that feed them and
+the tools that make their data, plugged into the toolboxes by a thin adapter.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,117 @@
+"""Typed settings, and reading the toolboxes' YAML without losing a key silently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gaitext.errors import ConfigError, nearest
+
+__all__ = ["Settings", "load_yaml", "merge", "need"]
+
+S = TypeVar("S", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of all typed settings: immutable, and an unknown key is an error.
+
+    The toolboxes silently drop unknown keys; gaitext names the key, the place and the
+    nearest valid name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls: type[S], values: Mapping[str, Any] | None, *, where: str) -> S:
+        """Validate ``values``.
+
+        Args:
+            values: what a YAML section holds.
+            where: the section's name, for errors (``"model_cfg"``).
+
+        Raises:
+            ConfigError: naming every wrong key, with the nearest valid name.
+        """
+        try:
+            return cls.model_validate(dict(values or {}))
+        except ValidationError as error:
+            raise _translate(cls, error, where) from error
+
+
+def _translate(settings: type[Settings], error: ValidationError, where: str) -> ConfigError:
+    problems: list[str] = []
+    hints: list[str] = []
+    for item in error.errors():
+        path = [str(part) for part in item["loc"]]
+        place = ".".join([where, *path])
+        if item["type"] == "extra_forbidden":
+            names = _fields_at(settings, path[:-1])
+            guess = nearest(path[-1], names)
+            problems.append(f"unknown key '{place}'")
+            hints.append(f"did you mean '{guess}'?" if guess else f"valid keys: {', '.join(sorted(names))}")
+        elif item["type"] == "missing":
+            problems.append(f"missing key '{place}'")
+            hints.append(f"add '{path[-1]}' to {'.'.join([where, *path[:-1]])}")
+        else:
+            problems.append(f"'{place}': {item['msg']} (got {item['input']!r})")
+    return ConfigError("; ".join(problems), where=where, how="; ".join(hints) or None)
+
+
+def _fields_at(settings: type[BaseModel], path: list[str]) -> list[str]:
+    """Names of the fields of the nested settings that ``path`` leads to."""
+    current: type[BaseModel] = settings
+    for name in path:
+        field = current.model_fields.get(name)
+        options = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        nested = [t for t in options if isinstance(t, type) and issubclass(t, BaseModel)]
+        if not nested:
+            break
+        current = nested[0]
+    return list(current.model_fields)
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file as a dict.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or is not a mapping.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=path, how="check the path") from error
+    try:
+        loaded = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not valid YAML: {error}", where=path) from error
+    if not isinstance(loaded, dict):
+        raise ConfigError("holds no mapping of sections", where=path)
+    return loaded
+
+
+def merge(over: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``over`` on ``base``, dict by dict, as the toolboxes lay a config on default.yaml.
+
+    >>> merge({"a": {"x": 1}}, {"a": {"x": 0, "y": 2}})
+    {'a': {'x': 1, 'y': 2}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(value, below) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+    return merged
+
+
+def need(section: Mapping[str, Any], key: str, *, where: str) -> Any:
+    """``section[key]``, or a :class:`ConfigError` that names the key and the nearest one there."""
+    if key in section:
+        return section[key]
+    guess = nearest(key, section)
+    raise ConfigError(
+        f"missing key '{where}.{key}'", where=where, how=f"is '{guess}' a misspelling of it?" if guess else None
+    )

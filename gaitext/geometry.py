@@ -1,0 +1,200 @@
+"""Affine maps of the image plane, alignment matrices and crop boxes.
+
+All matrices are [..., 2, 3] and act on pixel coordinates (x, y) whose integer values are pixel
+centres: (x', y') = A·(x, y, 1). Functions take numpy arrays and torch tensors alike and return
+what they were given, which is why they are written with the operations the two share.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from gaitext.errors import ShapeError
+
+__all__ = [
+    "alignment_matrices",
+    "apply",
+    "compose",
+    "crop_boxes",
+    "crop_matrices",
+    "identity",
+    "invert",
+    "lean_angle",
+    "normalised",
+    "spine",
+]
+
+#: numpy array or torch tensor
+A = TypeVar("A", Any, np.ndarray, torch.Tensor)
+
+_SHOULDERS = (5, 6)
+_HIPS = (11, 12)
+
+
+def _xp(value: Any) -> Any:
+    return torch if isinstance(value, torch.Tensor) else np
+
+
+def _matrix(a: A, b: A, c: A, d: A, e: A, f: A) -> A:
+    """Stack six entries of shape [...] to [[a, b, c], [d, e, f]] of shape [..., 2, 3]."""
+    xp = _xp(a)
+    return xp.stack((xp.stack((a, b, c), -1), xp.stack((d, e, f), -1)), -2)
+
+
+def identity(like: A) -> A:
+    """Identity matrices [..., 2, 3] for every entry of ``like`` [...], same kind and dtype."""
+    xp = _xp(like)
+    one, zero = xp.ones_like(like), xp.zeros_like(like)
+    return _matrix(one, zero, zero, zero, one, zero)
+
+
+def compose(outer: A, inner: A) -> A:
+    """The map that applies ``inner`` [..., 2, 3] first and then ``outer`` [..., 2, 3]."""
+    linear = outer[..., :, :2] @ inner[..., :, :2]
+    shift = outer[..., :, :2] @ inner[..., :, 2:] + outer[..., :, 2:]
+    return _xp(linear).concatenate((linear, shift), -1)
+
+
+def invert(matrix: A) -> A:
+    """Inverse of affine maps [..., 2, 3]."""
+    a, b, c = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 0, 2]
+    d, e, f = matrix[..., 1, 0], matrix[..., 1, 1], matrix[..., 1, 2]
+    det = a * e - b * d
+    return _matrix(e / det, -b / det, (b * f - e * c) / det, -d / det, a / det, (d * c - a * f) / det)
+
+
+def apply(matrix: A, points: A) -> A:
+    """Map points [..., N, 2] by matrices [..., 2, 3]; leading axes broadcast."""
+    xp = _xp(points)
+    turned = xp.swapaxes(matrix[..., :, :2], -1, -2)
+    return points @ turned + matrix[..., None, :, 2]
+
+
+def normalised(matrix: A, height: int, width: int) -> A:
+    """Express a pixel map in the coordinates of ``torch.nn.functional.affine_grid``.
+
+    A pixel centre x has the normalised coordinate (2x + 1)/W − 1 (align_corners = False).
+
+    Args:
+        matrix: [..., 2, 3], from output pixels to input pixels, both maps H×W.
+
+    Returns:
+        [..., 2, 3], the ``theta`` that affine_grid takes.
+    """
+    a, b, c = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 0, 2]
+    d, e, f = matrix[..., 1, 0], matrix[..., 1, 1], matrix[..., 1, 2]
+    # x_in = a·x + b·y + c with x = ((u + 1)W − 1)/2, and likewise for y; then back to u.
+    return _matrix(
+        a,
+        b * (height / width),
+        (a * (width - 1) + b * (height - 1) + 2 * c + 1) / width - 1,
+        d * (width / height),
+        e,
+        (d * (width - 1) + e * (height - 1) + 2 * f + 1) / height - 1,
+    )
+
+
+def spine(keypoints: A, min_score: float = 0.0) -> tuple[A, A, A]:
+    """Neck, hip and whether both can be trusted.
+
+    The neck is the middle of the shoulders, the hip the middle of the hips.
+
+    Args:
+        keypoints: [..., 17, 3]: x, y, score.
+        min_score: joints must score more than this.
+
+    Returns:
+        neck [..., 2], hip [..., 2], valid [...] (bool).
+    """
+    if keypoints.shape[-2:] != (17, 3):
+        raise ShapeError(
+            f"keypoints have shape {tuple(keypoints.shape)}", where="spine", how="give [..., 17, 3]: x, y, score"
+        )
+    left_s, right_s = (keypoints[..., j, :] for j in _SHOULDERS)
+    left_h, right_h = (keypoints[..., j, :] for j in _HIPS)
+    neck = (left_s[..., :2] + right_s[..., :2]) / 2
+    hip = (left_h[..., :2] + right_h[..., :2]) / 2
+    valid = (
+        (left_s[..., 2] > min_score)
+        & (right_s[..., 2] > min_score)
+        & (left_h[..., 2] > min_score)
+        & (right_h[..., 2] > min_score)
+    )
+    return neck, hip, valid
+
+
+def alignment_matrices(neck: A, hip: A, anchor: tuple[float, float]) -> A:
+    """Forward alignment maps of pose-guided heatmap alignment (GaitHeat, Eqs. 1–3).
+
+    Rotates by −θ about the middle of neck and hip (Eq. 2), then translates so that the neck
+    lands on ``anchor`` (Eq. 3), with θ = atan2(neck.x − hip.x, hip.y − neck.y), y pointing
+    down: positive when leaning right. Eq. 1 writes the second argument with the other sign and
+    Eq. 4 uses these matrices to *look up* pixels, which turns the wrong way; a sampler needs
+    :func:`invert` of what this function returns.
+
+    Args:
+        neck, hip: [..., 2] in heatmap pixels.
+        anchor: P_align as (x, y) in heatmap pixels.
+
+    Returns:
+        [..., 2, 3], input pixels to aligned pixels.
+    """
+    xp = _xp(neck)
+    angle = xp.arctan2(neck[..., 0] - hip[..., 0], hip[..., 1] - neck[..., 1])
+    cos, sin = xp.cos(-angle), xp.sin(-angle)
+    # The rotation about P_mid followed by the translation that brings the neck to the anchor
+    # is the rotation about the neck moved to the anchor: P_mid cancels.
+    x, y = neck[..., 0], neck[..., 1]
+    return _matrix(cos, -sin, anchor[0] - (cos * x - sin * y), sin, cos, anchor[1] - (sin * x + cos * y))
+
+
+def lean_angle(matrix: A) -> A:
+    """θ in degrees of an alignment matrix [..., 2, 3] (the angle that it takes away)."""
+    xp = _xp(matrix)
+    return xp.rad2deg(-xp.arctan2(matrix[..., 1, 0], matrix[..., 0, 0]))
+
+
+def crop_boxes(boxes: np.ndarray, *, scale: float = 1.25, aspect: float = 0.75) -> np.ndarray:
+    """Grow person boxes to the crops that a pose estimator sees (GaitHeat §3.2, step 2).
+
+    Each box keeps its centre, is widened or heightened to ``aspect`` (w:h, 3:4) so that it
+    contains the whole box, and grows by ``scale``. Parts outside the frame are kept: the crop
+    is zero-padded there.
+
+    Args:
+        boxes: [N, 4] as x, y, w, h in frame pixels, x and y the top-left corner.
+
+    Returns:
+        [N, 4] as x, y, w, h, float64.
+
+    >>> crop_boxes(np.array([[0.0, 0.0, 30.0, 80.0]])).tolist()
+    [[-22.5, -10.0, 75.0, 100.0]]
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ShapeError(f"boxes have shape {boxes.shape}", where="crop_boxes", how="give [N, 4]: x, y, w, h")
+    centre = boxes[:, :2] + boxes[:, 2:] / 2
+    width = np.maximum(boxes[:, 2], boxes[:, 3] * aspect) * scale
+    size = np.stack((width, width / aspect), -1)
+    return np.concatenate((centre - size / 2, size), -1)
+
+
+def crop_matrices(crops: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Maps from frame pixels to the pixels of a H×W image (or heatmap) of each crop.
+
+    Box edges are pixel edges: the crop's left edge x lies at −½ of the target image.
+
+    Args:
+        crops: [N, 4] as x, y, w, h in frame pixels.
+
+    Returns:
+        [N, 2, 3], float64.
+    """
+    crops = np.asarray(crops, dtype=np.float64)
+    sx, sy = width / crops[:, 2], height / crops[:, 3]
+    zero = np.zeros_like(sx)
+    # A box's corner is an edge coordinate, where pixel i spans i − ½ … i + ½ around its centre.
+    return _matrix(sx, zero, (0.5 - crops[:, 0]) * sx - 0.5, zero, sy, (0.5 - crops[:, 1]) * sy - 0.5)

@@ -1,0 +1,156 @@
+"""The COCO-17 skeleton: joint names, mirror pairs, limbs and body partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Union
+
+from gaitext.errors import ConfigError, nearest
+
+__all__ = [
+    "COCO_JOINTS",
+    "LIMBS",
+    "MIRROR_PAIRS",
+    "PARTITIONS",
+    "Partition",
+    "PartitionLike",
+    "joint_mirror",
+    "part_mirror",
+    "resolve_partition",
+]
+
+#: COCO keypoint names in channel order (spec: COCO-17 order).
+COCO_JOINTS: tuple[str, ...] = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+
+#: Pairs of joints that change places when the image is mirrored.
+MIRROR_PAIRS: tuple[tuple[int, int], ...] = tuple((i, i + 1) for i in range(1, 17, 2))
+
+#: Pairs of joints that bones connect, for drawing and for rasterised limbs.
+LIMBS: tuple[tuple[int, int], ...] = (
+    (0, 1), (0, 2), (1, 3), (2, 4),
+    (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
+    (5, 11), (6, 12), (11, 12),
+    (11, 13), (13, 15), (12, 14), (14, 16),
+)  # fmt: skip
+
+_HEAD = (0, 1, 2, 3, 4)
+_TORSO = (5, 6, 11, 12)
+_ARMS = (5, 6, 7, 8, 9, 10)
+_LEGS = (11, 12, 13, 14, 15, 16)
+
+#: A partition U = {u_1 … u_K} of the body: part name -> joint (channel) indices.
+Partition = dict[str, tuple[int, ...]]
+#: What a setting may hold: a name, part name -> indices, or a plain list of index lists.
+PartitionLike = Union[str, Mapping[str, Sequence[int]], Sequence[Sequence[int]]]
+
+#: Named partitions. ``upper_lower`` (K = 2) is the default, as in the GaitHeat release.
+PARTITIONS: dict[str, Partition] = {
+    "upper_lower": {"upper": _HEAD + _ARMS, "lower": _LEGS},
+    "left_right": {
+        "left": (0, 1, 3, 5, 7, 9, 11, 13, 15),
+        "right": (0, 2, 4, 6, 8, 10, 12, 14, 16),
+    },
+    "head_torso_arms_legs": {"head": _HEAD, "torso": _TORSO, "arms": (7, 8, 9, 10), "legs": _LEGS[2:]},
+    "limbs": {
+        "left_arm": (5, 7, 9),
+        "right_arm": (6, 8, 10),
+        "left_leg": (11, 13, 15),
+        "right_leg": (12, 14, 16),
+    },
+    "head_arms_legs": {"head": _HEAD, "arms": _ARMS, "legs": _LEGS},
+}
+
+
+def resolve_partition(partition: PartitionLike, joints: int = 17, *, where: object = "partition") -> Partition:
+    """Turn a partition's name, mapping or list of lists into a checked :data:`Partition`.
+
+    Args:
+        partition: a key of :data:`PARTITIONS`, ``{part: [indices]}`` or ``[[indices], …]``
+            (whose parts are then called ``part0``, ``part1``, …).
+        joints: number of channels the indices refer to.
+        where: named in the error.
+
+    Raises:
+        ConfigError: unknown name, empty part, or an index outside ``0 … joints - 1``.
+
+    >>> sorted(resolve_partition("upper_lower"))
+    ['lower', 'upper']
+    """
+    if isinstance(partition, str):
+        if partition not in PARTITIONS:
+            guess = nearest(partition, PARTITIONS)
+            hint = f"did you mean '{guess}'? " if guess else ""
+            raise ConfigError(
+                f"unknown partition '{partition}'",
+                where=where,
+                how=f"{hint}named partitions are {', '.join(PARTITIONS)}; or give lists of joint indices",
+            )
+        named: Mapping[str, Sequence[int]] = PARTITIONS[partition]
+    elif isinstance(partition, Mapping):
+        named = partition
+    else:
+        named = {f"part{i}": part for i, part in enumerate(partition)}
+    if not named:
+        raise ConfigError("a partition needs at least one part", where=where)
+    resolved: Partition = {}
+    for name, indices in named.items():
+        resolved[str(name)] = tuple(int(i) for i in indices)
+        if not resolved[str(name)]:
+            raise ConfigError(f"part '{name}' has no joints", where=where)
+        wrong = [i for i in resolved[str(name)] if not 0 <= i < joints]
+        if wrong:
+            raise ConfigError(f"part '{name}' names joint {wrong[0]}", where=where, how=f"joints are 0 to {joints - 1}")
+    return resolved
+
+
+def joint_mirror(joints: int = 17) -> tuple[int, ...]:
+    """Permutation of the channels that a mirrored image asks for: ``mirrored = x[perm]``."""
+    if joints != 17:
+        raise ConfigError(f"the mirror is known for COCO-17, not for {joints} joints", where="joint_mirror")
+    permutation = list(range(joints))
+    for left, right in MIRROR_PAIRS:
+        permutation[left], permutation[right] = right, left
+    return tuple(permutation)
+
+
+def part_mirror(partition: PartitionLike) -> tuple[int, ...]:
+    """Permutation of the K part channels that a mirrored image asks for.
+
+    A part goes to the part that holds the mirror images of its joints: upper to upper,
+    left to right.
+
+    Raises:
+        ConfigError: some part's mirror image is not a part of the partition.
+    """
+    mirror = joint_mirror()
+    parts = resolve_partition(partition)
+    sets = [frozenset(part) for part in parts.values()]
+    permutation = []
+    for name, part in parts.items():
+        image = frozenset(mirror[i] for i in part)
+        if image not in sets:
+            raise ConfigError(
+                f"part '{name}' has no mirror image in the partition, so it cannot be flipped",
+                where="partition",
+                how="leave the flip out, or use a partition that is closed under left/right",
+            )
+        permutation.append(sets.index(image))
+    return tuple(permutation)

@@ -1,0 +1,52 @@
+"""Metadata and extras of gaitext. Each dependency is justified in docs/dependencies.md."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+EXTRAS = {
+    "video": ["av>=12"],
+    "onnx": ["onnxruntime>=1.17"],
+    "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
+    "plot": ["matplotlib>=3.7"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["test"] = [
+    *EXTRAS["all"],
+    "hypothesis>=6.100",
+    "mypy>=1.10",
+    "onnx>=1.16",
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "ruff>=0.6",
+    "types-PyYAML",
+]
+
+setup(
+    name="gaitext",
+    version="0.1.0",
+    description="Four gait-recognition systems, plugged into OpenGait and FastPoseGait.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["gaitext", "gaitext.*"]),
+    package_data={"gaitext": ["py.typed", "**/*.json", "**/*.yaml"]},
+    install_requires=[
+        "einops>=0.7",
+        "numpy>=1.24",
+        "pydantic>=2.6",
+        "PyYAML>=6",
+        "rich>=13",
+        "torch>=2.4",
+        "typer>=0.12",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["gaitext = gaitext.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
