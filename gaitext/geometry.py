@@ -182,19 +182,20 @@ def crop_boxes(boxes: np.ndarray, *, scale: float = 1.25, aspect: float = 0.75) 
     return np.concatenate((centre - size / 2, size), -1)
 
 
-def crop_matrices(crops: np.ndarray, height: int, width: int) -> np.ndarray:
+def crop_matrices(crops: A, height: int, width: int) -> A:
     """Maps from frame pixels to the pixels of a H×W image (or heatmap) of each crop.
 
     Box edges are pixel edges: the crop's left edge x lies at −½ of the target image.
 
     Args:
         crops: [N, 4] as x, y, w, h in frame pixels.
+        height: H of the target.
+        width: W of the target.
 
     Returns:
-        [N, 2, 3], float64.
+        [N, 2, 3], in the crops' dtype.
     """
-    crops = np.asarray(crops, dtype=np.float64)
     sx, sy = width / crops[:, 2], height / crops[:, 3]
-    zero = np.zeros_like(sx)
+    zero = _xp(crops).zeros_like(sx)
     # A box's corner is an edge coordinate, where pixel i spans i − ½ … i + ½ around its centre.
     return _matrix(sx, zero, (0.5 - crops[:, 0]) * sx - 0.5, zero, sy, (0.5 - crops[:, 1]) * sy - 0.5)

@@ -1,0 +1,128 @@
+"""Reading checkpoints: gaitext's own, a toolbox's, and the published ones."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaitext.errors import CheckpointError, nearest
+
+__all__ = ["load", "read_state_dict"]
+
+#: Wrappers that trainers put around a network; removed wherever all keys carry them.
+_PREFIXES = ("module.", "network.", "model.")
+#: Entries of a checkpoint file under which trainers keep the weights.
+_SECTIONS = ("model", "state_dict", "model_state_dict")
+
+
+def load(model: nn.Module, source: str | Path | Mapping[str, Any]) -> nn.Module:
+    """Load weights into ``model``, recognising where they come from by their keys.
+
+    Read are: this package's own checkpoints; those that a toolbox or the embedded host trained
+    (weights under ``model`` and behind ``network.``, with DataParallel's ``module.`` or not);
+    and published ones, through the model's ``published_keys``. Loading is strict: every weight
+    of the model is set, and every weight of the checkpoint is used.
+
+    Args:
+        model: the network, on any device. It is changed in place and returned.
+        source: a file, or a state dict (or whole checkpoint) already in memory.
+
+    Raises:
+        CheckpointError: the file cannot be read, or keys or shapes do not fit; nothing is
+            loaded then.
+    """
+    where = source if isinstance(source, (str, Path)) else "state dict"
+    weights = read_state_dict(source)
+    own = model.state_dict()
+    fitted = _rename(weights, own, getattr(model, "published_keys", ()))
+    _check(fitted, own, where)
+    model.load_state_dict(fitted)
+    return model
+
+
+def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+    """Read the weights of a checkpoint as they are named there, on the CPU, unpickling tensors only.
+
+    Raises:
+        CheckpointError: no such file, damaged, holding code, or holding no weights.
+    """
+    where: object = "state dict"
+    loaded: Any = source
+    if isinstance(source, (str, Path)):
+        where = source
+        try:
+            loaded = torch.load(source, map_location="cpu", weights_only=True)
+        except FileNotFoundError as error:
+            raise CheckpointError("no such file", where=source) from error
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+            raise CheckpointError(
+                f"cannot be read as weights ({str(error).splitlines()[0]})",
+                where=source,
+                how="files that hold more than tensors are not opened: save the state dict alone; "
+                "if the file is damaged, make or download it again",
+            ) from error
+    for section in _SECTIONS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(section), Mapping):
+            loaded = loaded[section]
+            break
+    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise CheckpointError("holds no state dict of tensors", where=where)
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _rename(weights: dict[str, Tensor], own: Iterable[str], tables: Any) -> dict[str, Tensor]:
+    """The weights under the model's own names, if some known naming leads there; else as they are."""
+    own = set(own)
+    stripped = weights
+    while True:
+        if own & stripped.keys():
+            return stripped
+        renamed = _apply(stripped, tables)
+        if renamed is not None:
+            return renamed
+        prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in stripped)), None)
+        if prefix is None:
+            return weights
+        stripped = {key[len(prefix) :]: value for key, value in stripped.items()}
+
+
+def _apply(weights: dict[str, Tensor], table: Iterable[tuple[str, str]]) -> dict[str, Tensor] | None:
+    rules = [(re.compile(pattern), replacement) for pattern, replacement in table]
+    renamed: dict[str, Tensor] = {}
+    recognised = False
+    for key, value in weights.items():
+        match = next(((p, r) for p, r in rules if p.fullmatch(key)), None)
+        recognised = recognised or match is not None
+        renamed[match[0].sub(match[1], key) if match else key] = value
+    return renamed if recognised else None
+
+
+def _check(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], where: object) -> None:
+    missing = [key for key in own if key not in weights]
+    unknown = [key for key in weights if key not in own]
+    wrong = [key for key in own if key in weights and own[key].shape != weights[key].shape]
+    if not (missing or unknown or wrong):
+        return
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} weights are missing, such as '{missing[0]}'")
+    if unknown:
+        guess = nearest(unknown[0], own)
+        problems.append(f"{len(unknown)} are unknown, such as '{unknown[0]}'" + (f" (near '{guess}')" if guess else ""))
+    if wrong:
+        key = wrong[0]
+        problems.append(
+            f"{len(wrong)} have another shape, such as '{key}': {tuple(weights[key].shape)} in the checkpoint, "
+            f"{tuple(own[key].shape)} in the model"
+        )
+    raise CheckpointError(
+        "; ".join(problems),
+        where=where,
+        how="build the model with the settings the checkpoint was trained with (class_num, channels, branches, …)",
+    )

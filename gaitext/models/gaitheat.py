@@ -1,0 +1,326 @@
+"""GaitHeat: gait recognition from the heatmaps of a pose estimator (Fu et al., ECCV 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaitext import geometry
+from gaitext.errors import ShapeError
+from gaitext.models import augmentation
+from gaitext.models.attention import KeypointAttention
+from gaitext.models.gaitheat_settings import GaitHeatSettings
+from gaitext.models.heads import Head, HeadOutput
+from gaitext.models.packing import (
+    flatten_frames,
+    max_over_time,
+    per_frame,
+    segments,
+    sequence_extremes,
+    sequence_lengths,
+)
+from gaitext.models.pgha import Alignment, PoseGuidedAlignment, heatmap_peaks
+from gaitext.models.published_keys import GAITHEAT_KEYS
+from gaitext.models.resnet import Stem, stage
+from gaitext.skeleton import joint_mirror, part_mirror, resolve_partition
+
+__all__ = ["GaitHeat", "GaitHeatOutput", "normalise_sequences"]
+
+#: Joints that alignment reads: shoulders and hips.
+_SPINE = [5, 6, 11, 12]
+
+
+@dataclass(frozen=True)
+class GaitHeatOutput:
+    """What training needs.
+
+    Attributes:
+        heads: branch (``local``, ``global``, ``fusion``) -> its embeddings [n, c, p] and logits
+            [n, classes, p].
+        preview: [T, 1, H, W], the first sequence's widest map as the network saw it, in 0..1.
+    """
+
+    heads: dict[str, HeadOutput]
+    preview: Tensor
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """One run of frames with what its alignment reads."""
+
+    heatmaps: Tensor
+    keypoints: Tensor | None = None
+    matrices: Tensor | None = None
+
+    def __getitem__(self, index: slice | Tensor) -> _Frames:
+        return _Frames(*(None if t is None else t[index] for t in (self.heatmaps, self.keypoints, self.matrices)))  # type: ignore[arg-type]
+
+
+def normalise_sequences(frames: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Min–max to [0, 1] with one minimum and one maximum per sequence (spec §1).
+
+    Args:
+        frames: [N, V, H, W], the frames of all sequences one after another.
+        lengths: frames of each sequence.
+
+    Returns:
+        [N, V, H, W]; a constant sequence becomes all zero.
+    """
+    low, high = sequence_extremes(frames, lengths)
+    span = (high - low).clamp_min(torch.finfo(frames.dtype).tiny)
+    low, span = (per_frame(v, lengths)[:, None, None, None] for v in (low, span))
+    return (frames - low) / span
+
+
+class GaitHeat(nn.Module):
+    """Alignment, part merging, a shared ResNet9 and up to three heads.
+
+    Keywords are the fields of :class:`~gaitext.models.gaitheat_settings.GaitHeatSettings`;
+    default construction is the published network (16.94 M parameters with 74 classes).
+
+    >>> network = GaitHeat(class_num=74, channels=(8, 8, 16, 16), embedding_size=8).eval()
+    >>> network(torch.rand(2, 3, 17, 64, 48)).shape
+    torch.Size([2, 8, 16])
+    """
+
+    def __init__(self, class_num: int = 74, **settings: Any) -> None:
+        super().__init__()
+        self._build(GaitHeatSettings.parse({"class_num": class_num, **settings}, where="GaitHeat"))
+
+    @classmethod
+    def from_settings(cls, settings: GaitHeatSettings) -> GaitHeat:
+        """Build from settings that are already validated."""
+        network = cls.__new__(cls)
+        nn.Module.__init__(network)
+        network._build(settings)
+        return network
+
+    def _build(self, settings: GaitHeatSettings) -> None:
+        self.settings = settings
+        self.partition = resolve_partition(settings.partition, settings.joints)
+        self.alignment = PoseGuidedAlignment(settings.alignment)
+        self.attention = KeypointAttention(settings.joints) if settings.alignment.attention else None
+        channels = settings.channels
+        inputs = (channels[0], *channels[:-1])
+        sizes = list(zip(inputs, channels, settings.blocks, settings.strides))
+        self.stem = Stem(1, channels[0])
+        self.stages = nn.ModuleList(stage(*size) for size in sizes)
+        # The fusion branch starts from what stage 1 computes: its own stages are 2 to 4.
+        fusion = sizes[1:] if "fusion" in settings.branches else []
+        self.fusion_stages = nn.ModuleList(stage(*size) for size in fusion)
+        self.heads = nn.ModuleDict(
+            {
+                b: Head(settings.bins, channels[-1], settings.embedding_size, settings.class_num)
+                for b in settings.branches
+            }
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+
+    #: The published checkpoints' names for this network's weights, for gaitext.checkpoints.
+    published_keys = GAITHEAT_KEYS
+
+    def forward(
+        self,
+        heatmaps: Tensor,
+        seqL: Tensor | Sequence[int] | None = None,
+        poses: Tensor | None = None,
+        *,
+        crops: Tensor | None = None,
+        matrices: Tensor | None = None,
+    ) -> GaitHeatOutput | Tensor:
+        """Recognise walks.
+
+        Args:
+            heatmaps: [n, T, V, H, W], or packed [1, ΣT, V, H, W] with ``seqL``; K part maps in
+                place of V where they are merged offline. Any range: normalised per sequence.
+            seqL: [1, n] lengths of packed sequences.
+            poses: [n, T, 17, 3] (x, y, score), for ``alignment.keypoints: poses``; heatmap
+                pixels, or frame pixels if ``crops`` is given.
+            crops: [n, T, 4], the crop boxes (x, y, w, h) in frame pixels that the heatmaps show.
+            matrices: [n, T, 2, 3], for ``alignment.keypoints: matrices``.
+
+        Returns:
+            In training :class:`GaitHeatOutput`; in evaluation the embedding [n, c, p] alone:
+            the fusion branch's, or, without it, the other branches' side by side along p.
+
+        Raises:
+            ShapeError: naming the input, its shape and the shape that was expected.
+        """
+        self._check("heatmaps", heatmaps, (self._channels_in, *self.settings.map_size), heatmaps)
+        lengths = sequence_lengths(heatmaps, seqL, where="GaitHeat")
+        frames = _Frames(
+            flatten_frames(heatmaps).float(),
+            self._keypoints(heatmaps, poses, crops),
+            self._flat("matrices", heatmaps, matrices, (2, 3)),
+        )
+        if self.training:
+            frames = self._augment(frames, lengths)
+        frames = _Frames(normalise_sequences(frames.heatmaps, lengths), frames.keypoints, frames.matrices)
+        return self._train(frames, lengths) if self.training else self._embed(frames, lengths)
+
+    # Input ------------------------------------------------------------------------------------
+
+    @property
+    def _channels_in(self) -> int:
+        return len(self.partition) if self.settings.alignment.merge == "offline" else self.settings.joints
+
+    def _check(self, name: str, value: Tensor, tail: tuple[int, ...], heatmaps: Tensor) -> None:
+        if value.ndim == 2 + len(tail) and value.shape[2:] == tail and value.shape[:2] == heatmaps.shape[:2]:
+            return
+        head = "n, T" if name == "heatmaps" else ", ".join(map(str, heatmaps.shape[:2]))
+        raise ShapeError(
+            f"{name} have shape {tuple(value.shape)}",
+            where="GaitHeat",
+            how=f"[{head}, {', '.join(map(str, tail))}] was expected: check the data, model_cfg.joints, "
+            "model_cfg.map_size and model_cfg.alignment.merge",
+        )
+
+    def _flat(self, name: str, heatmaps: Tensor, value: Tensor | None, tail: tuple[int, ...]) -> Tensor | None:
+        if self.settings.alignment.needs != name:
+            return None
+        if value is None:
+            raise ShapeError(f"{name} are missing", where="GaitHeat", how=f"alignment.keypoints is '{name}'")
+        self._check(name, value, tail, heatmaps)
+        return flatten_frames(value).float()
+
+    def _keypoints(self, heatmaps: Tensor, poses: Tensor | None, crops: Tensor | None) -> Tensor | None:
+        keypoints = self._flat("poses", heatmaps, poses, (17, 3))
+        if keypoints is None or crops is None:
+            return keypoints
+        self._check("crops", crops, (4,), heatmaps)
+        to_map = geometry.crop_matrices(flatten_frames(crops).float(), *self.settings.map_size)
+        return torch.cat((geometry.apply(to_map, keypoints[..., :2]), keypoints[..., 2:]), -1)
+
+    def _augment(self, frames: _Frames, lengths: Sequence[int]) -> _Frames:
+        settings, device = self.settings.augmentation, frames.heatmaps.device
+        maps, keypoints, matrices = frames.heatmaps, frames.keypoints, frames.matrices
+        if settings.mirror > 0:
+            chosen = augmentation.draw(settings.mirror, lengths, device)
+            offline = self.settings.alignment.merge == "offline"
+            order = part_mirror(self.settings.partition) if offline else joint_mirror(self.settings.joints)
+            width = self.settings.map_size[1]
+            maps = augmentation.mirror_maps(maps, chosen, order)
+            if keypoints is not None:
+                keypoints = augmentation.mirror_keypoints(keypoints, chosen, width)
+            if matrices is not None:
+                matrices = augmentation.mirror_matrices(matrices, chosen, width, self.settings.alignment.anchor)
+        frames = _Frames(maps, keypoints, matrices)
+        if settings.reverse > 0:
+            coins = (torch.rand(len(lengths)) < settings.reverse).tolist()
+            frames = frames[augmentation.reverse_order(lengths, coins, device)]
+        return frames
+
+    # From frames to maps (Eqs. 1–5) -------------------------------------------------------------
+
+    def part_maps(self, frames: Tensor, keypoints: Tensor | None = None, matrices: Tensor | None = None) -> Tensor:
+        """Align normalised frames [N, V, H, W] and merge them (Eq. 5).
+
+        Returns:
+            [N, m, H, W]: the global map first, where a branch needs it, then the K local ones.
+        """
+        merge = self.settings.alignment.merge
+        alignment = self._alignment(frames, keypoints, matrices)
+        if merge == "after":
+            frames = self._attend(alignment, frames, keypoints)
+            return self._merge(frames)
+        maps = frames if merge == "offline" else self._merge(frames)
+        if alignment is not None:
+            maps = alignment(maps)
+        return self._with_global(maps) if merge == "offline" else maps
+
+    def _alignment(self, frames: Tensor, keypoints: Tensor | None, matrices: Tensor | None) -> Alignment | None:
+        if not self.settings.alignment.enabled:
+            return None
+        if matrices is not None:
+            return self.alignment(matrices=matrices)
+        if keypoints is None:
+            keypoints = frames.new_zeros(len(frames), 17, 3)
+            keypoints[:, _SPINE] = heatmap_peaks(frames[:, _SPINE])
+        return self.alignment(keypoints=keypoints)
+
+    def _attend(self, alignment: Alignment | None, frames: Tensor, keypoints: Tensor | None) -> Tensor:
+        if alignment is None:
+            return frames
+        aligned = alignment(frames)
+        if self.attention is None:
+            return aligned
+        if keypoints is None:
+            keypoints = heatmap_peaks(frames)
+        return self.attention(aligned, frames, alignment.points(keypoints))
+
+    def _merge(self, frames: Tensor) -> Tensor:
+        branches = self.settings.branches
+        maps = [frames.amax(1)] if "global" in branches else []
+        if "local" in branches:
+            maps += [frames[:, list(part)].amax(1) for part in self.partition.values()]
+        return torch.stack(maps, 1)
+
+    def _with_global(self, parts: Tensor) -> Tensor:
+        branches = self.settings.branches
+        maps = [parts.amax(1, keepdim=True)] if "global" in branches else []
+        return torch.cat([*maps, parts] if "local" in branches else maps, 1)
+
+    # From maps to embeddings (Eqs. 6–8) ---------------------------------------------------------
+
+    def _features(self, maps: Tensor, branches: Sequence[str]) -> dict[str, Tensor]:
+        """Feature maps [N, c, h, w] of the branches, frame by frame, from maps [N, m, H, W]."""
+        count = maps.shape[1]
+        x = self.stem(maps.flatten(0, 1)[:, None])
+        fused: Tensor | None = None
+        for index, layer in enumerate(self.stages):
+            x = layer(x)
+            if "fusion" in branches:
+                strongest = x.unflatten(0, (-1, count)).amax(1)
+                # Eq. 8
+                fused = strongest if fused is None else strongest + self.fusion_stages[index - 1](fused)
+        x = x.unflatten(0, (-1, count))
+        has_global = "global" in self.settings.branches
+        features: dict[str, Tensor] = {}
+        for branch in branches:
+            if branch == "fusion":
+                assert fused is not None
+                features[branch] = fused
+            elif branch == "global":
+                features[branch] = x[:, 0]
+            else:  # Eq. 7
+                features[branch] = x[:, int(has_global) :].amax(1)
+        return features
+
+    def _train(self, frames: _Frames, lengths: Sequence[int]) -> GaitHeatOutput:
+        maps = self.part_maps(frames.heatmaps, frames.keypoints, frames.matrices)
+        features = self._features(maps, self.settings.branches)
+        heads = {name: self.heads[name](max_over_time(f, lengths)) for name, f in features.items()}
+        return GaitHeatOutput(heads, maps[: lengths[0]].detach().amax(1, keepdim=True))
+
+    @property
+    def inference_branches(self) -> tuple[str, ...]:
+        """Branches whose embeddings are compared at test."""
+        return ("fusion",) if "fusion" in self.settings.branches else self.settings.branches
+
+    def _embed(self, frames: _Frames, lengths: Sequence[int]) -> Tensor:
+        """The embedding [n, c, p], computing nothing that it does not need.
+
+        Frames go through in chunks and only a running maximum per sequence is kept, so memory
+        does not grow with the sequences' length.
+        """
+        total, size = len(frames.heatmaps), self.settings.chunk
+        strongest: dict[str, list[Tensor | None]] = {b: [None] * len(lengths) for b in self.inference_branches}
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            piece = frames[start:stop]
+            maps = self.part_maps(piece.heatmaps, piece.keypoints, piece.matrices)
+            for branch, features in self._features(maps, self.inference_branches).items():
+                rows = strongest[branch]
+                for index, first, last in segments(lengths, start, stop):
+                    top = features[first:last].amax(0)
+                    before = rows[index]
+                    rows[index] = top if before is None else torch.maximum(before, top)
+        bnneck = self.settings.inference == "bnneck"
+        embedded = [self.heads[b].embed(torch.stack(rows), bnneck=bnneck) for b, rows in strongest.items()]  # type: ignore[arg-type, operator]
+        return embedded[0] if len(embedded) == 1 else torch.cat(embedded, -1)

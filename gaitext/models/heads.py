@@ -1,0 +1,97 @@
+"""Part-wise heads: horizontal pyramid, separate FC and BNNeck, over feature maps [n, c, h, w]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["BNNeck", "Head", "HeadOutput", "SeparateFC", "horizontal_pyramid"]
+
+
+def horizontal_pyramid(maps: Tensor, bins: Sequence[int]) -> Tensor:
+    """Horizontal pyramid mapping (HPM): mean plus max of each bin of rows.
+
+    Args:
+        maps: [n, c, h, w].
+        bins: each entry divides the rows into that many bins.
+
+    Returns:
+        [n, c, p] with p = sum(bins).
+    """
+    pooled = []
+    for count in bins:
+        rows = maps.reshape(*maps.shape[:2], count, -1)
+        pooled.append(rows.mean(-1) + rows.amax(-1))
+    return pooled[0] if len(pooled) == 1 else torch.cat(pooled, -1)
+
+
+class SeparateFC(nn.Module):
+    """A linear map without bias for each part: [n, in, p] -> [n, out, p]; weight [p, in, out]."""
+
+    def __init__(self, parts: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(parts, in_features, out_features))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.bmm(x.permute(2, 0, 1), self.weight).permute(1, 2, 0)
+
+
+class BNNeck(nn.Module):
+    """BatchNorm over all parts' features, then a cosine classifier per part.
+
+    One BatchNorm1d over the c·p features (channel-major), L2-normalisation per part, logits =
+    normalised feature × normalised class weights, without bias.
+    """
+
+    def __init__(self, parts: int, features: int, class_num: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(features * parts)
+        self.classifier = nn.Parameter(torch.empty(parts, features, class_num))
+        nn.init.xavier_uniform_(self.classifier)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """[n, c, p] -> [n, c, p], batch-normalised and of unit length per part."""
+        return F.normalize(self.norm(x.flatten(1)).view_as(x), dim=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, c, p] -> embedding [n, c, p] and logits [n, classes, p] (cosines, unscaled)."""
+        embedding = self.embed(x)
+        logits = torch.bmm(embedding.permute(2, 0, 1), F.normalize(self.classifier, dim=1))
+        return embedding, logits.permute(1, 2, 0)
+
+
+class HeadOutput(NamedTuple):
+    """What a head gives in training.
+
+    Attributes:
+        embeddings: [n, c, p] before the BNNeck, for the triplet loss.
+        logits: [n, classes, p], for the cross-entropy.
+    """
+
+    embeddings: Tensor
+    logits: Tensor
+
+
+class Head(nn.Module):
+    """Horizontal pyramid -> separate FC -> BNNeck, on temporally pooled maps [n, in, h, w]."""
+
+    def __init__(self, bins: Sequence[int], in_features: int, out_features: int, class_num: int) -> None:
+        super().__init__()
+        self.bins = tuple(bins)
+        parts = sum(self.bins)
+        self.fc = SeparateFC(parts, in_features, out_features)
+        self.neck = BNNeck(parts, out_features, class_num)
+
+    def forward(self, maps: Tensor) -> HeadOutput:
+        embeddings = self.fc(horizontal_pyramid(maps, self.bins))
+        return HeadOutput(embeddings, self.neck(embeddings)[1])
+
+    def embed(self, maps: Tensor, *, bnneck: bool = True) -> Tensor:
+        """The embedding alone [n, out, p]; the classifier is not run."""
+        embeddings = self.fc(horizontal_pyramid(maps, self.bins))
+        return self.neck.embed(embeddings) if bnneck else embeddings

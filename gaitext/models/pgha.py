@@ -1,0 +1,106 @@
+"""Pose-guided heatmap alignment (GaitHeat §3.2, Eqs. 1–4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gaitext import geometry
+from gaitext.models.gaitheat_settings import AlignmentSettings
+
+__all__ = ["Alignment", "PoseGuidedAlignment", "heatmap_peaks", "warp"]
+
+
+def heatmap_peaks(heatmaps: Tensor) -> Tensor:
+    """Position and height of each channel's maximum.
+
+    Args:
+        heatmaps: [N, V, H, W].
+
+    Returns:
+        [N, V, 3]: x, y in pixels and the peak's height; the height is −inf in a constant
+        (all-zero) channel, whose argmax means nothing.
+    """
+    flat = heatmaps.flatten(2)
+    score, index = flat.max(-1)
+    width = heatmaps.shape[-1]
+    x, y = index % width, torch.div(index, width, rounding_mode="floor")
+    score = score.masked_fill(score <= flat.amin(-1), float("-inf"))
+    return torch.stack((x.to(score.dtype), y.to(score.dtype), score), -1)
+
+
+def warp(maps: Tensor, inverse: Tensor, padding: str) -> Tensor:
+    """Sample maps bilinearly where the inverse map says each output pixel comes from.
+
+    Args:
+        maps: [N, C, H, W].
+        inverse: [N, 2, 3], output pixels to input pixels.
+        padding: ``border`` or ``zeros``.
+    """
+    theta = geometry.normalised(inverse, *maps.shape[-2:])
+    # Half precision cannot tell neighbouring pixels apart in a grid; the release tried.
+    with torch.autocast(maps.device.type, enabled=False):
+        grid = F.affine_grid(theta.float(), list(maps.shape), align_corners=False)
+        return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+class Alignment:
+    """How the frames of a batch are to be moved: one inverse map [N, 2, 3] for the chosen ones.
+
+    Applying it to other maps of the same frames moves them alike.
+    """
+
+    def __init__(self, matrices: Tensor, chosen: Tensor, padding: str) -> None:
+        self.chosen = chosen.nonzero().squeeze(1)
+        self.forward_maps = matrices[self.chosen]
+        self.padding = padding
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Align maps [N, C, H, W]; frames that are not chosen are returned as they are."""
+        if len(self.chosen) == 0:
+            return maps
+        moved = warp(maps[self.chosen], geometry.invert(self.forward_maps), self.padding)
+        return maps.index_copy(0, self.chosen, moved.to(maps.dtype))
+
+    def points(self, keypoints: Tensor) -> Tensor:
+        """Move keypoints [N, V, 3] (x, y, score) as the maps are moved."""
+        if len(self.chosen) == 0:
+            return keypoints
+        picked = keypoints[self.chosen]
+        moved = torch.cat((geometry.apply(self.forward_maps, picked[..., :2]), picked[..., 2:]), -1)
+        return keypoints.index_copy(0, self.chosen, moved)
+
+
+class PoseGuidedAlignment(nn.Module):
+    """Decides frame by frame whether and how to align (parameter-free).
+
+    A frame is aligned when its spine leans by |θ| ≥ γ; in training also, with the settings'
+    probability, when it leans less. In evaluation it is deterministic (the release leaves the
+    coin toss on). Rotation and translation are composed into one matrix and sampled once, where
+    the release samples twice.
+    """
+
+    def __init__(self, settings: AlignmentSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, *, keypoints: Tensor | None = None, matrices: Tensor | None = None) -> Alignment:
+        """Choose the frames to align.
+
+        Args:
+            keypoints: [N, 17, 3] in heatmap pixels (x, y, score); or
+            matrices: [N, 2, 3], forward maps made by ``PoseToAlignment``; the identity marks a
+                frame that cannot be aligned.
+        """
+        if matrices is None:
+            assert keypoints is not None
+            neck, hip, valid = geometry.spine(keypoints.float(), self.settings.min_score)
+            matrices = geometry.alignment_matrices(neck, hip, self.settings.anchor)
+        else:
+            matrices = matrices.float()
+            valid = (matrices != geometry.identity(matrices[..., 0, 0])).flatten(1).any(1)
+        chosen = geometry.lean_angle(matrices).abs() >= self.settings.threshold
+        if self.training and self.settings.probability > 0:
+            chosen = chosen | (torch.rand(chosen.shape, device=chosen.device) < self.settings.probability)
+        return Alignment(matrices, chosen & valid, self.settings.padding)
