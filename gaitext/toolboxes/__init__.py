@@ -1,0 +1,1 @@
+"""The adapter between gaitext's networks and whoever trains them."""

@@ -1,0 +1,129 @@
+"""Turns a gaitext network into a host's model class.
+
+A *host* is whoever trains and evaluates: OpenGait, FastPoseGait, or the embedded one
+(:mod:`gaitext.standalone`). All three call a model the same way (spec §6):
+``build_network(model_cfg)`` once, then ``forward((ipts, labels, types, views, seqL))``, which
+returns ``training_feat``, ``visual_summary`` and ``inference_feat``. A :class:`ModelAdapter` says
+how one network meets that contract; :class:`HostModel` is the part of a host's class that is the
+same in every host. What differs between hosts stands in :mod:`gaitext.toolboxes.hosts`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from gaitext.errors import ConfigError
+
+__all__ = ["HostInputs", "HostModel", "HostOutput", "ModelAdapter"]
+
+
+@dataclass(frozen=True)
+class HostInputs:
+    """What a host hands a model for one batch.
+
+    Args:
+        sequences: one tensor per pkl in use, [n, T, …] fixed or [1, ΣT, …] packed, float32.
+        labels: [n], int64, positions in the sorted list of identities.
+        types: the walks' types, n of them.
+        views: the walks' views, n of them.
+        lengths: None for fixed batches; [1, n] for packed ones (``seqL``).
+    """
+
+    sequences: list[Tensor]
+    labels: Tensor
+    types: Sequence[str]
+    views: Sequence[str]
+    lengths: Tensor | None
+
+    def sequence(self, position: int, what: str) -> Tensor:
+        """The input at ``position`` of ``data_in_use``, without its gradient.
+
+        The toolboxes make inputs require gradients; nobody uses them, and they cost a backward
+        pass through the first convolution.
+
+        Raises:
+            ConfigError: the config uses fewer inputs.
+        """
+        if position >= len(self.sequences):
+            raise ConfigError(
+                f"the model needs {what} as input number {position}, but only {len(self.sequences)} are used",
+                where="data_cfg.data_in_use",
+                how="switch the leaf's pkl on there, and give it a transform list of its own",
+            )
+        return self.sequences[position].detach()
+
+
+@dataclass(frozen=True)
+class HostOutput:
+    """What a model hands back; :meth:`as_dict` is the toolboxes' form.
+
+    Args:
+        training: loss name (``log_prefix``) -> the loss's keyword arguments.
+        inference: name -> tensor [n, …]; ``embeddings`` is what evaluators compare.
+        images: name -> [N, 1 or 3, H, W] in 0..1, for the log.
+    """
+
+    training: Mapping[str, Mapping[str, Any]]
+    inference: Mapping[str, Tensor]
+    images: Mapping[str, Tensor]
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        return {
+            "training_feat": dict(self.training),
+            "visual_summary": {f"image/{name}": image for name, image in self.images.items()},
+            "inference_feat": dict(self.inference),
+        }
+
+
+class ModelAdapter(ABC):
+    """How one network meets the hosts' model contract. Stateless: only class methods."""
+
+    #: The name under which hosts know the model (``model_cfg.model``).
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
+        """Build the network from the validated ``model_cfg`` (its ``model`` key is ignored)."""
+
+    @classmethod
+    @abstractmethod
+    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+        """Run the network on a batch. In evaluation only ``inference`` is used."""
+
+    @classmethod
+    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
+        """How many identities the classifier can tell apart; None when there is none."""
+        return None
+
+
+class HostModel:
+    """The part of a host's model class that is the same in every host.
+
+    A host's class is ``type(name, (HostModel, BaseOfTheHost), {"adapter": …})``. Weights lie under
+    ``network.`` in every host's checkpoints, which is why they can be exchanged.
+    """
+
+    adapter: ClassVar[type[ModelAdapter]]
+    network: nn.Module
+    training: bool
+
+    def build_network(self, model_cfg: Mapping[str, Any]) -> None:
+        self.network = self.adapter.build(model_cfg)
+
+    def init_parameters(self) -> None:
+        """Keep the weights that :meth:`build_network` made or loaded.
+
+        Both toolboxes call this after ``build_network`` and would overwrite them (spec §6).
+        """
+
+    def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
+        sequences, labels, types, views, lengths = inputs
+        batch = HostInputs(list(sequences), labels, types, views, lengths)
+        output = self.adapter.run(self.network, batch, training=self.training)
+        return output.as_dict()

@@ -1,0 +1,25 @@
+"""Everything gaitext registers in a host, under the host's own names.
+
+One table per extension point; hosts look a part up here by the name a YAML gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from gaitext import losses, transforms
+from gaitext.toolboxes.adapter import ModelAdapter
+from gaitext.toolboxes.models import GaitHeatAdapter
+
+__all__ = ["LOSSES", "MODELS", "TRANSFORMS"]
+
+MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
+
+#: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
+TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, name) for name in transforms.__all__}
+
+#: Losses that no toolbox has. Called with keyword tensors; return (loss [p], info).
+LOSSES: dict[str, type[nn.Module]] = {"BatchHardTripletLoss": losses.BatchHardTripletLoss}

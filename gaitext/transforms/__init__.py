@@ -1,0 +1,16 @@
+"""Transforms that a host's YAML can name, and the functions behind them."""
+
+from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
+from gaitext.transforms.pose import PoseFlip, PoseInput, PoseToAlignment
+from gaitext.transforms.temporal import HeatmapReverse, PoseReverse
+
+__all__ = [
+    "HeatmapFlip",
+    "HeatmapInput",
+    "HeatmapMerge",
+    "HeatmapReverse",
+    "PoseFlip",
+    "PoseInput",
+    "PoseReverse",
+    "PoseToAlignment",
+]
