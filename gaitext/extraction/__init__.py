@@ -1,0 +1,9 @@
+"""Sequences of heatmaps and poses from video."""
+
+from gaitext.extraction.boxes import Track, read_boxes
+from gaitext.extraction.crops import crop_images
+from gaitext.extraction.extract import extract_video
+from gaitext.extraction.plan import ExtractSettings
+from gaitext.extraction.report import ExtractReport
+
+__all__ = ["ExtractReport", "ExtractSettings", "Track", "crop_images", "extract_video", "read_boxes"]
