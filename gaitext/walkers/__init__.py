@@ -1,0 +1,27 @@
+"""Walkers: synthetic gait, from anthropometry and joint angles to heatmaps on disk.
+
+:func:`make_walk` makes one walk, :func:`observe` what a pose estimator sees of it, and
+:func:`write_dataset` a data set in the toolboxes' layout. Identity is in how a body is built and
+how it moves, and nowhere else: clothes, limb thickness, camera and noise are drawn per walk from
+other generators.
+"""
+
+from gaitext.walkers.covariates import COVARIATES, Clothes
+from gaitext.walkers.dataset import Written, write_dataset
+from gaitext.walkers.observation import Observation, observe
+from gaitext.walkers.settings import PROTOCOLS, CameraSettings, WalkerSettings
+from gaitext.walkers.walk import Walk, make_walk
+
+__all__ = [
+    "COVARIATES",
+    "PROTOCOLS",
+    "CameraSettings",
+    "Clothes",
+    "Observation",
+    "Walk",
+    "WalkerSettings",
+    "Written",
+    "make_walk",
+    "observe",
+    "write_dataset",
+]

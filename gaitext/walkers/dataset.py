@@ -1,0 +1,180 @@
+"""Writing walkers as a data set in the toolboxes' layout, resumably."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gaitext
+from gaitext.errors import ConfigError, DataError
+from gaitext.execution import map_sequences, raise_failures
+from gaitext.store import write_json, write_leaf
+from gaitext.walkers.observation import HEATMAP_SIZE, observe
+from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
+from gaitext.walkers.walk import frame_count, make_walk
+
+__all__ = ["Written", "write_dataset"]
+
+#: Changes whenever equal settings would give other files.
+GENERATOR = 1
+_BYTES = {"heatmaps": 17 * HEATMAP_SIZE[0] * HEATMAP_SIZE[1] * 2, "poses": 204, "poses_frame": 204, "boxes": 16}
+
+Item = tuple[int, str, str]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What :func:`write_dataset` did.
+
+    Attributes:
+        sequences: the data set's root for a toolbox; ``partition``: its partition file.
+        written, kept: number of leaves made now, and found finished.
+        frames: frames in the leaves made now.
+    """
+
+    sequences: Path
+    partition: Path
+    written: int
+    kept: int
+    frames: int
+
+
+def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, quiet: bool = False) -> Written:
+    """Write ``out``/sequences, ``out``/partition.json and ``out``/walkers.json.
+
+    A leaf is ``sequences/<id>/<type>/<view>`` with ``0_heatmaps.pkl`` (float16 [T, 17, 64, 48]),
+    ``1_poses.pkl`` (float32 [T, 17, 3], heatmap pixels), ``2_poses_frame.pkl`` (float32, frame
+    pixels) and ``3_boxes.pkl`` (float32 [T, 4], crop boxes in frame pixels), those of
+    ``settings.content``. A heatmap takes 104 KB a frame. Files depend on the settings only,
+    not on ``workers``. Run it again to resume: finished leaves are kept. One process at a time
+    may write to ``out``.
+
+    Args:
+        settings: what to make.
+        out: a new or empty folder, or one that this function wrote with the same settings.
+        workers: processes; 0 works in this one.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: ``out`` holds walkers of other settings, or a path leaves the frame.
+        DataError: ``out`` holds something else, or the disk is too small.
+    """
+    out = Path(out)
+    _claim(settings, out)
+    sequences, partition = out / "sequences", out / "partition.json"
+    names = [settings.identity_name(i + 1) for i in range(settings.identities)]
+    split = settings.training
+    write_json(partition, {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
+    _sweep(sequences)
+    expected = {f"{SEQUENCE_NAMES[name]}.pkl" for name in settings.content}
+    items = list(_items(settings))
+    todo = [item for item in items if not _finished(_place(settings, sequences, item), expected)]
+    _check_space(settings, out, todo)
+    work = partial(_write_one, settings, sequences)
+    outcomes = map_sequences(work, todo, workers=workers, label="walkers", quiet=quiet)
+    frames = raise_failures(outcomes, "walks")
+    return Written(sequences, partition, len(todo), len(items) - len(todo), sum(frames))
+
+
+def _items(settings: WalkerSettings) -> Iterator[Item]:
+    for identity in range(1, settings.identities + 1):
+        for kind in settings.types:
+            for view in settings.views:
+                yield identity, kind, view
+
+
+def _place(settings: WalkerSettings, sequences: Path, item: Item) -> Path:
+    return sequences / settings.identity_name(item[0]) / item[1] / item[2]
+
+
+def _finished(leaf: Path, expected: set[str]) -> bool:
+    # Leaves appear whole (store.write_leaf); one that somebody has thinned out is made again.
+    return leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected
+
+
+def _write_one(settings: WalkerSettings, sequences: Path, item: Item) -> int:
+    identity, kind, view = item
+    observed = observe(make_walk(settings, identity, kind, view), settings)
+    arrays = {
+        "heatmaps": observed.heatmaps,
+        "poses": observed.poses,
+        "poses_frame": observed.poses_frame,
+        "boxes": observed.crops,
+    }
+    chosen = {SEQUENCE_NAMES[name]: arrays[name] for name in settings.content}
+    write_leaf(sequences, settings.identity_name(identity), kind, view, chosen)
+    return len(observed.poses)
+
+
+def _claim(settings: WalkerSettings, out: Path) -> None:
+    """Make sure that ``out`` is ours and of these settings, and say so in walkers.json."""
+    record = out / "walkers.json"
+    description: dict[str, Any] = {
+        "gaitext": gaitext.__version__,
+        "generator": GENERATOR,
+        "seed": settings.seed,
+        "settings": settings.model_dump(mode="json"),
+    }
+    if record.exists():
+        _compare(description, record)
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError("is not empty and holds no walkers.json", where=out, how="give a new folder")
+    write_json(record, description)
+
+
+def _compare(description: dict[str, Any], record: Path) -> None:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        settings = found["settings"]
+        generator = found["generator"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError("is not a description of walkers", where=record, how="give a new folder") from error
+    if generator != description["generator"]:
+        raise ConfigError(
+            f"was written by generator {generator}; this is {description['generator']}",
+            where=record,
+            how="give a new folder, or install the gaitext that wrote it",
+        )
+    differing = _differences(settings, description["settings"])
+    if differing:
+        raise ConfigError(
+            "holds walkers of other settings: " + "; ".join(differing),
+            where=record,
+            how="give the same settings to resume, or a new folder",
+        )
+
+
+def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "") -> list[str]:
+    listed = []
+    for key in sorted(found.keys() | asked.keys()):
+        one, other = found.get(key), asked.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            listed += _differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            listed.append(f"{prefix}{key} is {one} there and {other} here")
+    return listed
+
+
+def _sweep(sequences: Path) -> None:
+    """Remove what a killed run left half written: toolboxes would take it for a view."""
+    for leftover in sequences.glob("*/*/.*.tmp"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+
+
+def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:
+    each = sum(_BYTES[name] for name in settings.content)
+    needed = each * sum(frame_count(settings, *item) for item in todo)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise DataError(
+            f"{len(todo)} walks need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            where=out,
+            how="ask for fewer identities, types, views or frames, or leave heatmaps out of content",
+        )

@@ -1,0 +1,174 @@
+"""What a set of walkers is made of: typed settings, and the protocols' names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gaitext.config import Settings
+from gaitext.errors import ConfigError
+from gaitext.walkers.covariates import covariate
+
+__all__ = ["PROTOCOLS", "SEQUENCE_NAMES", "CameraSettings", "WalkerSettings", "view_degrees"]
+
+#: Types and views of the two protocols (spec §5), under the names the toolboxes know.
+PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "casia-b": (
+        (*(f"nm-{i:02d}" for i in range(1, 7)), "bg-01", "bg-02", "cl-01", "cl-02"),
+        tuple(f"{view:03d}" for view in range(0, 181, 18)),
+    ),
+    "psymo": (
+        ("nm-01", "nm-02", "bg", "cl", "wss", "wsf", "ph", "txt"),
+        ("000", "045", "090", "180", "225", "270"),
+    ),
+}
+
+#: Content of a leaf -> its file's name without suffix. The numbers keep the toolboxes' order.
+SEQUENCE_NAMES: dict[str, str] = {
+    "heatmaps": "0_heatmaps",
+    "poses": "1_poses",
+    "poses_frame": "2_poses_frame",
+    "boxes": "3_boxes",
+}
+
+Content = Literal["heatmaps", "poses", "poses_frame", "boxes"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def view_degrees(view: str) -> int:
+    """Degrees of a view's name; 0 walks towards the camera, 90 to the image's right, 180 away.
+
+    Raises:
+        ConfigError: not a whole number in 0 … 359.
+
+    >>> view_degrees("054")
+    54
+    """
+    if not (view.isascii() and view.isdigit() and 0 <= int(view) < 360):
+        raise ConfigError(f"'{view}' is no view", where="views", how="name views by their degrees, 000 to 359")
+    return int(view)
+
+
+class CameraSettings(Settings):
+    """One camera domain: a pinhole camera and how the path lies before it.
+
+    The camera looks horizontally along its optical axis, ``elevation`` above the ground, then is
+    tilted and rolled. The middle of every path lies ``distance`` ahead and ``offset`` to the
+    right of it; the view decides the heading.
+
+    Args:
+        width, height: the frame in pixels.
+        focal: focal length in pixels.
+        distance, elevation, offset: metres.
+        tilt: degrees the camera looks down.
+        roll: degrees the camera is turned clockwise about its axis (the image turns the other way).
+    """
+
+    width: int = Field(640, ge=32)
+    height: int = Field(480, ge=32)
+    focal: float = Field(640.0, gt=0)
+    distance: float = Field(7.0, gt=0)
+    elevation: float = 1.2
+    offset: float = 0.0
+    tilt: float = Field(0.0, gt=-80, lt=80)
+    roll: float = Field(0.0, gt=-180, le=180)
+
+
+class WalkerSettings(Settings):
+    """Everything that decides what a set of walkers is; two equal settings give equal files.
+
+    Args:
+        identities: number of people, numbered from 1.
+        train_identities: how many of them, from the first, are the training set; None: three quarters.
+        protocol: gives ``types`` and ``views`` where they are left out; ``own`` needs both.
+        types: names that begin with nm, bg, cl, wss, wsf, ph or txt, such as ``nm-01``.
+        views: degrees as names: 000 walks towards the camera, 090 to the image's right.
+        frames: of a sequence: a number, or (fewest, most).
+        fps: frames per second.
+        seed: of all randomness.
+        joint_noise: standard deviation of a well seen joint's error, heatmap pixels, each frame.
+        missed: probability that a well seen joint is missed in a frame.
+        box_jitter: standard deviation of a box's centre and size, as a share of its height.
+        camera: the camera domain.
+        content: which sequences a leaf holds.
+    """
+
+    identities: int = Field(100, ge=2, le=99_999)
+    train_identities: int | None = Field(None, ge=1)
+    protocol: Literal["casia-b", "psymo", "own"] = "casia-b"
+    types: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    frames: int | tuple[int, int] = (40, 60)
+    fps: float = Field(25.0, gt=0)
+    seed: int = Field(0, ge=0, lt=2**32)
+    joint_noise: float = Field(0.4, ge=0)
+    missed: Share = 0.01
+    box_jitter: float = Field(0.008, ge=0, le=0.05)
+    camera: CameraSettings = CameraSettings()
+    content: tuple[Content, ...] = ("heatmaps", "poses", "poses_frame", "boxes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_protocol(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        types, views = PROTOCOLS.get(values.get("protocol", "casia-b"), ((), ()))
+        filled = dict(values)
+        filled["types"] = values.get("types") or types
+        filled["views"] = values.get("views") or views
+        return filled
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        if not types:
+            raise ValueError("name at least one type (protocol 'own' has none of its own)")
+        for name in types:
+            covariate(name)
+        return _distinct(types)
+
+    @field_validator("views")
+    @classmethod
+    def _known_views(cls, views: tuple[str, ...]) -> tuple[str, ...]:
+        if not views:
+            raise ValueError("name at least one view (protocol 'own' has none of its own)")
+        for name in views:
+            view_degrees(name)
+        return _distinct(views)
+
+    @field_validator("content")
+    @classmethod
+    def _some_content(cls, content: tuple[str, ...]) -> tuple[str, ...]:
+        if not content:
+            raise ValueError("name at least one of " + ", ".join(SEQUENCE_NAMES))
+        return tuple(name for name in SEQUENCE_NAMES if name in content)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WalkerSettings:
+        fewest, most = self.frame_range
+        if not 1 <= fewest <= most:
+            raise ValueError(f"frames must be at least 1 and in order, not {self.frames}")
+        if self.training > self.identities - 1:
+            raise ValueError("train_identities must leave at least one identity to test")
+        return self
+
+    @property
+    def frame_range(self) -> tuple[int, int]:
+        """Fewest and most frames of a sequence."""
+        return (self.frames, self.frames) if isinstance(self.frames, int) else self.frames
+
+    @property
+    def training(self) -> int:
+        """Number of training identities."""
+        return max(1, self.identities * 3 // 4) if self.train_identities is None else self.train_identities
+
+    def identity_name(self, identity: int) -> str:
+        """Folder name of an identity (1 … ``identities``): zero-padded to three digits or more."""
+        return f"{identity:0{max(3, len(str(self.identities)))}d}"
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name is given twice")
+    return names
