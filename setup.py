@@ -35,7 +35,6 @@ setup(
     packages=find_packages(include=["gaitext", "gaitext.*"]),
     package_data={"gaitext": ["py.typed", "**/*.json", "**/*.yaml"]},
     install_requires=[
-        "einops>=0.7",
         "numpy>=1.24",
         "pydantic>=2.6",
         "PyYAML>=6",
