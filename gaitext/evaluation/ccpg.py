@@ -1,0 +1,109 @@
+"""CCPG: changing clothes, one condition for each piece that changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gaitext.errors import ConfigError, DataError
+from gaitext.evaluation.cross_view import _hits, _mean, _missing, excluding_identical
+from gaitext.evaluation.distances import distances
+from gaitext.evaluation.ranking import chance_rank1, rank
+from gaitext.evaluation.result import EvaluationResult, Gait, Table
+
+__all__ = ["CCPG", "evaluate_CCPG"]
+
+#: Condition -> (probe types, gallery types): everything, the top, the trousers, a bag changed.
+CCPG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "CL": (("U0_D0_BG", "U0_D0"), ("U1_D1", "U2_D2", "U3_D3")),
+    "UP": (("U3_D3",), ("U0_D3",)),
+    "DN": (("U1_D0",), ("U1_D1",)),
+    "BG": (("U0_D0_BG",), ("U0_D0",)),
+}
+
+
+def evaluate_CCPG(data: dict[str, Any], dataset: str = "CCPG", metric: str = "euc") -> EvaluationResult:
+    """CCPG's two protocols: re-identification and gait.
+
+    Re-identification: each probe against the condition's whole gallery but for sequences of its
+    own identity and camera; rank-1, mAP, mINP over probes that have a match. Gait: every pair of
+    cameras apart, rank-1, identical ones excluded, averaged. A view's camera is what stands
+    before its underscore. Agrees with OpenGait's function of the name, which rounds every pair
+    of cameras to two digits before averaging.
+
+    Args:
+        data: ``embeddings`` [n, c, p] or [n, c], ``labels``, ``types``, ``views``; not changed.
+        dataset: must be ``CCPG``.
+        metric: see :func:`~gaitext.evaluation.distances`.
+
+    Raises:
+        ConfigError: another dataset.
+        DataError: no condition has both probes and gallery.
+    """
+    if dataset != "CCPG":
+        raise ConfigError(
+            f"evaluate_CCPG is for CCPG, not {dataset!r}", where="evaluator_cfg.eval_func", how="choose another"
+        )
+    gait = Gait.of_data(data)
+    gait = Gait(gait.embeddings, gait.labels, gait.types, np.array([view.split("_")[0] for view in gait.views]))
+    cameras = sorted(set(gait.views.tolist()))
+    scalars: dict[str, float] = {}
+    chance: dict[str, float] = {}
+    notes: list[str] = []
+    reid, angles = [], []
+    for condition, (probe_types, gallery_types) in CCPG.items():
+        probe = gait.where(np.isin(gait.types, probe_types))
+        gallery = gait.where(np.isin(gait.types, gallery_types))
+        if not len(probe) or not len(gallery):
+            notes.append(f"{condition}: {len(probe)} probes, {len(gallery)} gallery sequences; it has no number")
+            numbers, means = [float("nan")] * 3, np.full(len(cameras), np.nan)
+            chance[condition] = float("nan")
+        else:
+            numbers, left_out = _reidentify(probe, gallery, metric)
+            if left_out:
+                notes.append(f"{condition}: {left_out} of {len(probe)} probes have no match from another camera")
+            cells, luck = _by_camera(probe, gallery, cameras, metric)
+            means = excluding_identical(cells)
+            chance[condition] = _mean(excluding_identical(luck))
+            if len(cameras) > 1:
+                notes += _missing(condition, cameras, cells, len(probe))
+        reid.append((condition, numbers))
+        angles.append((condition, [*map(float, means), _mean(means), chance[condition]]))
+        for name, value in zip(("R1", "mAP", "mINP"), numbers):
+            scalars[f"scalar/test_accuracy/{condition}-ReID@{name}"] = value
+        scalars[f"scalar/test_accuracy/{condition}@R1"] = _mean(means)
+    if np.isnan([numbers for _, numbers in reid]).all():
+        raise DataError("no condition of CCPG has probes and gallery", how="check the types of the test set")
+    if len(cameras) < 2:
+        notes.append(f"there is one camera only ({cameras[0]}): the gait protocol, which excludes it, has no number")
+    tables = [
+        Table("Re-identification, own camera excluded (%)", ["rank-1", "mAP", "mINP"], reid),
+        Table("Gait: rank-1 of each probe camera, identical ones excluded (%)", [*cameras, "mean", "chance"], angles),
+    ]
+    return EvaluationResult(f"CCPG, metric {metric}", tables, scalars, chance, notes)
+
+
+def _reidentify(probe: Gait, gallery: Gait, metric: str) -> tuple[list[float], int]:
+    """Rank-1, mAP, mINP in percent, and how many probes have no match."""
+    same = (probe.labels[:, None] == gallery.labels) & (probe.views[:, None] == gallery.views)
+    apart = distances(probe.embeddings, gallery.embeddings, metric)
+    try:
+        ranking = rank(apart, probe.labels, gallery.labels, ~same)
+    except DataError:
+        return [float("nan")] * 3, len(probe)
+    numbers = [100 * float(ranking.cmc[0]), 100 * ranking.mean_precision, 100 * ranking.mean_penalty]
+    return numbers, int((~ranking.valid).sum())
+
+
+def _by_camera(probe: Gait, gallery: Gait, cameras: list[str], metric: str) -> tuple[Any, Any]:
+    """Rank-1 and chance of each pair of cameras, [V, V], in percent."""
+    cells = np.full((len(cameras), len(cameras)), np.nan)
+    luck = cells.copy()
+    for row, camera in enumerate(cameras):
+        here = probe.where(probe.views == camera)
+        for column, other in enumerate(cameras):
+            theirs = gallery.where(gallery.views == other)
+            cells[row, column] = _hits(here, theirs, metric, 1)[0]
+            luck[row, column] = chance_rank1(here.labels, theirs.labels)
+    return cells, luck

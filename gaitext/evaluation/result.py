@@ -1,0 +1,104 @@
+"""What every protocol returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gaitext.errors import DataError
+from gaitext.evaluation.distances import Array, as_embeddings
+
+__all__ = ["EvaluationResult", "Gait", "Table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers with names.
+
+    Args:
+        title: what the table shows, and in which unit.
+        columns: names of the columns.
+        rows: name of the row and its numbers; NaN where there is no number.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[float]]]
+
+    def __str__(self) -> str:
+        """The table as Markdown; a missing number is a dash."""
+        lines = [self.title, "", "| | " + " | ".join(self.columns) + " |", "|---" * (len(self.columns) + 1) + "|"]
+        for name, values in self.rows:
+            cells = ["–" if math.isnan(value) else f"{value:.2f}" for value in values]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The outcome of a protocol.
+
+    Args:
+        protocol: which one, with what decides its numbers.
+        tables: the numbers, in percent.
+        scalars: the toolboxes' names (``scalar/test_accuracy/NM@R1``) -> percent.
+        chance: condition -> the rank-1 that choosing at random would have, in percent.
+        notes: what is missing or odd. Empty for a complete test set.
+    """
+
+    protocol: str
+    tables: list[Table]
+    scalars: dict[str, float]
+    chance: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [self.protocol, *map(str, self.tables)]
+        return "\n\n".join(parts + [f"Note: {note}" for note in self.notes])
+
+
+@dataclass(frozen=True)
+class Gait:
+    """Embedded sequences: [n, c, p], and n labels, types and views as text."""
+
+    embeddings: Array
+    labels: Array
+    types: Array
+    views: Array
+
+    @classmethod
+    def of(cls, embeddings: Array, labels: Sequence[Any], types: Sequence[str], views: Sequence[str]) -> Gait:
+        """Check and convert.
+
+        Raises:
+            ShapeError: embeddings of another shape.
+            DataError: lists of different lengths, no sequence, or NaN in an embedding.
+        """
+        counts = {"labels": len(labels), "types": len(types), "views": len(views)}
+        if len(set(counts.values())) > 1 or not len(labels):
+            raise DataError(f"cannot evaluate {counts}", how="give one label, type and view per embedding")
+        array = as_embeddings(embeddings, len(labels))
+        finite = np.isfinite(array).all((1, 2))
+        if not finite.all():
+            first = int(np.argmin(finite))
+            raise DataError(
+                f"{int((~finite).sum())} embeddings hold NaN or infinity, the first that of "
+                f"{labels[first]}/{types[first]}/{views[first]}",
+                how="the model has diverged, or its input is damaged (`gaitext doctor --data CONFIG`)",
+            )
+        return cls(array, np.asarray(labels, str), np.asarray(types, str), np.asarray(views, str))
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Gait:
+        """From a toolbox's dict of ``embeddings``, ``labels``, ``types``, ``views``."""
+        return cls.of(data["embeddings"], data["labels"], data["types"], data["views"])
+
+    def where(self, mask: Array) -> Gait:
+        return Gait(self.embeddings[mask], self.labels[mask], self.types[mask], self.views[mask])
+
+    def __len__(self) -> int:
+        return len(self.labels)
