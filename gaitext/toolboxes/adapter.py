@@ -101,6 +101,11 @@ class ModelAdapter(ABC):
         """How many identities the classifier can tell apart; None when there is none."""
         return None
 
+    @classmethod
+    def loss_names(cls, model_cfg: Mapping[str, Any]) -> list[str] | None:
+        """The names (``log_prefix``) of all losses that the model feeds; None when it does not say."""
+        return None
+
 
 class HostModel:
     """The part of a host's model class that is the same in every host.

@@ -37,6 +37,11 @@ class GaitHeatAdapter(ModelAdapter):
         return _settings(model_cfg).class_num
 
     @classmethod
+    def loss_names(cls, model_cfg: Mapping[str, Any]) -> list[str] | None:
+        branches = _settings(model_cfg).branches
+        return [f"{branch}_{loss}" for branch in branches for loss in ("triplet", "softmax")]
+
+    @classmethod
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, GaitHeat)
         extra: dict[str, Tensor] = {}

@@ -14,7 +14,7 @@ from gaitext import losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.models import GaitHeatAdapter
 
-__all__ = ["LOSSES", "MODELS", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
 
@@ -23,3 +23,9 @@ TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, nam
 
 #: Losses that no toolbox has. Called with keyword tensors; return (loss [p], info).
 LOSSES: dict[str, type[nn.Module]] = {"BatchHardTripletLoss": losses.BatchHardTripletLoss}
+
+#: Samplers that no toolbox has. Built with the host's dataset and keyword arguments from the YAML.
+SAMPLERS: dict[str, type] = {}
+
+#: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
+EVALUATIONS: dict[str, Callable[..., Any]] = {}

@@ -1,0 +1,117 @@
+"""Gives gaitext's parts the form in which a toolbox calls them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from gaitext.toolboxes.adapter import HostModel, ModelAdapter
+from gaitext.toolboxes.hosts import Toolbox
+from gaitext.toolboxes.validate import validate_config
+
+__all__ = ["MARK", "ToolboxModel", "exposed", "model_class"]
+
+#: Attribute that tells gaitext's parts from a toolbox's.
+MARK = "__gaitext__"
+
+
+class ToolboxModel(HostModel):
+    """A toolbox's model class, less the toolbox's base class.
+
+    The toolbox's trainer, loader, checkpoints and logs are used as they are.
+    """
+
+    toolbox: ClassVar[Toolbox]
+
+    def __init__(self, cfgs: dict[str, Any], training: bool) -> None:
+        notes = validate_config(
+            cfgs,
+            training,
+            toolbox=self.toolbox,
+            world_size=torch.distributed.get_world_size(),
+        )
+        super().__init__(cfgs, training)  # type: ignore[call-arg]
+        for note in notes:
+            self.msg_mgr.log_warning(note)  # type: ignore[attr-defined]
+
+    def inputs_pretreament(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """Transform a batch as the toolbox does, and cut packed input along time, dimension 1.
+
+        FastPoseGait would cut dimension 2 (spec §6), so the base class sees no lengths.
+        """
+        sequences, labels, types, views, lengths = inputs
+        batch = (sequences, labels, types, views, None)
+        tensors, labels, types, views, _ = super().inputs_pretreament(batch)  # type: ignore[misc]
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths, dtype=torch.int32, device=tensors[0].device)
+            total = int(lengths.sum())
+            tensors = [tensor[:, :total] for tensor in tensors]
+        return tensors, labels, types, views, lengths
+
+    def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
+        output = super().forward(inputs)
+        # Logged as they are: mixed precision's types are not all known to tensorboard.
+        output["visual_summary"] = {name: image.detach().float() for name, image in output["visual_summary"].items()}
+        return output
+
+
+def _nothing(self: Any) -> None:
+    """Do nothing: the weights that ``build_network`` made or loaded stay."""
+
+
+def model_class(adapter: type[ModelAdapter], base: type, toolbox: Toolbox, module_name: str) -> type:
+    """The toolbox's model class for one of gaitext's networks.
+
+    Args:
+        base: the toolbox's ``BaseModel``.
+        module_name: where the class is to appear to be defined.
+    """
+    namespace: dict[str, Any] = {
+        "adapter": adapter,
+        "toolbox": toolbox,
+        "__module__": module_name,
+        "__doc__": adapter.__doc__,
+        MARK: True,
+    }
+    namespace.update(dict.fromkeys(toolbox.weight_hooks, _nothing))
+    return type(adapter.name, (ToolboxModel, base), namespace)
+
+
+def _listed(parameters: Sequence[inspect.Parameter], *first: str) -> inspect.Signature:
+    """A signature in which every parameter can be seen by ``getfullargspec(…)[0]``.
+
+    That is where both toolboxes look; keyword-only parameters are invisible to them, and their
+    values would be dropped without a word.
+    """
+    form = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    # Parameters without a default must come first in a signature; the order is of no use to the toolboxes.
+    named.sort(key=lambda p: p.default is not p.empty)
+    own = [inspect.Parameter(name, form) for name in first]
+    return inspect.Signature(own + [p.replace(kind=form) for p in named])
+
+
+def exposed(name: str, part: Callable[..., Any]) -> Any:
+    """A transform, loss or sampler class, or an evaluation function, with all its parameters visible."""
+    signature = inspect.signature(part)
+    parameters = list(signature.parameters.values())
+    if not inspect.isclass(part):
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return part(*args, **kwargs)
+
+        call.__name__ = call.__qualname__ = name
+        call.__doc__ = part.__doc__
+        call.__signature__ = _listed(parameters)  # type: ignore[attr-defined]
+        setattr(call, MARK, True)
+        return call
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        part.__init__(self, *args, **kwargs)
+
+    __init__.__signature__ = _listed(parameters, "self")  # type: ignore[attr-defined]
+    namespace = {"__init__": __init__, "__doc__": part.__doc__, "__module__": part.__module__, MARK: True}
+    return type(name, (part,), namespace)
