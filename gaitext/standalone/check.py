@@ -1,0 +1,175 @@
+"""Finds damaged data before hours are spent on training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gaitext.errors import DataError, GaitextError
+from gaitext.execution import map_sequences
+from gaitext.standalone.data import find_leaves
+from gaitext.standalone.settings import DataSettings, HostConfig
+from gaitext.store import Leaf, choose, read_leaf
+
+__all__ = ["DataReport", "check_data", "check_leaves"]
+
+Depth = Literal["auto", "tail", "full"]
+#: Up to this size, `auto` reads everything once.
+_SMALL = 2**30
+#: An array's pickle has at least its dtype and shape.
+_LEAST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was found in a config's data.
+
+    Args:
+        depth: ``tail`` (every file's size and end) or ``full`` (every file was read).
+        leaves: how many were checked.
+        files: how many files.
+        bytes: their size.
+        frames: shortest, median and longest sequence; None unless read.
+        problems: one line each, naming the leaf or file.
+        remarks: what is odd but may be meant.
+    """
+
+    depth: str
+    leaves: int
+    files: int
+    bytes: int
+    frames: tuple[int, int, int] | None = None
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def raise_problems(self) -> None:
+        """Raise one DataError that lists the problems, the first twenty in full."""
+        if self.ok:
+            return
+        listed = "\n".join(f"  {problem}" for problem in self.problems[:20])
+        more = f"\n  … and {len(self.problems) - 20} more" if len(self.problems) > 20 else ""
+        raise DataError(
+            f"{len(self.problems)} problems in the data:\n{listed}{more}",
+            how="delete the damaged sequences and make them again (or set fabric_cfg.check: none to train regardless)",
+        )
+
+
+def check_data(
+    config: str | Path | Mapping[str, Any],
+    *,
+    phase: Literal["train", "test", "both"] = "both",
+    depth: Depth = "full",
+    workers: int = 0,
+    quiet: bool = False,
+) -> DataReport:
+    """Check the data that a config trains and tests on. Damage is reported, not raised.
+
+    Args:
+        config: a YAML file, or its contents.
+        phase: whose identities.
+        depth: ``full`` reads every file: truncated, not an array, different lengths in a leaf,
+            unlike shapes between leaves, NaN. ``tail`` looks at every file's existence, size and
+            last byte only, which finds nearly all truncated files in seconds. ``auto`` is
+            ``full`` up to 1 GiB.
+        workers: processes to read with.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: the config is wrong.
+        DataError: the partition or the dataset is missing, or identities of it are.
+    """
+    host = HostConfig.read(config)
+    found: list[Leaf] = []
+    for training in (True, False):
+        if phase in ("both", "train" if training else "test"):
+            found += find_leaves(host.data, training=training, allow_missing=host.fabric.allow_missing)
+    return check_leaves(found, host.data, depth, workers=workers, quiet=quiet)
+
+
+def check_leaves(
+    found: Sequence[Leaf], settings: DataSettings, depth: Depth = "auto", *, workers: int = 0, quiet: bool = True
+) -> DataReport:
+    """:func:`check_data` for leaves that have been found already."""
+    problems: list[str] = []
+    files: dict[Leaf, list[Path]] = {}
+    for leaf in found:
+        chosen = choose(leaf.files(), settings.data_in_use)
+        if not chosen:
+            problems.append(f"{leaf.path}: no .pkl file to use")
+        files[leaf] = chosen
+    usual = Counter(len(chosen) for chosen in files.values()).most_common(1)
+    for leaf, chosen in files.items():
+        if chosen and len(chosen) != usual[0][0]:
+            names = ", ".join(file.name for file in chosen)
+            problems.append(f"{leaf.path}: {len(chosen)} files to use ({names}), other leaves have {usual[0][0]}")
+        problems += [f"{file}: {damage}" for file in chosen if (damage := _damage(file))]
+    size = sum(file.stat().st_size for chosen in files.values() for file in chosen)
+    count = sum(map(len, files.values()))
+    if depth == "tail" or (depth == "auto" and size > _SMALL):
+        return DataReport("tail", len(found), count, size, None, problems)
+    bad = {line.split(":")[0] for line in problems}
+    whole = [leaf for leaf in found if not bad & {str(leaf.path), *map(str, files[leaf])}]
+    facts: list[tuple[int, tuple[tuple[int, ...], ...]]] = []
+    checked = map_sequences(
+        partial(_read, data_in_use=settings.data_in_use), whole, workers=workers, label="checking", quiet=quiet
+    )
+    for outcome in checked:
+        if outcome.error is not None or outcome.result is None:
+            error = outcome.error
+            problems.append(
+                f"{error.where or outcome.item.path}: {error.what}"
+                if isinstance(error, GaitextError)
+                else f"{outcome.item.path}: {type(error).__name__}: {error}"
+            )
+        else:
+            length, shapes, found_damage = outcome.result
+            facts.append((length, shapes))
+            problems += found_damage
+    shapes_seen = Counter(shapes for _, shapes in facts).most_common()
+    for outcome in checked:
+        if outcome.result is not None and outcome.result[1] != shapes_seen[0][0]:
+            problems.append(
+                f"{outcome.item.path}: frames of shape {outcome.result[1]}, most leaves have {shapes_seen[0][0]}"
+            )
+    lengths = [length for length, _ in facts]
+    frames = (min(lengths), int(np.median(lengths)), max(lengths)) if lengths else None
+    return DataReport("full", len(found), count, size, frames, problems)
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a pkl as far as its size and last byte tell: a whole pickle ends in STOP."""
+    try:
+        size = path.stat().st_size
+        if size < _LEAST_BYTES:
+            return f"is empty or truncated ({size} bytes)"
+        with path.open("rb") as stream:
+            stream.seek(-1, 2)
+            return None if stream.read(1) == b"." else "is truncated (it does not end as a pickle does)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _read(
+    leaf: Leaf, data_in_use: Sequence[bool] | Sequence[int] | None
+) -> tuple[int, tuple[tuple[int, ...], ...], list[str]]:
+    """Read a leaf: its length, its inputs' frame shapes, and what is wrong with their numbers."""
+    sequences = read_leaf(leaf, data_in_use)
+    files = choose(leaf.files(), data_in_use)
+    damage = []
+    for file, sequence in zip(files, sequences):
+        if sequence.dtype.kind not in "fiub":
+            damage.append(f"{file}: holds {sequence.dtype}, not numbers")
+        elif sequence.dtype.kind == "f" and not np.isfinite(sequence).all():
+            bad = int(np.argmin(np.isfinite(sequence).reshape(len(sequence), -1).all(1)))
+            damage.append(f"{file}: NaN or infinity, first in frame {bad}")
+    return len(sequences[0]), tuple(sequence.shape[1:] for sequence in sequences), damage

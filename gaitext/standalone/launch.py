@@ -1,0 +1,95 @@
+"""Starts the processes: devices, precision and DDP are Lightning Fabric's."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from gaitext.errors import ConfigError, import_extra
+from gaitext.standalone.settings import FabricSettings
+
+__all__ = ["launch", "resolve_device", "resolve_precision"]
+
+
+def resolve_device(device: str) -> str:
+    """``cpu`` or ``cuda``; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: another name, or no GPU where one is asked for.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {device!r}", where="device", how="choose cpu, cuda or auto")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("torch sees no CUDA device", where="device", how="use --device cpu")
+    return device
+
+
+def resolve_precision(asked: str | None, settings: FabricSettings, float16: bool, device: str) -> str:
+    """Which precision to compute in: what is asked for, ``fabric_cfg.precision``, or ``enable_float16``.
+
+    ``enable_float16`` means float16 on a GPU; on a CPU, where that is not possible, float32.
+
+    Raises:
+        ConfigError: float16 is asked for by name on a CPU, or the name is unknown.
+    """
+    chosen = asked or settings.precision or ("16-mixed" if float16 and device == "cuda" else "32-true")
+    if chosen not in ("32-true", "bf16-mixed", "16-mixed"):
+        raise ConfigError(
+            f"unknown precision {chosen!r}", where="precision", how="choose 32-true, bf16-mixed or 16-mixed"
+        )
+    if chosen == "16-mixed" and device == "cpu":
+        raise ConfigError(
+            "16-mixed needs a GPU", where="fabric_cfg.precision", how="use bf16-mixed or 32-true on a CPU"
+        )
+    return chosen
+
+
+def launch(
+    body: Callable[..., Any],
+    *arguments: Any,
+    device: str,
+    devices: int,
+    precision: str,
+    find_unused_parameters: bool = False,
+) -> Any:
+    """Call ``body(fabric, *arguments)`` in every process and return what the first one returns.
+
+    Under torchrun the processes are torchrun's; otherwise ``devices`` > 1 starts fresh ones here,
+    so the calling script needs its ``if __name__ == "__main__"``.
+
+    Args:
+        body: a function of a module, picklable.
+        arguments: picklable.
+        device: ``cpu`` or ``cuda``.
+        devices: how many processes, one per GPU.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        find_unused_parameters: DDP's.
+    """
+    fabric_module = import_extra("lightning.fabric", "standalone", "the embedded host")
+    strategies = import_extra("lightning.fabric.strategies", "standalone", "the embedded host")
+    nodes, strategy = 1, "auto"
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+        strategy = strategies.DDPStrategy(find_unused_parameters=find_unused_parameters)
+    elif devices > 1:
+        strategy = strategies.DDPStrategy(start_method="spawn", find_unused_parameters=find_unused_parameters)
+    fabric = fabric_module.Fabric(
+        accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
+    )
+    # As bytes: Fabric walks through results and cannot copy frozen dataclasses.
+    return pickle.loads(fabric.launch(_Pickled(body), *arguments))
+
+
+class _Pickled:
+    def __init__(self, body: Callable[..., Any]) -> None:
+        self.body = body
+
+    def __call__(self, *arguments: Any) -> bytes:
+        return pickle.dumps(self.body(*arguments))

@@ -1,0 +1,234 @@
+"""A toolbox's YAML as typed settings, with OpenGait's defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gaitext.config import Settings, load_yaml, need
+from gaitext.errors import ConfigError, nearest
+from gaitext.sampling import FrameSampling
+
+__all__ = [
+    "DataSettings",
+    "EvaluatorSettings",
+    "FabricSettings",
+    "HostConfig",
+    "SamplerSettings",
+    "TrainerSettings",
+    "arguments_for",
+]
+
+
+class DataSettings(Settings):
+    """``data_cfg``: where the sequences are."""
+
+    dataset_name: str
+    dataset_root: Path
+    dataset_partition: Path
+    num_workers: int = Field(0, ge=0)
+    data_in_use: tuple[bool, ...] | tuple[int, ...] | None = None
+    cache: bool = False
+    test_dataset_name: str | None = None
+    #: Read by some toolboxes only; no effect here, as in OpenGait.
+    remove_no_gallery: bool = False
+    frame_threshold: int = 0
+
+
+class SamplerSettings(Settings):
+    """``sampler``: which sequences, and which of their frames."""
+
+    type: str
+    batch_size: int | tuple[int, int]
+    batch_shuffle: bool = False
+    #: Added to the run's seed.
+    seed: int = 0
+    sample_type: str = "all_ordered"
+    frames_num_fixed: int | None = None
+    frames_num_min: int | None = None
+    frames_num_max: int | None = None
+    frames_skip_num: int | None = None
+    frames_all_limit: int = -1
+
+    @property
+    def frames(self) -> FrameSampling:
+        return FrameSampling(
+            self.sample_type,  # type: ignore[arg-type]  # checked there, with a hint
+            self.frames_num_fixed,
+            self.frames_num_min,
+            self.frames_num_max,
+            self.frames_skip_num,
+            self.frames_all_limit,
+        )
+
+
+class TrainerSettings(Settings):
+    """``trainer_cfg``: the training phase."""
+
+    sampler: SamplerSettings
+    transform: Any = None
+    save_name: str
+    total_iter: int = Field(80000, ge=1)
+    log_iter: int = Field(100, ge=1)
+    save_iter: int = Field(2000, ge=1)
+    restore_hint: int | str = 0
+    restore_ckpt_strict: bool = True
+    optimizer_reset: bool = False
+    scheduler_reset: bool = False
+    enable_float16: bool = True
+    find_unused_parameters: bool = False
+    fix_BN: bool = False
+    sync_BN: bool = False
+    with_test: bool = False
+
+
+class EvaluatorSettings(Settings):
+    """``evaluator_cfg``: the test phase. What is not named here are the eval_func's arguments."""
+
+    sampler: SamplerSettings = SamplerSettings(type="InferenceSampler", batch_size=1)
+    transform: Any = None
+    save_name: str | None = None
+    restore_hint: int | str | None = None
+    restore_ckpt_strict: bool = True
+    enable_float16: bool = False
+    eval_func: str = "evaluate_indoor_dataset"
+
+
+class FabricSettings(Settings):
+    """``fabric_cfg``: what only the embedded host reads; the toolboxes ignore the section."""
+
+    #: None: what ``enable_float16`` says on a GPU, full precision on a CPU.
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
+    #: How well data are checked before training; see :func:`gaitext.standalone.check_data`.
+    check: Literal["auto", "tail", "full", "none"] = "auto"
+    #: Whether identities of the partition may have no folder (the toolboxes skip them silently).
+    allow_missing: bool = False
+    tensorboard: bool = True
+
+
+_SECTIONS = (
+    "data_cfg",
+    "evaluator_cfg",
+    "fabric_cfg",
+    "loss_cfg",
+    "model_cfg",
+    "optimizer_cfg",
+    "scheduler_cfg",
+    "trainer_cfg",
+)
+_LOSS: dict[str, Any] = {"type": "TripletLoss", "log_prefix": "triplet"}
+_OPTIMIZER: dict[str, Any] = {"solver": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+_SCHEDULER: dict[str, Any] = {"scheduler": "MultiStepLR", "gamma": 0.1, "milestones": [20000, 40000, 60000]}
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """A whole config. :meth:`read` makes one from a YAML file or a dict."""
+
+    data: DataSettings
+    trainer: TrainerSettings
+    evaluator: EvaluatorSettings
+    fabric: FabricSettings
+    model: dict[str, Any]
+    losses: list[dict[str, Any]]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    #: Arguments of the evaluation function.
+    evaluation: dict[str, Any]
+
+    @classmethod
+    def read(cls, config: str | Path | Mapping[str, Any]) -> HostConfig:
+        """Read and check a config.
+
+        Raises:
+            ConfigError: naming what is unknown, missing or wrong, and the nearest valid name.
+        """
+        sections = dict(config) if isinstance(config, Mapping) else load_yaml(config)
+        where = "the config" if isinstance(config, Mapping) else str(config)
+        for name in sections:
+            if name not in _SECTIONS:
+                guess = nearest(name, _SECTIONS)
+                raise ConfigError(
+                    f"unknown section '{name}'",
+                    where=where,
+                    how=f"did you mean '{guess}'?" if guess else f"valid sections: {', '.join(_SECTIONS)}",
+                )
+        model = need(sections, "model_cfg", where=where)
+        need(model, "model", where="model_cfg")
+        evaluator = dict(sections.get("evaluator_cfg") or {})
+        own = {key: evaluator.pop(key) for key in list(evaluator) if key in EvaluatorSettings.model_fields}
+        if evaluator.pop("cross_view_gallery", False):
+            raise ConfigError(
+                "the embedded host has no cross-view gallery protocol",
+                where="evaluator_cfg.cross_view_gallery",
+                how="set it to false, or evaluate with OpenGait",
+            )
+        trainer = TrainerSettings.parse(need(sections, "trainer_cfg", where=where), where="trainer_cfg")
+        losses = sections.get("loss_cfg") or _LOSS
+        return cls(
+            data=DataSettings.parse(need(sections, "data_cfg", where=where), where="data_cfg"),
+            trainer=trainer,
+            evaluator=EvaluatorSettings.parse(own, where="evaluator_cfg"),
+            fabric=FabricSettings.parse(sections.get("fabric_cfg"), where="fabric_cfg"),
+            model=dict(model),
+            losses=[dict(losses)] if isinstance(losses, Mapping) else [dict(loss) for loss in losses],
+            optimizer=_defaulted(sections.get("optimizer_cfg") or {}, _OPTIMIZER, "solver"),
+            scheduler=_defaulted(sections.get("scheduler_cfg") or {}, _SCHEDULER, "scheduler"),
+            evaluation=evaluator,
+        )
+
+    def folder(self, output: str | Path, *, training: bool) -> Path:
+        """``<output>/<dataset>/<model>/<save_name>``, where the toolboxes put a run."""
+        name = self.trainer.save_name if training else self.evaluator.save_name or self.trainer.save_name
+        return Path(output) / self.data.dataset_name / str(self.model["model"]) / name
+
+
+def _defaulted(given: Mapping[str, Any], default: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Complete ``given`` by OpenGait's default.yaml where both name the same class."""
+    return {**default, **given} if given.get(name, default[name]) == default[name] else dict(given)
+
+
+def arguments_for(
+    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, ignored: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The keyword arguments that ``given`` holds for ``function``.
+
+    Args:
+        function: a class or function.
+        given: a YAML section.
+        where: the section's name, for errors.
+        ignored: keys that belong to the section, not to the function.
+
+    Raises:
+        ConfigError: a key that is no argument, or text where YAML was meant to hold a number.
+    """
+    accepted = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    chosen = {key: value for key, value in given.items() if key not in ignored}
+    for key, value in chosen.items():
+        if key not in accepted:
+            guess = nearest(key, accepted)
+            raise ConfigError(
+                f"unknown key '{where}.{key}'",
+                where=where,
+                how=f"did you mean '{guess}'?" if guess else f"valid keys: {', '.join(accepted)}",
+            )
+        if isinstance(value, str) and _is_number(value):
+            raise ConfigError(
+                f"'{where}.{key}' is the text {value!r}, not a number",
+                where=where,
+                how="YAML reads 1e-3 as text: write it with a point, 1.0e-3",
+            )
+    return chosen
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

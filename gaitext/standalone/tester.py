@@ -1,0 +1,197 @@
+"""The test phase: embed every test sequence, then evaluate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from gaitext.errors import CheckpointError, ConfigError, nearest
+from gaitext.evaluation import EvaluationResult, evaluate_CCPG, evaluate_indoor_dataset
+from gaitext.standalone.check import check_leaves
+from gaitext.standalone.data import SequenceDataset, find_leaves, loader
+from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
+from gaitext.standalone.launch import launch, resolve_device, resolve_precision
+from gaitext.standalone.log import progress
+from gaitext.standalone.runs import checkpoint_path, latest_checkpoint, read_checkpoint
+from gaitext.standalone.settings import HostConfig, arguments_for
+from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.validation import validate
+from gaitext.store import atomic_path
+from gaitext.toolboxes.parts import EVALUATIONS
+
+__all__ = ["TestResult", "embed", "evaluate", "run_test", "testing_set"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What a test run found.
+
+    Args:
+        evaluation: what ``eval_func`` returned.
+        checkpoint: the weights that were tested.
+        sequences: how many sequences were embedded.
+        embeddings: where they were saved, if they were.
+    """
+
+    __test__ = False  # no test class, whatever pytest thinks
+
+    evaluation: EvaluationResult | Any
+    checkpoint: Path
+    sequences: int
+    embeddings: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.evaluation)
+
+
+def run_test(
+    config: str | Path | Mapping[str, Any],
+    *,
+    iteration: int | None = None,
+    checkpoint: str | Path | None = None,
+    save_embeddings: str | Path | None = None,
+    device: str = "cpu",
+    devices: int = 1,
+    precision: str | None = None,
+    output: str | Path = "output",
+    seed: int = 0,
+    quiet: bool = False,
+) -> TestResult:
+    """Test a model as ``evaluator_cfg`` says.
+
+    ``evaluator_cfg.sampler.batch_size`` is the number of sequences packed together, over all
+    processes. Results do not depend on it, as models are right for packed sequences.
+
+    Args:
+        config: a YAML file, or its contents.
+        iteration: which of the run's checkpoints.
+        checkpoint: a checkpoint anywhere: the embedded host's, a toolbox's, or a published one.
+            Without either, ``evaluator_cfg.restore_hint``; without that, the run's latest.
+        save_embeddings: an ``.npz`` to write ``embeddings`` [n, c, p], ``labels``, ``types`` and
+            ``views`` to.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        devices: number of processes.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; None: as the config says.
+        output: the folder that holds all runs.
+        seed: decides which frames a ``fixed_…`` test takes; ``all_…`` draws nothing.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: the config is wrong.
+        DataError: data are missing or damaged.
+        CheckpointError: no checkpoint, or one of another model.
+        MissingDependencyError: lightning is not installed.
+    """
+    validate(config, training=False, world_size=devices)
+    host = HostConfig.read(config)
+    _function(host)
+    device = resolve_device(device)
+    chosen = resolve_precision(precision, host.fabric, host.evaluator.enable_float16, device)
+    path = _which(host, Path(output), iteration, checkpoint)
+    dataset = testing_set(host, seed)
+    if host.fabric.check != "none":
+        check_leaves(dataset.leaves, host.data, "tail").raise_problems()
+    data = launch(_test, host, path, dataset, quiet, device=device, devices=devices, precision=chosen)
+    saved = None
+    if save_embeddings is not None:
+        saved = Path(save_embeddings).with_suffix(".npz")
+        with atomic_path(saved) as temporary:
+            arrays: Any = {key: np.asarray(value) for key, value in data.items()}
+            np.savez(temporary, **arrays)
+    return TestResult(evaluate(host, data), path, len(dataset), saved)
+
+
+def _which(host: HostConfig, output: Path, iteration: int | None, checkpoint: str | Path | None) -> Path:
+    hint = checkpoint if checkpoint is not None else iteration
+    if hint is None:
+        hint = host.evaluator.restore_hint
+    if isinstance(hint, (str, Path)):
+        return Path(hint)
+    folder = host.folder(output, training=False)
+    path = latest_checkpoint(folder) if hint is None else checkpoint_path(folder, hint)
+    if path is None:
+        raise CheckpointError("has no checkpoint", where=folder, how="train first, or name one")
+    return path
+
+
+def testing_set(host: HostConfig, seed: int) -> SequenceDataset:
+    """The test set, in the order in which it is embedded."""
+    found = find_leaves(host.data, training=False, allow_missing=host.fabric.allow_missing)
+    chains = build_chains(host.evaluator.transform, where="evaluator_cfg.transform")
+    return SequenceDataset(found, host.data, host.evaluator.sampler.frames, chains, seed)
+
+
+def _test(fabric: Any, host: HostConfig, path: Path, dataset: SequenceDataset, quiet: bool) -> dict[str, Any]:
+    model = build_model(host.model)
+    load_weights(model, path, read_checkpoint(path), strict=host.evaluator.restore_ckpt_strict)
+    return embed(fabric, model.to(fabric.device), host, dataset, quiet=quiet)
+
+
+def embed(
+    fabric: Any, model: EmbeddedModel, host: HostConfig, dataset: SequenceDataset, *, quiet: bool
+) -> dict[str, Any]:
+    """Run the model on all sequences, shared out among the processes.
+
+    Returns:
+        A toolbox's evaluation data: each entry of ``inference_feat`` as an array [n, …] in the
+        dataset's order, and the lists ``labels`` (identities), ``types`` and ``views``.
+    """
+    size = host.evaluator.sampler.batch_size
+    if not isinstance(size, int):
+        raise ConfigError(f"batch_size is {size}", where="evaluator_cfg.sampler", how="give one number for the test")
+    pack = max(1, size // fabric.world_size)
+    packs = [range(start, min(start + pack, len(dataset))) for start in range(0, len(dataset), pack)]
+    share = range(fabric.global_rank, len(packs), fabric.world_size)
+    collected: dict[str, list[np.ndarray[Any, Any]]] = {}
+    indices: list[int] = []
+    model.eval()
+    with torch.no_grad(), progress("testing", len(share), 0, quiet or fabric.global_rank > 0) as advance:
+        for batch in loader(dataset, packs.__getitem__, share, fabric.device):
+            with fabric.autocast():
+                features = model(batch.inputs(fabric.device))["inference_feat"]
+            for name, value in features.items():
+                collected.setdefault(name, []).append(value.float().cpu().numpy())
+            indices += batch.indices
+            advance()
+    part = (indices, {name: np.concatenate(arrays) for name, arrays in collected.items()})
+    parts: list[Any] = [part]
+    if fabric.world_size > 1:
+        parts = [None] * fabric.world_size
+        dist.all_gather_object(parts, part)
+        parts = [p for p in parts if p[0]]
+    order = np.argsort(np.concatenate([np.asarray(p[0]) for p in parts]))
+    data: dict[str, Any] = {name: np.concatenate([p[1][name] for p in parts])[order] for name in parts[0][1]}
+    return {**data, "labels": dataset.label_list, "types": dataset.types_list, "views": dataset.views_list}
+
+
+def _function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The evaluation function and its arguments, checked before anything runs."""
+    known: dict[str, Callable[..., Any]] = {
+        "evaluate_indoor_dataset": evaluate_indoor_dataset,
+        "evaluate_CCPG": evaluate_CCPG,
+        **EVALUATIONS,
+    }
+    name = host.evaluator.eval_func
+    if name not in known:
+        guess = nearest(name, known)
+        raise ConfigError(
+            f"no evaluation {name!r} in the embedded host",
+            where="evaluator_cfg.eval_func",
+            how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(sorted(known))}",
+        )
+    return known[name], arguments_for(known[name], host.evaluation, where="evaluator_cfg")
+
+
+def evaluate(host: HostConfig, data: dict[str, Any]) -> Any:
+    """Call the config's evaluation function on :func:`embed`'s data."""
+    function, arguments = _function(host)
+    return function(data, host.data.test_dataset_name or host.data.dataset_name, **arguments)
