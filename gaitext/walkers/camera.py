@@ -69,10 +69,11 @@ def in_frame(points: np.ndarray, depth: np.ndarray, camera: CameraSettings) -> n
     return inside & (depth > NEAR)
 
 
-#: Capsules that hide what is behind them: two joints and a radius as a share of stature.
+#: Capsules that hide what is behind them: two joints and a radius as a share of stature. Point 17
+#: is the middle of the head, between the ears, so that the head hides its far ear.
 _CAPSULES = np.array(
     [
-        *[(5, 11, 0.060), (6, 12, 0.060), (5, 12, 0.062), (6, 11, 0.062), (3, 4, 0.050)],
+        *[(5, 11, 0.060), (6, 12, 0.060), (5, 12, 0.062), (6, 11, 0.062), (17, 17, 0.050)],
         *[(11, 13, 0.045), (12, 14, 0.045), (13, 15, 0.030), (14, 16, 0.030)],
         *[(5, 7, 0.027), (6, 8, 0.027), (7, 9, 0.021), (8, 10, 0.021)],
     ]
@@ -91,18 +92,18 @@ def visibility(joints: np.ndarray, stature: float, camera: CameraSettings) -> np
     Returns:
         [T, 17] in 0 (hidden) … 1 (seen).
     """
-    flat, depth = project(joints, camera)
+    flat, depth = project(np.concatenate((joints, joints[:, 3:5].mean(1, keepdims=True)), 1), camera)
     first, second = _CAPSULES[:, 0].astype(int), _CAPSULES[:, 1].astype(int)
     radius = _CAPSULES[:, 2] * stature
     start, end = flat[:, first], flat[:, second]  # [T, C, 2]
     along = end - start
     length = np.maximum((along**2).sum(-1), 1e-9)
-    offset = flat[:, :, None] - start[:, None]  # [T, 17, C, 2]
+    offset = flat[:, :17, None] - start[:, None]  # [T, 17, C, 2]
     share = np.clip((offset * along[:, None]).sum(-1) / length[:, None], 0, 1)
     gap = np.linalg.norm(offset - share[..., None] * along[:, None], axis=-1)
     at = depth[:, first][:, None] * (1 - share) + depth[:, second][:, None] * share
     reach = gap * at / camera.focal / radius  # in radii: below 1 is inside the capsule's outline
-    behind = (depth[:, :, None] - at) / radius  # in radii: the face's points lie at about 1
+    behind = (depth[:, :17, None] - at) / radius  # in radii: the face's points lie at about 1
     hidden = _smooth(1.15 - reach, 0.3) * _smooth(behind - 0.55, 0.4)
     own = (np.arange(17)[:, None] == first) | (np.arange(17)[:, None] == second)
     return np.prod(1 - hidden * ~own, axis=-1)

@@ -49,7 +49,7 @@ _LIMB_SPREAD = np.array(
     [[2.5, 0.08, 0.012], [3.0, 0.11, 0.010], [2.0, 0.12, 0.012], [4.0, 0.25, 0.02], [7.0, 0.25, 0.02]]
 )
 _TRUNK_SPREAD = np.array([[0.7, 0.2, 0.02], [0.7, 0.2, 0.02], [1.0, 0.2, 0.02], [1.0, 0.25, 0.02], [2.5, 0.2, 0.02]])
-_POSTURE_SPREAD = np.array([1.2, 4.0, 3.0, 8.0])
+_POSTURE_SPREAD = np.array([0.8, 4.0, 3.0, 8.0])
 #: σ of a single harmonic: relative amplitude and phase (radians). The first, which is most of a
 #: curve's range and all of the stride's length, strays less.
 _HARMONIC_SPREAD = (np.array([0.0, 0.06, 0.13, 0.13, 0.13, 0.13, 0.13]), np.array([0.0, 0.06] + [0.13] * 5))
