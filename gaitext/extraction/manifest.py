@@ -74,6 +74,9 @@ class Manifest:
                 yield
                 return
             fcntl.flock(handle, fcntl.LOCK_EX)
+            # Nobody else is writing now: what lies there was left by a kill.
+            for rest in self.path.parent.glob(f".{self.path.stem}.*.tmp{self.path.suffix}"):
+                rest.unlink(missing_ok=True)
             yield
 
 
