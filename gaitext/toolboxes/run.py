@@ -112,8 +112,8 @@ def _with_config(root: Path, toolbox: Toolbox, arguments: list[str], processes: 
     cfgs = merge(load_yaml(path), load_yaml(root / toolbox.default_cfg))
     if uses_gaitext(cfgs):
         training = not {"--phase=test", "--phase test"} & {*arguments, *map(" ".join, itertools.pairwise(arguments))}
-        for remark in validate_config(cfgs, training, toolbox=toolbox, base=root, world_size=processes):
-            log.warning("%s", remark)
+        # Its remarks are logged by the model, where they also reach the toolbox's log file.
+        validate_config(cfgs, training, toolbox=toolbox, base=root, world_size=processes)
     return arguments
 
 

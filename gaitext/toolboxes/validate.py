@@ -23,8 +23,13 @@ __all__ = ["check_arguments", "uses_gaitext", "validate_config"]
 
 #: What the toolboxes' YAML may hold beside a part's own arguments.
 _FREE_KEYS = {"type", "log_prefix", "loss_term_weight", "gather_and_scale"}
+#: What the toolboxes read of a sampler's section themselves.
+_SAMPLING_KEYS = {
+    *("type", "sample_type", "frames_num_fixed", "frames_num_min", "frames_num_max"),
+    *("frames_skip_num", "frames_all_limit", "points_in_use", "batch_size", "batch_shuffle"),
+}
 #: Parameters that are for Python, not for a YAML.
-_PYTHON_ONLY = {"generator"}
+_PYTHON_ONLY = {"generator", "dataset"}
 
 
 def validate_config(
@@ -55,6 +60,9 @@ def validate_config(
     remarks: list[str] = []
     for section, phase in _phases(cfgs, training):
         _check_transforms(cfgs, section, phase, toolbox)
+        sampler = phase.get("sampler") or {}
+        if sampler.get("type") in parts.SAMPLERS:
+            check_arguments(parts.SAMPLERS[sampler["type"]], sampler, f"{section}.sampler", _SAMPLING_KEYS)
     _check_losses(cfgs, adapter, training)
     if adapter is None:
         return remarks
@@ -108,7 +116,10 @@ def _typed(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
 
 
 def check_arguments(part: Any, arguments: Mapping[str, Any], where: str, free: Collection[str] = _FREE_KEYS) -> None:
-    """Check a part's arguments against its real signature.
+    """Check a part's arguments, ``type`` among them, against its real signature.
+
+    Args:
+        free: keys that may be there although the part does not take them.
 
     Raises:
         ConfigError: an unknown or a missing one.

@@ -1,0 +1,23 @@
+"""Data shared by the tests of the toolboxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gaitext import store
+
+from . import data
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of a dataset, whose pkls nobody reads."""
+    root = tmp_path_factory.mktemp("set")
+    for identity in data.TRAIN + data.TEST:
+        leaf = root / "data" / identity / "nm-01" / "000"
+        leaf.mkdir(parents=True)
+        (leaf / "0_heat.pkl").touch()
+    store.write_json(root / "partition.json", {"TRAIN_SET": data.TRAIN, "TEST_SET": data.TEST})
+    return root

@@ -1,0 +1,118 @@
+"""A tiny CASIA-B look-alike of random heatmaps, and a config that trains a tiny GaitHeat on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from gaitext import store
+
+TRAIN = ["001", "002", "003"]
+TEST = ["075", "076", "077"]
+TEST_TYPES = [*(f"nm-{i:02}" for i in range(1, 7)), "bg-01", "bg-02", "cl-01", "cl-02"]
+VIEWS = ["000", "090"]
+
+
+def heatmaps(generator: np.random.Generator, frames: int, joints: np.ndarray) -> np.ndarray:
+    """Gaussian peaks [T, 17, 64, 48] around ``joints`` [17, 2], jittered per frame."""
+    centres = joints + generator.normal(0, 1.5, (frames, 17, 2))
+    y, x = np.mgrid[:64, :48]
+    distance = (x - centres[..., 0, None, None]) ** 2 + (y - centres[..., 1, None, None]) ** 2
+    return np.exp(-distance / 8).astype(np.float16)
+
+
+def make_dataset(root: Path, seed: int = 0) -> Path:
+    """Write the leaves below ``root``/data and the partition beside it; returns ``root``."""
+    generator = np.random.default_rng(seed)
+    rows = np.array([8, 6, 6, 7, 7, 16, 16, 24, 24, 32, 32, 34, 34, 46, 46, 58, 58])
+    for identity in TRAIN + TEST:
+        joints = np.stack((24 + generator.normal(0, 5, 17), rows + generator.normal(0, 2, 17)), -1)
+        for kind in TEST_TYPES[:3] if identity in TRAIN else TEST_TYPES:
+            for view in VIEWS:
+                frames = int(generator.integers(4, 10))
+                store.write_leaf(
+                    root / "data", identity, kind, view, {"0_heatmap": heatmaps(generator, frames, joints)}
+                )
+    store.write_json(root / "partition.json", {"TRAIN_SET": TRAIN, "TEST_SET": TEST})
+    return root
+
+
+def config(dataset: Path, processes: int = 1, **trainer: Any) -> dict[str, Any]:
+    """All that a GaitHeat config has to set for a toolbox."""
+    transform = [{"type": "HeatmapInput"}]
+    losses = []
+    for branch in ("local", "global", "fusion"):
+        losses.append(
+            {"type": "TripletLoss", "log_prefix": f"{branch}_triplet", "margin": 0.2, "loss_term_weight": 1.0}
+        )
+        losses.append(
+            {
+                "type": "CrossEntropyLoss",
+                "log_prefix": f"{branch}_softmax",
+                "scale": 16,
+                "label_smooth": True,
+                "eps": 0.1,
+            }
+        )
+    return {
+        "data_cfg": {
+            "dataset_name": "CASIA-B",
+            "test_dataset_name": "CASIA-B",
+            "dataset_root": str(dataset / "data"),
+            "dataset_partition": str(dataset / "partition.json"),
+            "data_in_use": [True],
+            "num_workers": 1,
+            "cache": False,
+        },
+        "model_cfg": {
+            "model": "GaitHeat",
+            "class_num": len(TRAIN),
+            "channels": [4, 4, 8, 8],
+            "embedding_size": 8,
+        },
+        "loss_cfg": losses,
+        "optimizer_cfg": {"solver": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 5.0e-4},
+        "scheduler_cfg": {"scheduler": "MultiStepLR", "gamma": 0.1, "milestones": [100]},
+        "trainer_cfg": {
+            "save_name": "tiny",
+            "enable_float16": False,
+            "sync_BN": False,
+            "with_test": False,
+            "total_iter": 2,
+            "save_iter": 2,
+            "log_iter": 1,
+            "restore_hint": 0,
+            "sampler": {
+                "type": "TripletSampler",
+                "batch_size": [2, 2],
+                "batch_shuffle": True,
+                "sample_type": "fixed_unordered",
+                "frames_num_fixed": 4,
+            },
+            "transform": transform,
+            **trainer,
+        },
+        "evaluator_cfg": {
+            "save_name": "tiny",
+            "enable_float16": False,
+            "restore_ckpt_strict": True,
+            "restore_hint": 2,
+            "eval_func": "evaluate_indoor_dataset",
+            "metric": "euc",
+            "sampler": {
+                "type": "InferenceSampler",
+                "batch_size": processes,
+                "sample_type": "all_ordered",
+                "frames_all_limit": 720,
+            },
+            "transform": transform,
+        },
+    }
+
+
+def write_config(path: Path, cfgs: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(cfgs), encoding="utf-8")
+    return path
