@@ -83,13 +83,15 @@ def launch(
     fabric = fabric_module.Fabric(
         accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
     )
-    # As bytes: Fabric walks through results and cannot copy frozen dataclasses.
-    return pickle.loads(fabric.launch(_Pickled(body), *arguments))
+    return pickle.loads(fabric.launch(_Pickled(body, arguments)))
 
 
 class _Pickled:
-    def __init__(self, body: Callable[..., Any]) -> None:
-        self.body = body
+    """A call that Fabric cannot look into: it walks through arguments and results, and stumbles
+    over frozen dataclasses."""
 
-    def __call__(self, *arguments: Any) -> bytes:
-        return pickle.dumps(self.body(*arguments))
+    def __init__(self, body: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.body, self.arguments = body, arguments
+
+    def __call__(self, fabric: Any) -> bytes:
+        return pickle.dumps(self.body(fabric, *self.arguments))

@@ -1,0 +1,220 @@
+"""The embedded host trains, stops, goes on and tests, the same every time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from gaitext import standalone
+from gaitext.errors import CheckpointError, GaitextError
+
+_SCRIPT = Path(tiny.__file__)
+
+
+def _start(root: Path, processes: int, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, str(_SCRIPT), str(root), str(processes), *options]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _link(data: Path, root: Path) -> Path:
+    root.mkdir(exist_ok=True)
+    for name in ("data", "partition.json"):
+        (root / name).symlink_to(data / name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> standalone.TrainResult:
+    """An uninterrupted run of twelve iterations."""
+    return standalone.train(tiny.config(data), output=tmp_path_factory.mktemp("whole"), quiet=True)
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["model"]
+    return loaded
+
+
+def _same(a: Path, b: Path) -> None:
+    ours, theirs = _weights(a), _weights(b)
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], rtol=0, atol=0)
+
+
+def test_a_run_leaves_what_a_toolbox_leaves(run: standalone.TrainResult) -> None:
+    assert run.folder.parts[-3:] == ("CASIA-B", "Tiny", "tiny")
+    names = sorted(p.name for p in (run.folder / "checkpoints").iterdir())
+    assert names == ["tiny-00004.pt", "tiny-00008.pt", "tiny-00012.pt"]
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    assert {"model", "optimizer", "scheduler", "iteration"} <= checkpoint.keys()
+    assert checkpoint["iteration"] == run.iteration == 12
+    assert all(key.startswith("network.") for key in checkpoint["model"])
+    assert [row["iteration"] for row in run.rows] == [3, 6, 9, 12]
+    assert run.rows[-1]["lr"] == pytest.approx(0.002)
+    assert "softmax/accuracy" in run.rows[0]
+    assert any((run.folder / "summary").iterdir())
+    with (run.folder / "log.csv").open() as stream:
+        assert [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)] == run.rows
+
+
+def test_it_learns(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(data, total_iter=60, save_iter=60, log_iter=10)
+    config["scheduler_cfg"]["milestones"] = [50]
+    rows = standalone.train(config, output=tmp_path, quiet=True).rows
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    assert rows[-1]["softmax/accuracy"] > 0.9
+    result = standalone.test(config, output=tmp_path, save_embeddings=tmp_path / "e.npz", quiet=True)
+    assert result.evaluation.scalars["scalar/test_accuracy/NM@R1"] > 90
+    assert result.evaluation.chance["NM"] == pytest.approx(50)
+    assert "| NM |" in str(result)
+    saved = np.load(tmp_path / "e.npz")
+    assert saved["embeddings"].shape == (40, 4, 2)
+    assert saved["labels"].tolist()[:2] == ["005", "005"]
+
+
+def test_killed_and_resumed_is_as_if_never_stopped(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
+    root = _link(data, tmp_path / "killed")
+    killed = _start(root, 1, TINY_DIES_AT="11")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    log = root / "output" / "CASIA-B" / "Tiny" / "tiny" / "log.csv"
+    assert len(log.read_text().splitlines()) == 1 + 3  # iteration 9's row is after the last checkpoint
+    with log.open("a") as stream:
+        stream.write("12,0.0")  # a line cut short
+    again = standalone.train(tiny.config(data), output=root / "output", resume=True, quiet=True)
+    assert again.rows == run.rows
+    _same(again.checkpoint, run.checkpoint)
+
+
+def test_resuming_a_finished_run_changes_nothing(data: Path, run: standalone.TrainResult) -> None:
+    before = run.checkpoint.read_bytes()
+    again = standalone.train(tiny.config(data), output=run.folder.parents[2], resume=True, quiet=True)
+    assert again.rows == run.rows
+    assert run.checkpoint.read_bytes() == before
+
+
+def test_restore_hint_goes_on_there_or_starts_from_a_file(
+    data: Path, run: standalone.TrainResult, tmp_path: Path
+) -> None:
+    output = run.folder.parents[2]
+    shorter = standalone.train(tiny.config(data, restore_hint=8), output=output, quiet=True)
+    assert shorter.rows == run.rows
+    config = tiny.config(data, restore_hint=str(run.checkpoint), total_iter=3, optimizer_reset=True)
+    fresh = standalone.train(config, output=tmp_path, quiet=True)
+    assert fresh.iteration == 3
+    assert fresh.rows[0]["loss"] < run.rows[0]["loss"]
+    with pytest.raises(CheckpointError, match="tiny-00012"):
+        standalone.train(tiny.config(data, restore_hint=7), output=output, quiet=True)
+
+
+def test_loader_workers_change_nothing(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
+    config = tiny.config(data)
+    config["data_cfg"].update(num_workers=2, cache=True)
+    assert standalone.train(config, output=tmp_path, quiet=True).rows == run.rows
+
+
+def test_seeds_differ(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
+    other = standalone.train(tiny.config(data, total_iter=3), output=tmp_path, seed=1, quiet=True)
+    assert other.rows[0]["loss"] != run.rows[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"type": "BalancedTripletSampler", "batch_shuffle": True},
+        {"sample_type": "unfixed_unordered", "frames_num_min": 3, "frames_num_max": 6},
+        {"sample_type": "fixed_ordered", "frames_skip_num": 2},
+        {"sample_type": "all_ordered", "frames_all_limit": 7},
+    ],
+    ids=lambda s: s.get("sample_type", s.get("type")),
+)
+def test_samplers(data: Path, tmp_path: Path, sampler: dict[str, Any]) -> None:
+    config = tiny.config(data, total_iter=2, log_iter=1)
+    config["trainer_cfg"]["sampler"].update(sampler)
+    assert len(standalone.train(config, output=tmp_path, quiet=True).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"),
+    [
+        (
+            {"solver": "AdamW", "lr": 0.001, "weight_decay": 0.01},
+            {"scheduler": "CyclicLR", "base_lr": 1.0e-4, "max_lr": 1.0e-2, "step_size_up": 3, "mode": "exp_range"}
+            | {"gamma": 0.99, "cycle_momentum": False},
+        ),
+        (
+            {"solver": "Adam", "lr": 0.001, "weight_decay": 0.0},
+            {"scheduler": "OneCycleLR", "max_lr": 0.01, "total_steps": 12},
+        ),
+        ({"solver": "SGD", "lr": 0.01}, {"scheduler": "CosineAnnealingLR", "T_max": 12}),
+    ],
+    ids=["cyclic", "onecycle", "cosine"],
+)
+def test_schedules_resume(data: Path, tmp_path: Path, optimizer: dict[str, Any], scheduler: dict[str, Any]) -> None:
+    config = tiny.config(data) | {"optimizer_cfg": optimizer, "scheduler_cfg": scheduler}
+    whole = standalone.train(config, output=tmp_path, quiet=True)
+    config["trainer_cfg"]["restore_hint"] = 4
+    assert standalone.train(config, output=tmp_path, quiet=True).rows == whole.rows
+
+
+def test_bf16_keeps_weights_and_losses_in_float32(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(data, total_iter=3) | {"fabric_cfg": {"precision": "bf16-mixed"}}
+    result = standalone.train(config, output=tmp_path, quiet=True)
+    assert np.isfinite(result.rows[0]["loss"])
+    assert {value.dtype for value in _weights(result.checkpoint).values()} == {torch.float32}
+
+
+def test_tests_in_between(data: Path, tmp_path: Path) -> None:
+    result = standalone.train(tiny.config(data, with_test=True), output=tmp_path, quiet=True)
+    assert list(result.evaluations) == [4, 8, 12]
+    last = standalone.test(tiny.config(data), output=tmp_path, quiet=True)
+    assert last.evaluation.scalars == result.evaluations[12].scalars
+
+
+def test_packing_does_not_change_a_test(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
+    embeddings = []
+    for pack in (1, 7):
+        config = tiny.config(data)
+        config["evaluator_cfg"]["sampler"]["batch_size"] = pack
+        file = tmp_path / f"{pack}.npz"
+        standalone.test(config, iteration=12, output=run.folder.parents[2], save_embeddings=file, quiet=True)
+        embeddings.append(np.load(file)["embeddings"])
+    np.testing.assert_allclose(embeddings[0], embeddings[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_diverged_run_stops(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(data)
+    config["optimizer_cfg"]["lr"] = 1.0e30
+    with pytest.raises(GaitextError, match="the loss is"):
+        standalone.train(config, output=tmp_path, quiet=True)
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
+    root = _link(data, tmp_path / "two")
+    config = tiny.config(data, with_test=True, save_iter=6)
+    config["model_cfg"]["dropout"] = 0.0  # drawn per process
+    one = standalone.train(config, output=tmp_path / "one", quiet=True)
+    two = _start(root, 2, "with_test=true", "save_iter=6", TINY_DROPOUT="0")
+    assert two.returncode == 0, two.stderr
+    folder = root / "output" / "CASIA-B" / "Tiny" / "tiny"
+    with (folder / "log.csv").open() as stream:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    assert len(rows) == len(one.rows)
+    for ours, theirs in zip(one.rows, rows):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+    for key, value in _weights(folder / "checkpoints" / "tiny-00012.pt").items():
+        torch.testing.assert_close(value, _weights(one.checkpoint)[key], rtol=1e-4, atol=1e-6)
+    scalars = json.loads((root / "evaluations.json").read_text())
+    assert scalars == {str(i): evaluation.scalars for i, evaluation in one.evaluations.items()}
