@@ -1,0 +1,282 @@
+"""Protocols and metrics against slow loops and OpenGait's evaluator."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gaitext.errors import ConfigError, DataError, ShapeError
+from gaitext.evaluation import (
+    PROTOCOLS,
+    chance_rank1,
+    distances,
+    evaluate_CCPG,
+    evaluate_indoor_dataset,
+    rank,
+)
+
+Data = dict[str, Any]
+
+
+def _data(labels: list[str], types: list[str], views: list[str], seed: int = 0, noise: float = 3.0) -> Data:
+    """Every combination, embedded near its identity."""
+    generator = np.random.default_rng(seed)
+    rows = [(i, t, v) for i in labels for t in types for v in views]
+    centre = {i: generator.normal(size=(6, 3)) for i in labels}
+    embeddings = np.stack([centre[i] + noise * generator.normal(size=(6, 3)) for i, _, _ in rows]).astype(np.float32)
+    return {
+        "embeddings": embeddings,
+        "labels": [r[0] for r in rows],
+        "types": [r[1] for r in rows],
+        "views": [r[2] for r in rows],
+    }
+
+
+def _casia(seed: int = 0, identities: int = 6) -> Data:
+    types = [f"nm-{i:02d}" for i in range(1, 7)] + ["bg-01", "bg-02", "cl-01", "cl-02"]
+    return _data([f"{i:03d}" for i in range(identities)], types, ["000", "036", "090"], seed)
+
+
+def _keep(data: Data, keep: Any) -> Data:
+    chosen = [i for i in range(len(data["labels"])) if keep(data["labels"][i], data["types"][i], data["views"][i])]
+    return {key: value[chosen] if key == "embeddings" else [value[i] for i in chosen] for key, value in data.items()}
+
+
+def _slow_distance(a: Any, b: Any, metric: str) -> float:
+    total = 0.0
+    for part in range(a.shape[1]):
+        x, y = a[:, part].astype(float), b[:, part].astype(float)
+        if metric == "euc":
+            total += math.sqrt(sum((p - q) ** 2 for p, q in zip(x, y)))
+        else:
+            total += 1 - float(x @ y) / math.sqrt(float(x @ x) * float(y @ y))
+    return total / a.shape[1]
+
+
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+def test_distances_by_hand(metric: str) -> None:
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(3, 5, 2)), generator.normal(size=(4, 5, 2))
+    expected = [[_slow_distance(a, b, metric) for b in y] for a in x]
+    np.testing.assert_allclose(distances(x, y, metric), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        distances(x[:, :, 0], y[:, :, :1], metric), distances(x[:, :, :1], y[:, :, 0], metric)
+    )
+
+
+def test_wrong_distances() -> None:
+    with pytest.raises(ConfigError, match="euc or cos"):
+        distances(np.zeros((1, 2)), np.zeros((1, 2)), "l2")
+    with pytest.raises(ShapeError):
+        distances(np.zeros((1, 2)), np.zeros((1, 3)))
+
+
+def _slow_cross_view(data: Data, probes: tuple[str, ...], gallery: tuple[str, ...]) -> dict[str, float]:
+    n = len(data["labels"])
+    views = sorted(set(data["views"]))
+    result = {}
+    for view in views:
+        cells = []
+        for other in views:
+            if other == view:
+                continue
+            hits = []
+            for i in range(n):
+                if data["types"][i] not in probes or data["views"][i] != view:
+                    continue
+                there = [j for j in range(n) if data["types"][j] in gallery and data["views"][j] == other]
+                best = min(there, key=lambda j: _slow_distance(data["embeddings"][i], data["embeddings"][j], "euc"))
+                hits.append(data["labels"][best] == data["labels"][i])
+            cells.append(sum(hits) / len(hits))
+        result[view] = 100 * sum(cells) / len(cells)
+    return result
+
+
+def test_casia_b_by_hand() -> None:
+    data = _casia(identities=3)
+    result = evaluate_indoor_dataset(data, "CASIA-B")
+    for condition, probes in PROTOCOLS["CASIA-B"].probes.items():
+        slow = _slow_cross_view(data, probes, PROTOCOLS["CASIA-B"].gallery)
+        row = dict(result.tables[0].rows)[condition]
+        assert row[:3] == pytest.approx(list(slow.values()))
+        assert row[3] == pytest.approx(sum(slow.values()) / 3)
+        assert result.scalars[f"scalar/test_accuracy/{condition}@R1"] == row[3]
+        assert result.chance[condition] == pytest.approx(100 / 3)
+    assert result.notes == []
+
+
+def test_what_is_missing_is_said_and_never_zero() -> None:
+    data = _keep(_casia(), lambda i, t, v: t != "cl-01" and t != "cl-02" and not (t.startswith("bg") and v == "036"))
+    result = evaluate_indoor_dataset(data, "CASIA-B")
+    rows = dict(result.tables[0].rows)
+    assert all(math.isnan(x) for x in rows["CL"])
+    assert math.isnan(rows["BG"][1])
+    assert rows["BG"][3] == pytest.approx((rows["BG"][0] + rows["BG"][2]) / 2)
+    assert any(note.startswith("CL: there are no probes") for note in result.notes)
+    assert any("036→000" in note for note in result.notes)
+    assert "| CL | – |" in str(result)
+    lonely = _keep(_casia(), lambda i, t, v: not (i == "000" and t.startswith("nm-0") and t < "nm-05"))
+    assert any("4 of" in n or "no match" in n for n in evaluate_indoor_dataset(lonely, "CASIA-B").notes)
+
+
+@pytest.mark.parametrize(
+    ("keep", "named"),
+    [
+        (lambda i, t, v: v == "000", "two views"),
+        (lambda i, t, v: t > "nm-04" or t < "nm", "gallery is empty"),
+        (lambda i, t, v: t in ("nm-01", "nm-02"), "no probe"),
+        (lambda i, t, v: False, "cannot evaluate"),
+    ],
+)
+def test_unusable_test_sets(keep: Any, named: str) -> None:
+    with pytest.raises(DataError, match=named):
+        evaluate_indoor_dataset(_keep(_casia(), keep), "CASIA-B")
+
+
+def test_nan_embeddings_are_refused_by_name() -> None:
+    data = _casia()
+    data["embeddings"][7, 0, 0] = np.nan
+    with pytest.raises(DataError, match="000/nm-03/036"):
+        evaluate_indoor_dataset(data, "CASIA-B")
+
+
+def test_unknown_datasets_name_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="CASIA-B"):
+        evaluate_indoor_dataset(_casia(), "CASIAB")
+    with pytest.raises(ConfigError, match="CCPG"):
+        evaluate_CCPG(_ccpg(), "CASIA-B")
+
+
+def test_sustech_matches_parts_of_names() -> None:
+    types = ["00-nm", "01-nm", "02-bg-cl", "03-nt"]
+    result = evaluate_indoor_dataset(_data(["a", "b", "c"], types, ["000", "090"], noise=0.01), "SUSTech1K")
+    row = {name: values[-2] for name, values in result.tables[0].rows}
+    assert row["Bag"] == row["Clothing"] == row["Night"] == row["Overall"] == 100
+    assert math.isnan(row["Umbrella"])
+    assert result.scalars["scalar/test_accuracy/Bag@R5"] == 100
+
+
+def test_chance_is_what_random_embeddings_reach() -> None:
+    labels = np.array(["a"] * 3 + ["b"])
+    assert chance_rank1(np.array(["a", "b", "c"]), labels) == pytest.approx(100 * (0.75 + 0.25 + 0) / 3)
+
+
+def _slow_ranking(apart: Any, probes: Any, gallery: Any, keep: Any) -> tuple[list[float], list[float], list[int]]:
+    precisions, penalties, firsts = [], [], []
+    for i in range(len(probes)):
+        order = [j for j in sorted(range(len(gallery)), key=lambda j: apart[i, j]) if keep[i, j]]
+        hits = [rank_ + 1 for rank_, j in enumerate(order) if gallery[j] == probes[i]]
+        if hits:
+            precisions.append(sum((k + 1) / r for k, r in enumerate(hits)) / len(hits))
+            penalties.append(len(hits) / hits[-1])
+            firsts.append(hits[0])
+    return precisions, penalties, firsts
+
+
+@pytest.mark.parametrize("rows", [3, 512])
+def test_ranking_by_hand(rows: int) -> None:
+    generator = np.random.default_rng(0)
+    apart = generator.random((10, 15))
+    probes, gallery = generator.integers(0, 5, 10).astype(str), generator.integers(0, 4, 15).astype(str)
+    keep = generator.random((10, 15)) < 0.7
+    ranking = rank(apart, probes, gallery, keep, rows=rows)
+    precisions, penalties, firsts = _slow_ranking(apart, probes, gallery, keep)
+    np.testing.assert_allclose(ranking.precision, precisions)
+    np.testing.assert_allclose(ranking.penalty, penalties)
+    np.testing.assert_allclose(ranking.cmc, [np.mean([f <= k for f in firsts]) for k in range(1, 16)])
+    assert ranking.valid.sum() == len(firsts)
+    with pytest.raises(DataError, match="no probe's identity"):
+        rank(apart, np.full(10, "x"), gallery)
+
+
+def _ccpg(seed: int = 0) -> Data:
+    types = ["U0_D0", "U0_D0_BG", "U0_D3", "U1_D0", "U1_D1", "U2_D2", "U3_D3"]
+    return _data([f"{i:02d}" for i in range(5)], types, ["00_a", "01_b", "02_c"], seed)
+
+
+def test_ccpg_leaves_its_data_alone_and_notes_what_is_missing() -> None:
+    data = _ccpg()
+    evaluate_CCPG(data)
+    assert data["views"][0] == "00_a"
+    result = evaluate_CCPG(_keep(data, lambda i, t, v: t != "U3_D3"))
+    assert math.isnan(dict(result.tables[0].rows)["UP"][0])
+    assert any(note.startswith("UP: 0 probes") for note in result.notes)
+    single = evaluate_CCPG(_keep(data, lambda i, t, v: v == "00_a" or i == "00"))
+    assert any("no match from another camera" in note for note in single.notes)
+
+
+@pytest.fixture
+def opengait(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+    """OpenGait's own evaluator on the CPU, with a logger in the place of its message manager."""
+    root = os.environ.get("OPENGAIT_ROOT")
+    if not root:
+        pytest.skip("OPENGAIT_ROOT is not set")
+    folder = Path(root) / "opengait" / "evaluation"
+    lines: list[str] = []
+    utils = ModuleType("utils")
+    manager = SimpleNamespace(log_info=lambda text: lines.append(str(text)))
+    utils.get_msg_mgr = lambda: manager  # type: ignore[attr-defined]
+    utils.mkdir = os.makedirs  # type: ignore[attr-defined]
+    utils.is_tensor = torch.is_tensor  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "utils", utils)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self, *a, **k: self)
+    package = ModuleType("og_evaluation")
+    package.__path__ = [str(folder)]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "og_evaluation", package)
+    for name in ("metric", "re_rank", "evaluator"):
+        spec = importlib.util.spec_from_file_location(f"og_evaluation.{name}", folder / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, f"og_evaluation.{name}", module)
+        spec.loader.exec_module(module)
+    caplog.set_level(logging.WARNING)
+    print_options = np.get_printoptions()
+    yield SimpleNamespace(evaluator=sys.modules["og_evaluation.evaluator"], lines=lines)
+    np.set_printoptions(**{k: v for k, v in print_options.items() if k != "override_repr"})
+
+
+@pytest.mark.toolbox
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+@pytest.mark.parametrize("dataset", ["CASIA-B", "OUMVLP", "SUSTech1K"])
+def test_cross_view_equals_opengait(opengait: Any, dataset: str, metric: str) -> None:
+    if dataset == "CASIA-B":
+        data = _casia(seed=1, identities=10)
+    elif dataset == "OUMVLP":
+        data = _data([f"{i:05d}" for i in range(20)], ["00", "01"], ["000", "015", "030"])
+    else:
+        names = ["00-nm", "01-nm", "01-bg", "02-cl-nt", "03-cr", "04-ub", "02-uf", "03-oc"]
+        data = _data([f"{i:04d}" for i in range(8)], names, ["000", "045", "090"])
+    theirs = opengait.evaluator.evaluate_indoor_dataset(data, dataset, metric)
+    ours = evaluate_indoor_dataset(data, dataset, metric)
+    assert theirs
+    for key, value in theirs.items():
+        # They round each pair of views to two digits.
+        assert ours.scalars[key.replace("Umberalla", "Umbrella")] == pytest.approx(float(value), abs=0.0051)
+
+
+@pytest.mark.toolbox
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+def test_ccpg_equals_opengait(opengait: Any, metric: str) -> None:
+    ours = evaluate_CCPG(_ccpg(2), "CCPG", metric)
+    theirs = opengait.evaluator.evaluate_CCPG(_ccpg(2), "CCPG", metric)
+    gait = dict(ours.tables[1].rows)
+    for condition in ("CL", "UP", "DN", "BG"):
+        cells = theirs[f"scalar/test_accuracy/{condition}"]
+        mean = opengait.evaluator.de_diag(cells)
+        assert gait[condition][-2] == pytest.approx(float(mean), abs=0.0051)
+    printed = [line for line in opengait.lines if line.startswith("CL: ") and "UP" in line]
+    for line, column in zip(printed[:3], range(3)):  # rank-1, mAP, mINP
+        values = [float(part.split(":")[1]) for part in line.split(",\t")]
+        assert [row[1][column] for row in ours.tables[0].rows] == pytest.approx(values, abs=0.00051)
