@@ -69,6 +69,8 @@ class OnnxEstimator:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # old exports warn once per weight
+        # Between batches its idle threads would otherwise spin and take the cores from the decoder.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         available = runtime.get_available_providers()
         chosen = providers or [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
         try:
