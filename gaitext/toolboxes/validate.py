@@ -14,10 +14,10 @@ from typing import Any
 
 from gaitext.config import need
 from gaitext.errors import ConfigError, nearest
-from gaitext.store import read_partition
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.hosts import Toolbox
+from gaitext.toolboxes.validate_data import check_data, phases, section
 
 __all__ = ["check_arguments", "uses_gaitext", "validate_config"]
 
@@ -56,51 +56,33 @@ def validate_config(
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition file is missing or wrong.
     """
-    adapter = parts.MODELS.get(str(_section(cfgs, "model_cfg").get("model")))
+    adapter = parts.MODELS.get(str(section(cfgs, "model_cfg").get("model")))
     remarks: list[str] = []
-    for section, phase in _phases(cfgs, training):
-        _check_transforms(cfgs, section, phase, toolbox)
+    for name, phase in phases(cfgs, training):
+        _check_transforms(name, phase, toolbox)
         sampler = phase.get("sampler") or {}
         if sampler.get("type") in parts.SAMPLERS:
-            check_arguments(parts.SAMPLERS[sampler["type"]], sampler, f"{section}.sampler", _SAMPLING_KEYS)
+            check_arguments(parts.SAMPLERS[sampler["type"]], sampler, f"{name}.sampler", _SAMPLING_KEYS)
     _check_losses(cfgs, adapter, training)
     if adapter is None:
         return remarks
-    model_cfg = _section(cfgs, "model_cfg")
+    model_cfg = section(cfgs, "model_cfg")
     class_count = adapter.class_count(model_cfg)  # reads, and so checks, all of model_cfg
     for name in ("optimizer_cfg", "scheduler_cfg", "trainer_cfg", "evaluator_cfg"):
         _check_numbers(cfgs.get(name), name)
     if world_size is not None:
         _check_batches(cfgs, training, world_size, toolbox)
     if isinstance(cfgs.get("data_cfg"), Mapping):
-        remarks += _check_data(cfgs, training, class_count, Path(base))
+        remarks += check_data(cfgs, training, class_count, Path(base))
     return remarks
 
 
 def uses_gaitext(cfgs: Mapping[str, Any]) -> bool:
     """Whether a config names any of gaitext's parts."""
-    if _section(cfgs, "model_cfg").get("model") in parts.MODELS:
+    if section(cfgs, "model_cfg").get("model") in parts.MODELS:
         return True
     named = {str(item.get("type")) for item, _ in _typed(cfgs, "")}
     return bool(named & {*parts.TRANSFORMS, *parts.LOSSES, *parts.SAMPLERS})
-
-
-def _section(cfgs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = need(cfgs, name, where="config")
-    if not isinstance(section, Mapping):
-        raise ConfigError(f"'{name}' holds no keys (got {section!r})", where="config", how=f"indent {name}'s keys")
-    return section
-
-
-def _phases(cfgs: Mapping[str, Any], training: bool) -> list[tuple[str, Mapping[str, Any]]]:
-    """The engine sections that matter: both toolboxes may test while they train."""
-    trainer = _section(cfgs, "trainer_cfg")
-    if not training:
-        return [("evaluator_cfg", _section(cfgs, "evaluator_cfg"))]
-    phases = [("trainer_cfg", trainer)]
-    if trainer.get("with_test"):
-        phases.append(("evaluator_cfg", _section(cfgs, "evaluator_cfg")))
-    return phases
 
 
 def _typed(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -143,14 +125,14 @@ def check_arguments(part: Any, arguments: Mapping[str, Any], where: str, free: C
             raise ConfigError(f"{arguments.get('type')} needs the argument '{name}'", where=where, how=f"add '{name}'")
 
 
-def _check_transforms(cfgs: Mapping[str, Any], section: str, phase: Mapping[str, Any], toolbox: Toolbox | None) -> None:
+def _check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | None) -> None:
     lists = phase.get("transform")
     sampler = phase.get("sampler") or {}
     # In OpenGait's test every process transforms one sequence at a time.
-    alone = section == "evaluator_cfg" and toolbox is not None and toolbox.test_batch_is_world
+    alone = name == "evaluator_cfg" and toolbox is not None and toolbox.test_batch_is_world
     packed = not str(sampler.get("sample_type", "fixed")).startswith("fixed") and not alone
     several = isinstance(lists, (list, tuple)) and len(lists) > 1
-    for entry, where in _typed(lists, f"{section}.transform"):
+    for entry, where in _typed(lists, f"{name}.transform"):
         part = parts.TRANSFORMS.get(str(entry["type"]))
         if part is None:
             continue
@@ -180,7 +162,7 @@ def _check_losses(cfgs: Mapping[str, Any], adapter: type[ModelAdapter] | None, t
         if entry.get("type") in parts.LOSSES:
             check_arguments(parts.LOSSES[entry["type"]], entry, where)
         _check_numbers(entry, where)
-    expected = adapter.loss_names(_section(cfgs, "model_cfg")) if adapter is not None else None
+    expected = adapter.loss_names(section(cfgs, "model_cfg")) if adapter is not None else None
     if expected is None:
         return
     given = [str(need(entry, "log_prefix", where=f"loss_cfg[{i}]")) for i, entry in enumerate(listed)]
@@ -222,7 +204,7 @@ def _check_numbers(value: Any, where: str) -> None:
 
 
 def _check_batches(cfgs: Mapping[str, Any], training: bool, world_size: int, toolbox: Toolbox | None) -> None:
-    for name, phase in _phases(cfgs, training):
+    for name, phase in phases(cfgs, training):
         size = (phase.get("sampler") or {}).get("batch_size")
         if name == "evaluator_cfg" and toolbox is not None and toolbox.test_batch_is_world and size != world_size:
             raise ConfigError(
@@ -236,85 +218,3 @@ def _check_batches(cfgs: Mapping[str, Any], training: bool, world_size: int, too
                 where=f"{name}.sampler.batch_size",
                 how=f"make their product a multiple of {world_size}",
             )
-
-
-def _check_data(cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path) -> list[str]:
-    data = _section(cfgs, "data_cfg")
-    root = base / str(need(data, "dataset_root", where="data_cfg"))
-    if not root.is_dir():
-        raise ConfigError(
-            f"there is no folder {root}", where="data_cfg.dataset_root", how="give the folder that holds <id>/…"
-        )
-    train, test = read_partition(base / str(need(data, "dataset_partition", where="data_cfg")))
-    remarks = []
-    for wanted, name in _wanted_sets(cfgs, training, train, test):
-        present = [identity for identity in wanted if (root / identity).is_dir()]
-        if not present:
-            raise ConfigError(
-                f"none of the {len(wanted)} identities of {name} is in {root}",
-                where="data_cfg.dataset_partition",
-                how="the partition is another dataset's, or identities are written differently",
-            )
-        if len(present) < len(wanted):
-            remarks.append(f"data_cfg: {len(wanted) - len(present)} of {name}'s {len(wanted)} identities have no data")
-        if name == "TRAIN_SET" and class_count is not None:
-            remarks += _check_classes(class_count, len(present), len(wanted))
-        _check_inputs(cfgs, training, root / present[0])
-    return remarks
-
-
-def _wanted_sets(
-    cfgs: Mapping[str, Any], training: bool, train: list[str], test: list[str]
-) -> list[tuple[list[str], str]]:
-    sets = [(train, "TRAIN_SET")] if training else []
-    if not training or _section(cfgs, "trainer_cfg").get("with_test"):
-        sets.append((test, "TEST_SET"))
-    return sets
-
-
-def _check_classes(class_count: int, present: int, wanted: int) -> list[str]:
-    if class_count < present:
-        raise ConfigError(
-            f"class_num is {class_count}, but there are {present} identities to train on",
-            where="model_cfg.class_num",
-            how=f"write {wanted}",
-        )
-    if class_count > wanted:
-        return [f"model_cfg.class_num is {class_count}, but TRAIN_SET has {wanted} identities: the rest is never used"]
-    return []
-
-
-def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path) -> None:
-    """Compare ``data_in_use`` with a leaf's files and with the lists of transforms."""
-    leaf = next((view for view in sorted(identity.glob("*/*")) if view.is_dir()), None)
-    if leaf is None:
-        raise ConfigError(f"there is no <type>/<view> in {identity}", where="data_cfg.dataset_root")
-    files = sorted(file.name for file in leaf.iterdir())
-    use = _section(cfgs, "data_cfg").get("data_in_use")
-    if use is None:
-        count = len(files)
-    elif all(isinstance(u, bool) for u in use):
-        chosen = [position for position, u in enumerate(use) if u]
-        count = len(chosen)
-        if chosen and chosen[-1] >= len(files):
-            _missing_input(chosen[-1], leaf, files)
-    else:
-        count = len(use)
-        if use and max(use) >= len(files):
-            _missing_input(max(use), leaf, files)
-    for name, phase in _phases(cfgs, training):
-        lists = phase.get("transform")
-        if isinstance(lists, (list, tuple)) and len(lists) != count:
-            raise ConfigError(
-                f"{len(lists)} transforms for {count} inputs ({', '.join(files)} in {leaf.name})",
-                where=f"{name}.transform",
-                how="data_cfg.data_in_use must switch on one file for each entry; several for one go into a Compose",
-            )
-
-
-def _missing_input(position: int, leaf: Path, files: Sequence[str]) -> None:
-    raise ConfigError(
-        f"asks for file number {position}, but {leaf} has {len(files)}: {', '.join(files)}",
-        where="data_cfg.data_in_use",
-        how="count a leaf's files in the order of their names, from 0",
-    )
