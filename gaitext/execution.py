@@ -11,12 +11,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 from gaitext.errors import DataError, GaitextError
+from gaitext.progress import counter
 
 __all__ = ["Outcome", "map_sequences", "raise_failures"]
 
@@ -58,10 +58,11 @@ def map_sequences(
         quiet: no progress bar.
     """
     outcomes: list[Outcome[Item, Result] | None] = [None] * len(items)
-    with _progress(label, len(items), quiet) as advance:
-        for index, outcome in _work(function, items, workers, initialise, initialise_arguments):
+    with counter(label, quiet=quiet or not items) as progress:
+        work = _work(function, items, workers, initialise, initialise_arguments)
+        for done, (index, outcome) in enumerate(work, start=1):
             outcomes[index] = outcome
-            advance()
+            progress(done, len(items))
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -95,20 +96,6 @@ def _work(
                 yield index, Outcome(items[index], error=failure)
             else:
                 raise failure
-
-
-@contextmanager
-def _progress(label: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    if quiet or total == 0:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda: progress.advance(task)
 
 
 def raise_failures(outcomes: Iterable[Outcome[Item, Result]], what: str) -> list[Result]:

@@ -5,6 +5,7 @@ from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, eval
 from gaitext.evaluation.distances import distances
 from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
+from gaitext.evaluation.saved import evaluate_file
 
 __all__ = [
     "PROTOCOLS",
@@ -17,6 +18,7 @@ __all__ = [
     "cross_view",
     "distances",
     "evaluate_CCPG",
+    "evaluate_file",
     "evaluate_indoor_dataset",
     "rank",
 ]

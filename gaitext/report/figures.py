@@ -1,0 +1,88 @@
+"""Figures (extra ``plot``). Data first, drawing second: every function takes arrays and a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitext.errors import import_extra
+from gaitext.store import atomic_path
+
+__all__ = ["alignment_figure", "curves_figure"]
+
+Array = npt.NDArray[Any]
+
+
+def _pyplot() -> Any:
+    matplotlib = import_extra("matplotlib", "plot", "drawing figures")
+    matplotlib.use("Agg")
+    return import_extra("matplotlib.pyplot", "plot", "drawing figures")
+
+
+def _save(figure: Any, path: str | Path) -> Path:
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", format=path.suffix[1:] or "png")
+    _pyplot().close(figure)
+    return path
+
+
+def alignment_figure(
+    walks: Sequence[tuple[str, Array, Array]], anchor: tuple[float, float], path: str | Path, *, frames: int = 4
+) -> Path:
+    """Heatmaps before and after alignment, the anchor marked.
+
+    Args:
+        walks: (name, before [T, H, W], after [T, H, W]), maps already merged over joints.
+        anchor: P_align (x, y) in heatmap pixels.
+        path: a .png, .pdf or .svg.
+        frames: how many frames of each walk are shown, evenly spread.
+    """
+    plt = _pyplot()
+    columns = 2 * frames
+    figure, axes = plt.subplots(len(walks), columns, figsize=(1.25 * columns, 1.85 * len(walks)), squeeze=False)
+    for row, (name, before, after) in zip(axes, walks):
+        shown = np.linspace(0, len(before) - 1, frames).round().astype(int)
+        for half, maps in enumerate((before, after)):
+            for place, frame in enumerate(shown):
+                axis = row[half * frames + place]
+                axis.imshow(maps[frame], cmap="magma", vmin=0)
+                axis.axvline(anchor[0], color="white", linewidth=0.5, alpha=0.5)
+                axis.axhline(anchor[1], color="white", linewidth=0.5, alpha=0.5)
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.set_title(f"frame {frame}", fontsize=7)
+        row[0].set_ylabel(name, fontsize=8)
+    figure.suptitle("left: as the estimator gave them · right: aligned (lines: P_align)", fontsize=10)
+    return _save(figure, path)
+
+
+def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path:
+    """A training run's losses over iterations, and its learning rate.
+
+    Args:
+        rows: as in the run's ``log.csv``: ``iteration``, ``lr``, ``loss`` and each loss's own.
+        path: a .png, .pdf or .svg.
+    """
+    plt = _pyplot()
+    iterations = [row["iteration"] for row in rows]
+    losses = [key for key in rows[0] if key.endswith("/loss")]
+    kinds = {"triplet": "triplet loss", "softmax": "cross-entropy"}
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+    for axis, (kind, title) in zip(axes, kinds.items()):
+        for key in losses:
+            if kind in key:
+                axis.plot(iterations, [row[key] for row in rows], label=key.split("_")[0].split("/")[-1])
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("iteration", fontsize=8)
+        axis.legend(fontsize=8)
+    axes[2].plot(iterations, [row["lr"] for row in rows], color="grey")
+    axes[2].set_title("learning rate", fontsize=10)
+    axes[2].set_xlabel("iteration", fontsize=8)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    return _save(figure, path)
