@@ -121,6 +121,7 @@ _SECTIONS = (
     "scheduler_cfg",
     "trainer_cfg",
 )
+_SAMPLER: dict[str, Any] = {"type": "TripletSampler", "batch_size": (8, 16)}
 _LOSS: dict[str, Any] = {"type": "TripletLoss", "log_prefix": "triplet"}
 _OPTIMIZER: dict[str, Any] = {"solver": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 _SCHEDULER: dict[str, Any] = {"scheduler": "MultiStepLR", "gamma": 0.1, "milestones": [20000, 40000, 60000]}
@@ -168,7 +169,9 @@ class HostConfig:
                 where="evaluator_cfg.cross_view_gallery",
                 how="set it to false, or evaluate with OpenGait",
             )
-        trainer = TrainerSettings.parse(need(sections, "trainer_cfg", where=where), where="trainer_cfg")
+        # A config that only tests needs no trainer_cfg; `train` asks for it.
+        trainer_cfg = sections.get("trainer_cfg") or {"save_name": own.get("save_name", "tmp"), "sampler": _SAMPLER}
+        trainer = TrainerSettings.parse(trainer_cfg, where="trainer_cfg")
         losses = sections.get("loss_cfg") or _LOSS
         return cls(
             data=DataSettings.parse(need(sections, "data_cfg", where=where), where="data_cfg"),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.config import load_yaml
-from gaitext.errors import ConfigError
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.validate import validate_config
 
@@ -26,15 +25,7 @@ def validate(config: str | Path | Mapping[str, Any], *, training: bool, world_si
     """
     host = HostConfig.read(config)
     sections = dict(config) if isinstance(config, Mapping) else load_yaml(config)
-    sections = {"evaluator_cfg": {}, "loss_cfg": host.losses, **sections}
+    optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
+    sections = {**optional, "loss_cfg": host.losses, **sections}
     for remark in validate_config(sections, training, world_size=world_size):
         log.warning(remark)
-    if training and host.trainer.sync_BN and world_size > 1:
-        import torch
-
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                "torch synchronises batch statistics on GPUs only",
-                where="trainer_cfg.sync_BN",
-                how="train with one process, or set sync_BN: false",
-            )

@@ -103,6 +103,20 @@ def test_a_test_without_a_checkpoint_says_so(data: Path, tmp_path: Path) -> None
         standalone.test(tiny.config(data), iteration=5, output=tmp_path, quiet=True)
 
 
+def test_batch_statistics_of_two_processes_need_gpus(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sync_BN"):
+        standalone.train(tiny.config(data, sync_BN=True), devices=2, output=tmp_path, quiet=True)
+
+
+def test_shipped_configs_are_read() -> None:
+    shipped = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        host = HostConfig.read(path)
+        assert host.trainer.sampler.frames.sample_type
+        build_chains(host.trainer.transform, where="trainer_cfg.transform")
+
+
 def test_a_config_may_be_a_file(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(tiny.config(data, total_iter=1, log_iter=1)))
