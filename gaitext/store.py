@@ -12,6 +12,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from gaitext.errors import DataError
 __all__ = [
     "Leaf",
     "atomic_path",
+    "clear_staging",
     "leaves",
     "read_leaf",
     "read_partition",
@@ -37,6 +39,9 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+
+#: Folders under a dataset's root in which leaves are written before they are moved to their place.
+_STAGING = ".staging."
 
 
 @contextmanager
@@ -212,7 +217,9 @@ def write_leaf(root: str | Path, identity: str, kind: str, view: str, sequences:
     if not lengths or 0 in lengths.values():
         raise DataError("has no frames", where=leaf.path)
     leaf.path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=leaf.path.parent, prefix=f".{view}.", suffix=".tmp") as staging:
+    # Staged under the root, where toolboxes take what a kill leaves for an identity that no
+    # partition names; inside the leaf's own folder they would take it for a view.
+    with tempfile.TemporaryDirectory(dir=root, prefix=f"{_STAGING}{identity}.{kind}.{view}.") as staging:
         folder = Path(staging) / view
         folder.mkdir()
         for name, sequence in sequences.items():
@@ -221,6 +228,18 @@ def write_leaf(root: str | Path, identity: str, kind: str, view: str, sequences:
             os.replace(leaf.path, Path(staging) / "old")
         os.replace(folder, leaf.path)
     return leaf
+
+
+def clear_staging(root: str | Path, leaf: str = "*/*/*") -> None:
+    """Remove what killed writers left half written.
+
+    Args:
+        root: of the dataset.
+        leaf: ``id/type/view`` whose remains are removed; default: everybody's, for which no other
+            process may be writing.
+    """
+    for rest in Path(root).glob(_STAGING + leaf.replace("/", ".") + ".*"):
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def read_leaf(leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[int] | None = None) -> list[Array]:

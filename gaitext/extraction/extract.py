@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from gaitext.extraction.report import ExtractReport
 from gaitext.extraction.run import OTHER_VIDEO, Part, Run
 from gaitext.geometry import crop_boxes
 from gaitext.pose import PoseEstimator, load_estimator
+from gaitext.store import clear_staging
 from gaitext.video import probe
 
 __all__ = ["extract_video"]
@@ -141,10 +141,7 @@ def _remaining(
         if known is not None and not _same_origin(known, video, made_with):
             owner = known["made_with"]["track"]
             raise DataError(f"was made from track {owner} of {known['video']}", where=folder, how=_ELSEWHERE)
-        # A killed run leaves its half-written leaf beside the real ones, where a toolbox would
-        # take it for a view.
-        for rest in folder.parent.glob(f".{folder.name}.*.tmp"):
-            shutil.rmtree(rest, ignore_errors=True)
+        clear_staging(out / "sequences", clip.leaf)
         entry: Entry = {
             "video": str(video),
             "clip": clip.number,

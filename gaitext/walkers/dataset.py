@@ -13,7 +13,7 @@ from typing import Any
 import gaitext
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import map_sequences, raise_failures
-from gaitext.store import write_json, write_leaf
+from gaitext.store import clear_staging, write_json, write_leaf
 from gaitext.walkers.observation import HEATMAP_SIZE, observe
 from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
 from gaitext.walkers.walk import frame_count, make_walk
@@ -70,7 +70,7 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
     names = [settings.identity_name(i + 1) for i in range(settings.identities)]
     split = settings.training
     write_json(partition, {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
-    _sweep(sequences)
+    clear_staging(sequences)
     expected = {f"{SEQUENCE_NAMES[name]}.pkl" for name in settings.content}
     items = list(_items(settings))
     todo = [item for item in items if not _finished(_place(settings, sequences, item), expected)]
@@ -159,13 +159,6 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "")
         elif one != other:
             listed.append(f"{prefix}{key} is {one} there and {other} here")
     return listed
-
-
-def _sweep(sequences: Path) -> None:
-    """Remove what a killed run left half written: toolboxes would take it for a view."""
-    for leftover in sequences.glob("*/*/.*.tmp"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
 
 
 def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:

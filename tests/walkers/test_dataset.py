@@ -88,7 +88,7 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             write_dataset(SMALL, out, quiet=True)
     # A kill -9 also leaves staging folders, and a hand may have taken a file out of a leaf.
-    (out / "sequences" / "001" / "nm-01" / ".000.abc.tmp" / "000").mkdir(parents=True)
+    (out / "sequences" / ".staging.001.nm-01.000.abc" / "000").mkdir(parents=True)
     (out / "sequences" / "001" / "nm-01" / "000" / "1_poses.pkl").unlink()
     done = write_dataset(SMALL, out, quiet=True)
     assert (done.kept, done.written) == (4, 8)
