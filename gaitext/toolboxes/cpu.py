@@ -9,14 +9,16 @@ and are switched off with one line saying so. Nothing on disk is changed.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import logging
 import os
 import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -169,9 +171,24 @@ def main(arguments: list[str]) -> None:
     sys.path[0] = str(script.parent)
     redirect()
     runpy.run_path(str(script), run_name="__main__")
-    # Left open, gloo's threads can keep a finished rank from exiting.
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End this process with status 0, without the interpreter's teardown.
+
+    Tearing gloo's threads down at exit aborted a finished rank ("terminate called without an
+    active exception") once in some 80 runs.
+    """
+    for thing in gc.get_objects():
+        # What a toolbox logged last is still in its writer.
+        if type(thing).__name__ == "SummaryWriter" and type(thing).__module__.startswith("torch."):
+            thing.close()
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
