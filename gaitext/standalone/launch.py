@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from gaitext.errors import ConfigError, import_extra
 from gaitext.standalone.settings import FabricSettings
@@ -73,8 +74,8 @@ def launch(
     """
     fabric_module = import_extra("lightning.fabric", "standalone", "the embedded host")
     strategies = import_extra("lightning.fabric.strategies", "standalone", "the embedded host")
-    nodes, strategy = 1, "auto"
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    nodes, strategy, torchrun = 1, "auto", "TORCHELASTIC_RUN_ID" in os.environ
+    if torchrun:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
         strategy = strategies.DDPStrategy(find_unused_parameters=find_unused_parameters)
@@ -83,15 +84,22 @@ def launch(
     fabric = fabric_module.Fabric(
         accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
     )
-    return pickle.loads(fabric.launch(_Pickled(body, arguments)))
+    return pickle.loads(fabric.launch(_Pickled(body, arguments, leave=devices > 1 and not torchrun)))
 
 
 class _Pickled:
     """A call that Fabric cannot look into: it walks through arguments and results, and stumbles
     over frozen dataclasses."""
 
-    def __init__(self, body: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    def __init__(self, body: Callable[..., Any], arguments: tuple[Any, ...], leave: bool) -> None:
+        #: Whether the processes end with the call.
+        self.leave = leave
         self.body, self.arguments = body, arguments
 
     def __call__(self, fabric: Any) -> bytes:
-        return pickle.dumps(self.body(fabric, *self.arguments))
+        result = pickle.dumps(self.body(fabric, *self.arguments))
+        if self.leave and dist.is_initialized():
+            # Left to the interpreter's end, a process may abort while the other closes its side.
+            dist.barrier()
+            dist.destroy_process_group()
+        return result
