@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing import ProcessExitedException
 
 from gaitext.errors import ConfigError, import_extra
 from gaitext.standalone.settings import FabricSettings
+from gaitext.store import atomic_path
 
 __all__ = ["launch", "resolve_device", "resolve_precision"]
+
+log = logging.getLogger(__name__)
 
 
 def resolve_device(device: str) -> str:
@@ -84,22 +91,43 @@ def launch(
     fabric = fabric_module.Fabric(
         accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
     )
-    return pickle.loads(fabric.launch(_Pickled(body, arguments, leave=devices > 1 and not torchrun)))
+    if torchrun or devices == 1:
+        return pickle.loads(fabric.launch(_Call(body, arguments)))
+    with tempfile.TemporaryDirectory(prefix="gaitext.") as folder:
+        result = Path(folder) / "result"
+        try:
+            fabric.launch(_Call(body, arguments, result))
+        except ProcessExitedException as error:
+            # Tearing gloo's threads down aborts a finished process now and then. The result is
+            # there only if all processes had finished; nothing of theirs can be lost any more.
+            if error.signal_name != "SIGABRT" or not result.exists():
+                raise
+            log.debug("a finished process aborted at its end: %s", error)
+        return pickle.loads(result.read_bytes())
 
 
-class _Pickled:
+class _Call:
     """A call that Fabric cannot look into: it walks through arguments and results, and stumbles
-    over frozen dataclasses."""
+    over frozen dataclasses.
 
-    def __init__(self, body: Callable[..., Any], arguments: tuple[Any, ...], leave: bool) -> None:
-        #: Whether the processes end with the call.
-        self.leave = leave
-        self.body, self.arguments = body, arguments
+    Args:
+        body: called with the fabric and ``arguments``.
+        arguments: see ``body``.
+        result: where the first process writes what it has to return, once all have finished, if
+            they were started for this call; otherwise it is returned as bytes.
+    """
+
+    def __init__(self, body: Callable[..., Any], arguments: tuple[Any, ...], result: Path | None = None) -> None:
+        self.body, self.arguments, self.result = body, arguments, result
 
     def __call__(self, fabric: Any) -> bytes:
-        result = pickle.dumps(self.body(fabric, *self.arguments))
-        if self.leave and dist.is_initialized():
-            # Left to the interpreter's end, a process may abort while the other closes its side.
-            dist.barrier()
-            dist.destroy_process_group()
-        return result
+        returned = pickle.dumps(self.body(fabric, *self.arguments))
+        if self.result is None:
+            return returned
+        fabric.barrier()
+        if fabric.global_rank == 0:
+            with atomic_path(self.result) as temporary:
+                temporary.write_bytes(returned)
+        fabric.barrier()
+        dist.destroy_process_group()
+        return b""

@@ -206,7 +206,8 @@ def test_two_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
     config = tiny.config(data, with_test=True, save_iter=6)
     config["model_cfg"]["dropout"] = 0.0  # drawn per process
     one = standalone.train(config, output=tmp_path / "one", quiet=True)
-    two = _start(root, 2, "with_test=true", "save_iter=6", TINY_DROPOUT="0")
+    # A process that aborts while it is torn down, as gloo makes them now and then, spoils nothing.
+    two = _start(root, 2, "with_test=true", "save_iter=6", TINY_DROPOUT="0", TINY_ABORTS_LAST="1")
     assert two.returncode == 0, two.stderr
     folder = root / "output" / "CASIA-B" / "Tiny" / "tiny"
     with (folder / "log.csv").open() as stream:

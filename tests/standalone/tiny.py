@@ -6,6 +6,7 @@ train: ``python tiny.py FOLDER PROCESSES [KEY=VALUE of trainer_cfg …]``.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -132,6 +133,10 @@ def config(root: Path, **trainer: Any) -> dict[str, Any]:
         },
     }
 
+
+if __name__ == "__mp_main__" and os.environ.get("TINY_ABORTS_LAST"):
+    # As gloo's threads do now and then, in a process that has finished its work.
+    atexit.register(os.abort)
 
 if __name__ == "__main__":
     from gaitext import standalone
