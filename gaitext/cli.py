@@ -255,7 +255,7 @@ def extract(
 ) -> None:
     """Make heatmap sequences from a video and the boxes of its people."""
     from gaitext.extraction import ExtractSettings, extract_video
-    from gaitext.progress import counter
+    from gaitext.progress import progress
 
     settings = ExtractSettings.parse(
         {
@@ -270,8 +270,8 @@ def extract(
         },
         where="extract",
     )
-    with counter("crops", quiet=quiet) as progress:
-        report = extract_video(video, boxes, estimator, out, settings, progress=progress)
+    with progress("crops", None, quiet=quiet) as update:
+        report = extract_video(video, boxes, estimator, out, settings, progress=update)
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
     console.print(f"dataset_root: {out / 'sequences'}", soft_wrap=True, highlight=False)
 

@@ -17,7 +17,8 @@ from gaitext.models import GaitHeat
 from gaitext.models.gaitheat import normalise_sequences
 from gaitext.report.figures import alignment_figure, curves_figure
 from gaitext.standalone.host import build_model
-from gaitext.standalone.runs import write_checkpoint
+from gaitext.standalone.runs import latest_checkpoint, write_checkpoint
+from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.walkers import WalkerSettings, write_dataset
 
@@ -65,7 +66,8 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
     untrained = out / "untrained.pt"
     write_checkpoint(untrained, {"model": build_model(config["model_cfg"]).state_dict()})
     before = standalone.test(config, checkpoint=untrained, output=out / "output", quiet=quiet).evaluation
-    trained = standalone.train(config, seed=seed, output=out / "output", resume=True, quiet=quiet)
+    begun = latest_checkpoint(HostConfig.read(config).folder(out / "output", training=True)) is not None
+    trained = standalone.train(config, seed=seed, output=out / "output", resume=begun, quiet=quiet)
     after = standalone.test(config, checkpoint=trained.checkpoint, output=out / "output", quiet=quiet).evaluation
 
     conditions = ["NM", "BG", "CL"]

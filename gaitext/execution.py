@@ -16,7 +16,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from gaitext.errors import DataError, GaitextError
-from gaitext.progress import counter
+from gaitext.progress import progress
 
 __all__ = ["Outcome", "map_sequences", "raise_failures"]
 
@@ -58,11 +58,11 @@ def map_sequences(
         quiet: no progress bar.
     """
     outcomes: list[Outcome[Item, Result] | None] = [None] * len(items)
-    with counter(label, quiet=quiet or not items) as progress:
+    with progress(label, len(items), quiet=quiet or not items) as update:
         work = _work(function, items, workers, initialise, initialise_arguments)
         for done, (index, outcome) in enumerate(work, start=1):
             outcomes[index] = outcome
-            progress(done, len(items))
+            update(done)
     return [outcome for outcome in outcomes if outcome is not None]
 
 

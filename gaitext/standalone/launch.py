@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException
 
 from gaitext.errors import ConfigError, import_extra
+from gaitext.standalone.memory import keep_freed_memory
 from gaitext.standalone.settings import FabricSettings
 from gaitext.store import atomic_path
 
@@ -121,6 +122,8 @@ class _Call:
         self.body, self.arguments, self.result = body, arguments, result
 
     def __call__(self, fabric: Any) -> bytes:
+        if fabric.device.type == "cpu":
+            keep_freed_memory()
         returned = pickle.dumps(self.body(fabric, *self.arguments))
         if self.result is None:
             return returned

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from gaitext.losses.loss import world_size
 from gaitext.store import atomic_path
 
-__all__ = ["CsvLog", "Means", "progress", "summary_writer"]
+__all__ = ["CsvLog", "Means", "summary_writer"]
 
 log = logging.getLogger(__name__)
 
@@ -112,32 +111,6 @@ def summary_writer(folder: Path, after: int, wanted: bool) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=after + 1 if after else None)
-
-
-@contextmanager
-def progress(label: str, total: int, done: int, quiet: bool) -> Iterator[Any]:
-    """A progress bar on stderr; yields ``advance(steps=1, note="")``."""
-    if quiet:
-        yield lambda steps=1, note="": None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total, completed=done, note="")
-
-        def advance(steps: int = 1, note: str = "") -> None:
-            fields: dict[str, Any] = {"note": note} if note else {}
-            bar.update(task, advance=steps, **fields)
-
-        yield advance
 
 
 def show(values: Mapping[str, float], names: Iterable[str]) -> str:

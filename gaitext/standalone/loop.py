@@ -17,6 +17,7 @@ from torch import nn
 
 import gaitext
 from gaitext.errors import GaitextError
+from gaitext.progress import progress
 from gaitext.standalone.data import SequenceDataset, loader
 from gaitext.standalone.host import (
     LossSum,
@@ -26,7 +27,7 @@ from gaitext.standalone.host import (
     build_scheduler,
     load_weights,
 )
-from gaitext.standalone.log import CsvLog, Means, progress, show, summary_writer
+from gaitext.standalone.log import CsvLog, Means, show, summary_writer
 from gaitext.standalone.runs import checkpoint_path, read_checkpoint, write_checkpoint
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
@@ -148,7 +149,7 @@ class _Trainer:
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )
-        with progress("training", cfg.total_iter, self.iteration, job.quiet or not first) as advance:
+        with progress("training", cfg.total_iter, done=self.iteration, quiet=job.quiet or not first) as update:
             for batch in batches:
                 images = self._step(batch.inputs(fabric.device))
                 note = ""
@@ -158,7 +159,7 @@ class _Trainer:
                     if table is not None:
                         table.write(row)
                     _summarise(writer, row, images)
-                advance(1, note)
+                update(self.iteration, note=note)
                 if self.iteration % cfg.save_iter == 0 or self.iteration == cfg.total_iter:
                     self._save()
                     if cfg.with_test:

@@ -14,11 +14,11 @@ import torch.distributed as dist
 
 from gaitext.errors import CheckpointError, ConfigError, nearest
 from gaitext.evaluation import EvaluationResult, evaluate_CCPG, evaluate_indoor_dataset
+from gaitext.progress import progress
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.launch import launch, resolve_device, resolve_precision
-from gaitext.standalone.log import progress
 from gaitext.standalone.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 from gaitext.standalone.settings import HostConfig, arguments_for
 from gaitext.standalone.transforms import build_chains
@@ -154,14 +154,14 @@ def embed(
     collected: dict[str, list[np.ndarray[Any, Any]]] = {}
     indices: list[int] = []
     model.eval()
-    with torch.no_grad(), progress("testing", len(share), 0, quiet or fabric.global_rank > 0) as advance:
-        for batch in loader(dataset, packs.__getitem__, share, fabric.device):
+    with torch.no_grad(), progress("testing", len(share), quiet=quiet or fabric.global_rank > 0) as update:
+        for done, batch in enumerate(loader(dataset, packs.__getitem__, share, fabric.device), start=1):
             with fabric.autocast():
                 features = model(batch.inputs(fabric.device))["inference_feat"]
             for name, value in features.items():
                 collected.setdefault(name, []).append(value.float().cpu().numpy())
             indices += batch.indices
-            advance()
+            update(done)
     part = (indices, {name: np.concatenate(arrays) for name, arrays in collected.items()})
     parts: list[Any] = [part]
     if fabric.world_size > 1:

@@ -13,6 +13,7 @@ from torch import nn
 from gaitext import losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.models import GaitHeatAdapter
+from gaitext.toolboxes.samplers import BalancedTripletSampler
 
 __all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
@@ -25,7 +26,7 @@ TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, nam
 LOSSES: dict[str, type[nn.Module]] = {"BatchHardTripletLoss": losses.BatchHardTripletLoss}
 
 #: Samplers that no toolbox has. Built with the host's dataset and keyword arguments from the YAML.
-SAMPLERS: dict[str, type] = {}
+SAMPLERS: dict[str, type] = {"BalancedTripletSampler": BalancedTripletSampler}
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
 EVALUATIONS: dict[str, Callable[..., Any]] = {}
