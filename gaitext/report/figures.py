@@ -43,13 +43,21 @@ def alignment_figure(
         frames: how many frames of each walk are shown, evenly spread.
     """
     plt = _pyplot()
-    columns = 2 * frames
-    figure, axes = plt.subplots(len(walks), columns, figsize=(1.25 * columns, 1.85 * len(walks)), squeeze=False)
+    columns = 2 * frames + 1  # one of them an empty gap between before and after
+    widths = [*[1.0] * frames, 0.25, *[1.0] * frames]
+    figure, axes = plt.subplots(
+        len(walks),
+        columns,
+        figsize=(1.25 * columns, 1.85 * len(walks)),
+        squeeze=False,
+        gridspec_kw={"width_ratios": widths},
+    )
     for row, (name, before, after) in zip(axes, walks):
         shown = np.linspace(0, len(before) - 1, frames).round().astype(int)
+        row[frames].set_axis_off()
         for half, maps in enumerate((before, after)):
             for place, frame in enumerate(shown):
-                axis = row[half * frames + place]
+                axis = row[half * (frames + 1) + place]
                 axis.imshow(maps[frame], cmap="magma", vmin=0)
                 axis.axvline(anchor[0], color="white", linewidth=0.5, alpha=0.5)
                 axis.axhline(anchor[1], color="white", linewidth=0.5, alpha=0.5)
@@ -72,7 +80,7 @@ def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path
     iterations = [row["iteration"] for row in rows]
     losses = [key for key in rows[0] if key.endswith("/loss")]
     kinds = {"triplet": "triplet loss", "softmax": "cross-entropy"}
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     for axis, (kind, title) in zip(axes, kinds.items()):
         for key in losses:
             if kind in key:
