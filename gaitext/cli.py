@@ -291,8 +291,6 @@ def evaluate(
 def _print_evaluation(evaluation: Any) -> None:
     for table in getattr(evaluation, "tables", []):
         console.print(_result_table(table.title, table.columns, table.rows))
-    for condition, value in getattr(evaluation, "chance", {}).items():
-        console.print(f"chance {condition}: {value:.2f} %", highlight=False)
     for note in getattr(evaluation, "notes", []):
         console.print(f"Note: {note}", soft_wrap=True, highlight=False)
 

@@ -75,6 +75,11 @@ class LinkReport:
     action: Literal["linked", "updated", "already linked", "unlinked", "was not linked"]
     clashes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """What was done, for people; clashes in a line each."""
+        lines = [f"{self.toolbox} at {self.root}: {self.action} ({self.path.relative_to(self.root)})"]
+        return "\n".join(lines + [f"warning: {clash}" for clash in self.clashes])
+
 
 def link_state(root: str | Path, toolbox: Toolbox) -> LinkState:
     """Whether the plug-in is there, up to date, from another gaitext, or somebody else's file."""

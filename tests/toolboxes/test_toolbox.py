@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from gaitext import store
+from gaitext import standalone, store
 from gaitext.models import GaitHeat
 from gaitext.toolboxes.doctor import doctor
 from gaitext.toolboxes.hosts import TOOLBOXES
@@ -155,6 +155,14 @@ def test_embeddings_are_those_of_the_network_alone(opengait: Path, dataset: Path
             assert list(captured["types"]) == [leaf.type for leaf in wanted]
             np.testing.assert_allclose(captured["embeddings"], alone, atol=1e-5)
     assert np.abs(alone - alone[0]).max() > 1e-2
+    # The embedded host, from OpenGait's checkpoint, several sequences a pack.
+    saved = dataset / "embedded.npz"
+    standalone.test(
+        data.config(dataset, 4), checkpoint=checkpoint(opengait, "tiny", 2), save_embeddings=saved, quiet=True
+    )
+    with np.load(saved) as embedded:
+        assert list(embedded["labels"]) == [leaf.identity for leaf in wanted]
+        np.testing.assert_allclose(embedded["embeddings"], alone, atol=1e-5)
 
 
 def test_a_wrong_config_is_refused_by_main_too(
