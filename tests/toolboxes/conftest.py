@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gaitext import store
+from gaitext.toolboxes import parts
 
 from . import data
 
@@ -21,3 +22,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (leaf / "0_heat.pkl").touch()
     store.write_json(root / "partition.json", {"TRAIN_SET": data.TRAIN, "TEST_SET": data.TEST})
     return root
+
+
+@pytest.fixture(autouse=True)
+def _gaitexts_own_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded host's tests register a model of theirs, in this process only."""
+    monkeypatch.delitem(parts.MODELS, "Tiny", raising=False)
