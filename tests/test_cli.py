@@ -1,0 +1,109 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from gaitext import store
+
+
+def gaitext(*arguments: object, code: int = 0) -> str:
+    process = subprocess.run(
+        [sys.executable, "-c", "from gaitext.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    output = process.stdout + process.stderr
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    return " ".join(output.split())
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A walkers set and a config for it, so small that a run takes seconds."""
+    root = tmp_path_factory.mktemp("cli")
+    said = gaitext(
+        "walkers", root / "walkers", "--identities", 4, "--train-identities", 2, "--frames", 4,
+        "--types", "nm-01,nm-05", "--views", "000,090", "-q",
+    )  # fmt: skip
+    assert "16 sequences written" in said
+    config = yaml.safe_load((Path(__file__).parent.parent / "configs/gaitheat/tiny.yaml").read_text())
+    config["data_cfg"].update(
+        dataset_root=str(root / "walkers/sequences"), dataset_partition=str(root / "walkers/partition.json")
+    )
+    config["model_cfg"].update(class_num=2, channels=[2, 2, 4, 4], embedding_size=4)
+    config["trainer_cfg"].update(total_iter=2, save_iter=1, log_iter=1)
+    config["trainer_cfg"]["sampler"].update(batch_size=[2, 2])
+    config["evaluator_cfg"]["restore_hint"] = 2
+    (root / "config.yaml").write_text(yaml.safe_dump(config))
+    return root
+
+
+@pytest.mark.slow
+def test_walkers_train_test_evaluate(small: Path) -> None:
+    output = small / "output"
+    said = gaitext("train", small / "config.yaml", "--output", output, "--device", "cpu", "-q")
+    assert "2 iterations" in said
+    saved = small / "embeddings.npz"
+    said = gaitext("test", small / "config.yaml", "--output", output, "--save-embeddings", saved, "-q")
+    assert "NM" in said
+    assert "chance" in said
+    with np.load(saved) as file:
+        assert file["embeddings"].shape == (8, 4, 8)
+    assert "NM" in gaitext("evaluate", saved)
+    assert "did you mean CASIA-B" in gaitext("evaluate", saved, "--dataset", "CASIAB", code=1)
+    assert "no such file" in gaitext("evaluate", small / "none.npz", code=1)
+    assert "ok" in gaitext("doctor", "--data", small / "config.yaml", "-q")
+
+
+@pytest.mark.slow
+def test_a_truncated_sequence_stops_the_run_before_training_and_doctor_names_it(small: Path, tmp_path: Path) -> None:
+    config = yaml.safe_load((small / "config.yaml").read_text())
+    root = Path(config["data_cfg"]["dataset_root"])
+    broken = tmp_path / "sequences"
+    for leaf in store.leaves(root):
+        (broken / leaf.name).mkdir(parents=True)
+        for file in leaf.files():
+            (broken / leaf.name / file.name).write_bytes(file.read_bytes())
+    victim = broken / "001/nm-01/090/0_heatmaps.pkl"
+    victim.write_bytes(victim.read_bytes()[:5000])
+    config["data_cfg"]["dataset_root"] = str(broken)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    for command in (("train", tmp_path / "config.yaml", "--output", tmp_path / "out", "-q"),
+                    ("doctor", "--data", tmp_path / "config.yaml", "-q")):  # fmt: skip
+        assert "001/nm-01/090/0_heatmaps.pkl" in gaitext(*command, code=1).replace(" ", "")
+    assert not list((tmp_path / "out").rglob("*.pt"))
+
+
+def test_errors_are_said_in_a_line_and_a_status(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(json.dumps({"model_cfg": {"model": "GaitHeat", "clas_num": 3}}))
+    assert "is not a toolbox" in gaitext("link", tmp_path, code=1)
+    assert "cannot be read" in gaitext("train", tmp_path / "none.yaml", code=1)
+    assert "To mend it" in gaitext("train", tmp_path / "a.yaml", code=1)
+    said = gaitext(
+        "extract",
+        tmp_path / "none.mp4",
+        "--boxes",
+        tmp_path / "b.csv",
+        "--estimator",
+        "onnx:x",
+        "--out",
+        tmp_path,
+        code=1,
+    )
+    assert "no such file" in said
+
+
+def test_help_names_every_command() -> None:
+    said = gaitext("--help")
+    for name in ("demo", "train", "test", "link", "unlink", "doctor", "run", "walkers", "extract", "evaluate"):
+        assert name in said
