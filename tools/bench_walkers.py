@@ -13,13 +13,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gaitext.pose import HEATMAP_SHAPE
 from gaitext.walkers import WalkerSettings, make_walk, observe
-from gaitext.walkers.observation import HEATMAP_SIZE, render_heatmaps
+from gaitext.walkers.observation import render_heatmaps
 
 
 def naive(peaks: np.ndarray, scores: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """The obvious way: one exponential for every pixel of every joint."""
-    height, width = HEATMAP_SIZE
+    _, height, width = HEATMAP_SHAPE
     y, x = np.mgrid[:height, :width]
     heatmaps = np.zeros((*scores.shape, height, width), dtype=np.float16)
     for frame, joint in np.ndindex(*scores.shape):

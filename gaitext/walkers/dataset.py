@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from typing import Any
 import gaitext
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import map_sequences, raise_failures
+from gaitext.pose import HEATMAP_SHAPE
 from gaitext.store import clear_staging, write_json, write_leaf
-from gaitext.walkers.observation import HEATMAP_SIZE, observe
+from gaitext.walkers.observation import observe
 from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
 from gaitext.walkers.walk import frame_count, make_walk
 
@@ -22,7 +24,7 @@ __all__ = ["Written", "write_dataset"]
 
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
-_BYTES = {"heatmaps": 17 * HEATMAP_SIZE[0] * HEATMAP_SIZE[1] * 2, "poses": 204, "poses_frame": 204, "boxes": 16}
+_BYTES = {"heatmaps": math.prod(HEATMAP_SHAPE) * 2, "poses": 204, "poses_frame": 204, "boxes": 16}
 
 Item = tuple[int, str, str]
 

@@ -8,19 +8,19 @@ import numpy as np
 
 from gaitext.errors import ShapeError
 from gaitext.geometry import apply, crop_boxes, crop_matrices, invert
+from gaitext.pose import HEATMAP_SHAPE, decode_heatmaps
 from gaitext.walkers.seeds import Stream, walk_generator
 from gaitext.walkers.settings import WalkerSettings
 from gaitext.walkers.walk import Walk
 
-__all__ = ["HEATMAP_SIZE", "Observation", "decode", "observe", "render_heatmaps"]
+__all__ = ["Observation", "observe", "render_heatmaps"]
 
-#: Height and width of a heatmap (spec §1).
-HEATMAP_SIZE = (64, 48)
+_SIZE = HEATMAP_SHAPE[1:]
 #: σ of a peak whose limb had no thickness, heatmap pixels; HRNet is trained on targets of σ = 2.
 _SIGMA = 1.6
 #: Heatmap pixels per stature in a crop that is 1.25 times the person's height. A constant, so
 #: that neither stature nor distance shows in a peak's width.
-_PER_STATURE = HEATMAP_SIZE[0] / 1.25
+_PER_STATURE = _SIZE[0] / 1.25
 #: Peaks are cut at this many σ, as estimators' targets are: the background is exactly 0.
 _REACH = 3.5
 #: A missed joint's channel is empty, or holds a weak peak, about half the time each.
@@ -67,7 +67,7 @@ def observe(walk: Walk, settings: WalkerSettings) -> Observation:
     rng = walk_generator(Stream.OBSERVATION, settings.seed, walk.identity, walk.kind, walk.view)
     # Stored as float32: observe through what is stored, so that poses map back exactly.
     crops = crop_boxes(walk.boxes).astype(np.float32)
-    to_heatmap = crop_matrices(crops, *HEATMAP_SIZE)
+    to_heatmap = crop_matrices(crops, *_SIZE)
     hidden = 1 - walk.visibility
 
     # Estimators differ from day to day: light, compression, the walk's clothes.
@@ -92,7 +92,7 @@ def observe(walk: Walk, settings: WalkerSettings) -> Observation:
 
     sigma = np.sqrt(_SIGMA**2 + (_PER_STATURE * walk.thickness) ** 2)
     heatmaps = render_heatmaps(peaks, scores, np.broadcast_to(sigma, (frames, 17)))
-    poses = decode(heatmaps)
+    poses = decode_heatmaps(heatmaps)
     poses_frame = poses.copy()
     poses_frame[..., :2] = apply(invert(to_heatmap), poses[..., :2].astype(np.float64))
     poses_frame[poses[..., 2] <= 0] = 0
@@ -128,43 +128,12 @@ def render_heatmaps(peaks: np.ndarray, scores: np.ndarray, sigma: np.ndarray) ->
             how="give [T, J, 2], [T, J] and [T, J]",
         )
     profiles = []
-    for axis, size in ((1, HEATMAP_SIZE[0]), (0, HEATMAP_SIZE[1])):
+    for axis, size in ((1, _SIZE[0]), (0, _SIZE[1])):
         away = (np.arange(size) - peaks[..., axis, None]) / sigma[..., None]
         profiles.append(np.where(np.abs(away) <= _REACH, np.exp(-0.5 * away**2), 0.0).astype(np.float32))
     rows = profiles[0] * scores[..., None].astype(np.float32)
-    heatmaps = np.empty((*scores.shape, *HEATMAP_SIZE), dtype=np.float16)
+    heatmaps = np.empty((*scores.shape, *_SIZE), dtype=np.float16)
     # A frame at a time stays in the cache.
     for frame in range(len(heatmaps)):
         heatmaps[frame] = rows[frame, :, :, None] * profiles[1][frame, :, None, :]
     return heatmaps
-
-
-def decode(heatmaps: np.ndarray) -> np.ndarray:
-    """Read poses off heatmaps as estimators do: argmax and a quarter pixel towards the higher neighbour.
-
-    This is the usual decoding of SimpleBaseline and HRNet: in x and in y, a quarter of a pixel
-    towards whichever of the peak's two neighbours is higher; the border has none.
-
-    Args:
-        heatmaps: [T, J, H, W].
-
-    Returns:
-        [T, J, 3] float32: x, y, score; (0, 0, 0) for a channel without a positive value.
-    """
-    frames, joints, height, width = heatmaps.shape
-    flat = heatmaps.reshape(frames, joints, -1)
-    # The bits of floats above 0 are ordered as integers are, and numpy is slow with halves.
-    best = (flat.view(np.int16) if flat.dtype == np.float16 else flat).argmax(-1)
-    y, x = best // width, best % width
-
-    def at(dx: int, dy: int) -> np.ndarray:
-        index = np.clip(y + dy, 0, height - 1) * width + np.clip(x + dx, 0, width - 1)
-        return np.take_along_axis(flat, index[..., None], -1)[..., 0].astype(np.float32)
-
-    score = at(0, 0)
-    inner_x, inner_y = (x > 0) & (x < width - 1), (y > 0) & (y < height - 1)
-    px = x + 0.25 * np.sign(at(1, 0) - at(-1, 0)) * inner_x
-    py = y + 0.25 * np.sign(at(0, 1) - at(0, -1)) * inner_y
-    poses = np.stack((px, py, score), -1).astype(np.float32)
-    poses[score <= 0] = 0
-    return poses

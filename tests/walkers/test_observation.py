@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from gaitext.errors import ShapeError
 from gaitext.geometry import apply, crop_boxes, crop_matrices
+from gaitext.pose import decode_heatmaps
 from gaitext.walkers import CameraSettings, WalkerSettings, make_walk, observe
-from gaitext.walkers.observation import decode, render_heatmaps
+from gaitext.walkers.observation import render_heatmaps
 
 CONFIG = WalkerSettings(frames=30)
 
@@ -38,29 +39,10 @@ def test_rendering_agrees_with_the_grid_by_hand() -> None:
 @settings(max_examples=60, deadline=None)
 def test_decoding_finds_the_peak(x: float, y: float, score: float, sigma: float) -> None:
     heatmap = render_heatmaps(np.array([[[x, y]]]), np.array([[score]]), np.array([[sigma]]))
-    found = decode(heatmap)[0, 0]
+    found = decode_heatmaps(heatmap)[0, 0]
     assert abs(found[0] - x) <= 0.51
     assert abs(found[1] - y) <= 0.51
     assert 0.85 * score < found[2] <= score * 1.001
-
-
-def test_decoding_written_out() -> None:
-    rng = np.random.default_rng(1)
-    heatmaps = rng.random((2, 4, 64, 48)).astype(np.float16)
-    heatmaps[0, 0] = 0
-    heatmaps[0, 1, 0, 5] = 2  # at the border there is no quarter in y
-    heatmaps[0, 2, 3, 3] = 2
-    heatmaps[0, 2, 3, 2] = heatmaps[0, 2, 3, 4]  # neighbours equal: no quarter
-    for maps in (heatmaps, heatmaps.astype(np.float32)):
-        found = decode(maps)
-        for t, j in np.ndindex(2, 4):
-            y, x = np.unravel_index(maps[t, j].argmax(), (64, 48))
-            score, px, py = float(maps[t, j, y, x]), float(x), float(y)
-            if 0 < x < 47:
-                px += 0.25 * np.sign(float(maps[t, j, y, x + 1]) - float(maps[t, j, y, x - 1]))
-            if 0 < y < 63:
-                py += 0.25 * np.sign(float(maps[t, j, y + 1, x]) - float(maps[t, j, y - 1, x]))
-            np.testing.assert_allclose(found[t, j], (px, py, score) if score > 0 else (0, 0, 0))
 
 
 def test_without_noise_the_peak_is_at_the_keypoint() -> None:
