@@ -27,7 +27,7 @@ EXTRAS["test"] = [
 setup(
     name="gaitext",
     version="0.1.0",
-    description="Four gait-recognition systems, plugged into OpenGait and FastPoseGait.",
+    description="Gait recognition from pose-estimator heatmaps, plugged into OpenGait.",
     long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",

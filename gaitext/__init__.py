@@ -1,4 +1,4 @@
-"""gaitext: four gait-recognition systems for OpenGait and FastPoseGait.
+"""gaitext: gait recognition from pose-estimator heatmaps, for OpenGait or on its own.
 
 The package is a set of plain-torch networks, the transforms that feed them and
 the tools that make their data, plugged into the toolboxes by a thin adapter.

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from gaitext.errors import CheckpointError, nearest
 
-__all__ = ["load", "read_state_dict"]
+__all__ = ["load", "read_file", "read_state_dict"]
 
 #: Wrappers that trainers put around a network; removed wherever all keys carry them.
-_PREFIXES = ("module.", "network.", "model.")
+_PREFIXES = ("module.", "_orig_mod.", "network.", "model.")
 #: Entries of a checkpoint file under which trainers keep the weights.
 _SECTIONS = ("model", "state_dict", "model_state_dict")
 
@@ -46,33 +46,44 @@ def load(model: nn.Module, source: str | Path | Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
-    """Read the weights of a checkpoint as they are named there, on the CPU, unpickling tensors only.
+def read_file(path: str | Path) -> Any:
+    """Read a file that ``torch.save`` wrote, on the CPU, unpickling tensors and plain values only.
 
     Raises:
-        CheckpointError: no such file, damaged, holding code, or holding no weights.
+        CheckpointError: no such file, empty, damaged, or holding more than tensors.
     """
-    where: object = "state dict"
-    loaded: Any = source
-    if isinstance(source, (str, Path)):
-        where = source
-        try:
-            loaded = torch.load(source, map_location="cpu", weights_only=True)
-        except FileNotFoundError as error:
-            raise CheckpointError("no such file", where=source) from error
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-            raise CheckpointError(
-                f"cannot be read as weights ({str(error).splitlines()[0]})",
-                where=source,
-                how="files that hold more than tensors are not opened: save the state dict alone; "
-                "if the file is damaged, make or download it again",
-            ) from error
+    path = Path(path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise CheckpointError("is empty", where=path, how="make or download it again")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError("no such file", where=path, how="check the path") from error
+    except pickle.UnpicklingError as error:
+        # torch's own text advises to switch the protection off.
+        raise CheckpointError(
+            "is damaged, or holds more than tensors and plain values, which is not opened because it can run code",
+            where=path,
+            how="make or download it again; of a trusted file, save the state dict alone",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
+        raise CheckpointError("is damaged", where=path, how="make or download it again") from error
+
+
+def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a checkpoint as they are named there, on the CPU.
+
+    Raises:
+        CheckpointError: what :func:`read_file` raises, or no weights in it.
+    """
+    is_file = isinstance(source, (str, Path))
+    loaded = read_file(source) if is_file else source  # type: ignore[arg-type]
     for section in _SECTIONS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(section), Mapping):
             loaded = loaded[section]
             break
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise CheckpointError("holds no state dict of tensors", where=where)
+        raise CheckpointError("holds no state dict of tensors", where=source if is_file else "state dict")
     return {str(key): value for key, value in loaded.items()}
 
 

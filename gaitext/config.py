@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gaitext.errors import ConfigError, nearest
+from gaitext.errors import ConfigError, GaitextError, nearest
 
 __all__ = ["Settings", "load_yaml", "merge", "need"]
 
 S = TypeVar("S", bound="Settings")
+
+#: What pydantic calls the branches of a union of plain types.
+_BRANCHES = {"str", "int", "float", "bool", "dict", "list", "tuple", "none"}
 
 
 class Settings(BaseModel):
@@ -36,6 +39,8 @@ class Settings(BaseModel):
         Raises:
             ConfigError: naming every wrong key, with the nearest valid name.
         """
+        if values is not None and not isinstance(values, Mapping):
+            raise ConfigError(f"holds {values!r}, not keys and values", where=where, how="indent its keys below it")
         try:
             return cls.model_validate(dict(values or {}))
         except ValidationError as error:
@@ -46,19 +51,38 @@ def _translate(settings: type[Settings], error: ValidationError, where: str) -> 
     problems: list[str] = []
     hints: list[str] = []
     for item in error.errors():
-        path = [str(part) for part in item["loc"]]
+        path = _path(settings, item["loc"])
         place = ".".join([where, *path])
+        raised = item.get("ctx", {}).get("error")
         if item["type"] == "extra_forbidden":
             names = _fields_at(settings, path[:-1])
             guess = nearest(path[-1], names)
             problems.append(f"unknown key '{place}'")
             hints.append(f"did you mean '{guess}'?" if guess else f"valid keys: {', '.join(sorted(names))}")
-        elif item["type"] == "missing":
+        elif item["type"] == "missing" and path and not path[-1].isdigit():
             problems.append(f"missing key '{place}'")
             hints.append(f"add '{path[-1]}' to {'.'.join([where, *path[:-1]])}")
+        elif item["type"] == "missing":
+            problems.append(f"'{'.'.join([where, *path[:-1]])}' has too few entries")
+        elif isinstance(raised, GaitextError):
+            problems.append(raised.what if raised.where is None else f"{raised.where}: {raised.what}")
+            hints += [raised.how] if raised.how else []
+        elif raised is not None:
+            problems.append(f"{place}: {raised}")
         else:
             problems.append(f"'{place}': {item['msg']} (got {item['input']!r})")
-    return ConfigError("; ".join(problems), where=where, how="; ".join(hints) or None)
+    return ConfigError("; ".join(dict.fromkeys(problems)), where=where, how="; ".join(dict.fromkeys(hints)) or None)
+
+
+def _path(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """``location`` without the names that pydantic gives to the branches of a union."""
+    path: list[str] = []
+    for part in location:
+        text = str(part)
+        if isinstance(part, int) or text in _fields_at(settings, path) or part == location[-1]:
+            is_branch = not isinstance(part, int) and ("[" in text or (path and text in _BRANCHES))
+            path += [] if is_branch else [text]
+    return path
 
 
 def _fields_at(settings: type[BaseModel], path: list[str]) -> list[str]:
@@ -109,6 +133,8 @@ def merge(over: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
 
 def need(section: Mapping[str, Any], key: str, *, where: str) -> Any:
     """``section[key]``, or a :class:`ConfigError` that names the key and the nearest one there."""
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"holds {section!r}, not keys and values", where=where, how="indent its keys below it")
     if key in section:
         return section[key]
     guess = nearest(key, section)

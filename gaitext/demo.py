@@ -62,9 +62,10 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
     store.write_json(out / "config.yaml", config)  # JSON is YAML
 
     # The same network untrained: the very weights that training starts from.
-    torch.manual_seed(seed)
     untrained = out / "untrained.pt"
-    write_checkpoint(untrained, {"model": build_model(config["model_cfg"]).state_dict()})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        write_checkpoint(untrained, {"model": build_model(config["model_cfg"]).state_dict()})
     before = standalone.test(config, checkpoint=untrained, output=out / "output", quiet=quiet).evaluation
     begun = latest_checkpoint(HostConfig.read(config).folder(out / "output", training=True)) is not None
     trained = standalone.train(config, seed=seed, output=out / "output", resume=begun, quiet=quiet)

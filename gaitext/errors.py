@@ -82,8 +82,9 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     >>> nearest("treshold", ["threshold", "padding"])
     'threshold'
     """
-    found = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
-    return found[0] if found else None
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
+    return folded[found[0]] if found else None
 
 
 def import_extra(module: str, extra: str, purpose: str) -> ModuleType:

@@ -17,7 +17,6 @@ from gaitext.errors import ShapeError
 __all__ = [
     "alignment_matrices",
     "apply",
-    "compose",
     "crop_boxes",
     "crop_matrices",
     "identity",
@@ -51,13 +50,6 @@ def identity(like: A) -> A:
     return _matrix(one, zero, zero, zero, one, zero)
 
 
-def compose(outer: A, inner: A) -> A:
-    """The map that applies ``inner`` [..., 2, 3] first and then ``outer`` [..., 2, 3]."""
-    linear = outer[..., :, :2] @ inner[..., :, :2]
-    shift = outer[..., :, :2] @ inner[..., :, 2:] + outer[..., :, 2:]
-    return _xp(linear).concatenate((linear, shift), -1)
-
-
 def invert(matrix: A) -> A:
     """Inverse of affine maps [..., 2, 3]."""
     a, b, c = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 0, 2]
@@ -67,10 +59,14 @@ def invert(matrix: A) -> A:
 
 
 def apply(matrix: A, points: A) -> A:
-    """Map points [..., N, 2] by matrices [..., 2, 3]; leading axes broadcast."""
-    xp = _xp(points)
-    turned = xp.swapaxes(matrix[..., :, :2], -1, -2)
-    return points @ turned + matrix[..., None, :, 2]
+    """Map points [..., N, 2] by matrices [..., 2, 3]; leading axes broadcast.
+
+    Multiplied out by hand: autocast would do a matrix product in half precision, which cannot
+    tell neighbouring pixels of a frame apart.
+    """
+    x, y = points[..., 0], points[..., 1]
+    rows = [matrix[..., r, 0, None] * x + matrix[..., r, 1, None] * y + matrix[..., r, 2, None] for r in (0, 1)]
+    return _xp(points).stack((rows[0], rows[1]), -1)
 
 
 def normalised(matrix: A, height: int, width: int) -> A:

@@ -103,16 +103,24 @@ def resolve_partition(partition: PartitionLike, joints: int = 17, *, where: obje
                 where=where,
                 how=f"{hint}named partitions are {', '.join(PARTITIONS)}; or give lists of joint indices",
             )
-        named: Mapping[str, Sequence[int]] = PARTITIONS[partition]
+        named: Mapping[str, object] = PARTITIONS[partition]
     elif isinstance(partition, Mapping):
         named = partition
-    else:
+    elif isinstance(partition, Sequence):
         named = {f"part{i}": part for i, part in enumerate(partition)}
+    else:
+        named = {"partition": partition}
     if not named:
         raise ConfigError("a partition needs at least one part", where=where)
     resolved: Partition = {}
     for name, indices in named.items():
-        resolved[str(name)] = tuple(int(i) for i in indices)
+        if not isinstance(indices, Sequence) or not all(type(i) is int for i in indices):
+            raise ConfigError(
+                f"'{name}' holds {indices!r}, not a list of joint indices",
+                where=where,
+                how="give a name, such as upper_lower, or lists such as [[0, 1, 2], [3, 4]]",
+            )
+        resolved[str(name)] = tuple(indices)
         if not resolved[str(name)]:
             raise ConfigError(f"part '{name}' has no joints", where=where)
         wrong = [i for i in resolved[str(name)] if not 0 <= i < joints]

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import pickle
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+
+logger = logging.getLogger(__name__)
 
 #: Folders under a dataset's root in which leaves are written before they are moved to their place.
 _STAGING = ".staging."
@@ -106,7 +110,12 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}; only numpy arrays are allowed")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        try:
+            return super().find_class(module, name)
+        except ImportError:  # numpy renamed its core in 2.0: take the name that this one has
+            old = "numpy._core" in module
+            other = module.replace("numpy._core", "numpy.core") if old else module.replace("numpy.core", "numpy._core")
+            return super().find_class(other, name)
 
 
 def _load(stream: BinaryIO) -> Any:
@@ -135,7 +144,16 @@ def read_sequence(path: str | Path) -> Array:
             loaded = _load(stream)
     except FileNotFoundError as error:
         raise DataError("no such file", where=path) from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        ImportError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ) as error:
         raise DataError(
             f"is not a readable sequence ({error})",
             where=path,
@@ -282,7 +300,7 @@ def read_partition(path: str | Path) -> tuple[list[str], list[str]]:
     """Read a partition json ``{"TRAIN_SET": [...], "TEST_SET": [...]}``.
 
     Raises:
-        DataError: missing, not json, or without the two lists.
+        DataError: missing, not json, without the two lists, or naming an identity twice.
     """
     path = Path(path)
     try:
@@ -297,4 +315,22 @@ def read_partition(path: str | Path) -> tuple[list[str], list[str]]:
         raise DataError(f"is not valid json ({error})", where=path) from error
     if not isinstance(loaded, dict) or not {"TRAIN_SET", "TEST_SET"} <= loaded.keys():
         raise DataError('has no "TRAIN_SET" and "TEST_SET"', where=path)
-    return [str(i) for i in loaded["TRAIN_SET"]], [str(i) for i in loaded["TEST_SET"]]
+    sets = []
+    for name in ("TRAIN_SET", "TEST_SET"):
+        if not isinstance(loaded[name], list):
+            raise DataError(f'"{name}" is no list of identities', where=path)
+        identities = [str(identity) for identity in loaded[name]]
+        twice = [identity for identity, count in Counter(identities).items() if count > 1]
+        if twice:
+            raise DataError(f'"{name}" names {twice[0]} more than once', where=path, how="name each identity once")
+        sets.append(identities)
+    train, test = sets
+    both = sorted(set(train) & set(test))
+    if both:
+        logger.warning(
+            "%s: %d identities are in both sets, such as %s: a test on them says nothing about strangers",
+            path,
+            len(both),
+            both[0],
+        )
+    return train, test

@@ -35,14 +35,15 @@ def test_leaning_right_is_positive() -> None:
 
 @given(st.lists(st.floats(-2, 2), min_size=12, max_size=12))
 def test_numpy_and_torch_agree_and_inverses_undo(values) -> None:
-    a, b = np.array(values).reshape(2, 2, 3)
-    a[:, :2] += 5 * np.eye(2)
-    ta, tb = torch.from_numpy(a), torch.from_numpy(b)
-    assert np.allclose(geometry.compose(a, b), geometry.compose(ta, tb).numpy())
-    assert np.allclose(geometry.compose(geometry.invert(a), a), [[1, 0, 0], [0, 1, 0]], atol=1e-9)
+    a = np.array(values).reshape(2, 2, 3)
+    a[:, :, :2] += 5 * np.eye(2)
+    ta = torch.from_numpy(a)
     points = np.array([[1.0, 2.0], [3.0, -1.0]])
-    assert np.allclose(geometry.apply(geometry.compose(a, b), points), geometry.apply(a, geometry.apply(b, points)))
-    assert np.allclose(geometry.apply(ta, torch.from_numpy(points)).numpy(), points @ a[:, :2].T + a[:, 2])
+    moved = geometry.apply(a, points)
+    assert np.allclose(moved[1], points @ a[1, :, :2].T + a[1, :, 2])
+    assert np.allclose(geometry.apply(ta, torch.from_numpy(points)).numpy(), moved)
+    assert np.allclose(geometry.apply(geometry.invert(a), moved), points)
+    assert np.allclose(geometry.invert(ta).numpy(), geometry.invert(a))
 
 
 def test_normalised_is_what_affine_grid_means_by_pixels() -> None:

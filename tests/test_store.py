@@ -110,7 +110,7 @@ def test_kill_9_leaves_whole_leaves_or_none(tmp_path) -> None:
         assert [s.shape for s in store.read_leaf(leaf)] == [(60, 17, 64, 48), (60, 2)]
 
 
-def test_partition_files(tmp_path) -> None:
+def test_partition_files(tmp_path, caplog) -> None:
     path = tmp_path / "p.json"
     with pytest.raises(DataError, match="no such partition"):
         store.read_partition(path)
@@ -120,6 +120,16 @@ def test_partition_files(tmp_path) -> None:
     path.write_text('{"TRAIN_SET": []}')
     with pytest.raises(DataError, match="TEST_SET"):
         store.read_partition(path)
+    for sets, named in (
+        ({"TRAIN_SET": "001", "TEST_SET": []}, "no list"),
+        ({"TRAIN_SET": ["1", "1"], "TEST_SET": []}, "more than once"),
+    ):
+        store.write_json(path, sets)
+        with pytest.raises(DataError, match=named):
+            store.read_partition(path)
+    store.write_json(path, {"TRAIN_SET": ["1", "2"], "TEST_SET": ["2"]})
+    store.read_partition(path)
+    assert "both sets, such as 2" in caplog.text
     store.write_json(path, {"TRAIN_SET": ["1"], "TEST_SET": ["2"]})
     assert store.read_partition(path) == (["1"], ["2"])
 

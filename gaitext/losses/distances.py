@@ -25,7 +25,9 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
     """
     parts = embeddings.permute(2, 0, 1).contiguous().float()
     squares = torch.sum(parts**2, -1)
-    squared = squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * parts.matmul(parts.transpose(1, 2))
+    with torch.autocast(parts.device.type, enabled=False):  # it would take the product in half precision
+        inner = parts.matmul(parts.transpose(1, 2))
+    squared = squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * inner
     return torch.sqrt(F.relu(squared))
 
 

@@ -46,8 +46,10 @@ def mirror_matrices(matrices: Tensor, chosen: Tensor, width: int, anchor: tuple[
     target = matrices.new_tensor(anchor)
     neck = geometry.apply(geometry.invert(matrices), target.expand(len(matrices), 1, 2))[:, 0]
     neck = torch.stack((width - 1 - neck[:, 0], neck[:, 1]), -1)
-    turn = matrices[:, :, :2] * matrices.new_tensor([[1.0, -1.0], [-1.0, 1.0]])
-    mirrored = torch.cat((turn, (target - (turn @ neck[..., None])[..., 0])[..., None]), -1)
+    # Turn the other way about the neck, which lands on the anchor.
+    turned = matrices * matrices.new_tensor([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]])
+    shift = target - geometry.apply(turned, neck[:, None])[:, 0]
+    mirrored = torch.cat((turned[..., :2], shift[..., None]), -1)
     fixed = (matrices == geometry.identity(matrices[:, 0, 0])).flatten(1).all(1)
     return torch.where((chosen & ~fixed)[:, None, None], mirrored, matrices)
 

@@ -26,7 +26,7 @@ from gaitext.models.packing import (
 from gaitext.models.pgha import Alignment, PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, stage
-from gaitext.skeleton import joint_mirror, part_mirror, resolve_partition
+from gaitext.skeleton import resolve_partition
 
 __all__ = ["GaitHeat", "GaitHeatOutput", "normalise_sequences"]
 
@@ -140,9 +140,10 @@ class GaitHeat(nn.Module):
             heatmaps: [n, T, V, H, W], or packed [1, ΣT, V, H, W] with ``seqL``; K part maps in
                 place of V where they are merged offline. Any range: normalised per sequence.
             seqL: [1, n] lengths of packed sequences.
-            poses: [n, T, 17, 3] (x, y, score), for ``alignment.keypoints: poses``; heatmap
-                pixels, or frame pixels if ``crops`` is given.
-            crops: [n, T, 4], the crop boxes (x, y, w, h) in frame pixels that the heatmaps show.
+            poses: [n, T, 17, 3] (x, y, score), for ``alignment.keypoints: poses``, in the
+                pixels that ``alignment.pose_pixels`` says.
+            crops: [n, T, 4], the crop boxes (x, y, w, h) in frame pixels that the heatmaps show,
+                for ``alignment.pose_pixels: frame``.
             matrices: [n, T, 2, 3], for ``alignment.keypoints: matrices``.
 
         Returns:
@@ -161,7 +162,11 @@ class GaitHeat(nn.Module):
         )
         if self.training:
             frames = self._augment(frames, lengths)
-        frames = _Frames(normalise_sequences(frames.heatmaps, lengths), frames.keypoints, frames.matrices)
+        keypoints = frames.keypoints
+        if keypoints is None and self.settings.alignment.enabled and frames.matrices is None:
+            # Before normalisation, so that scores are the estimator's.
+            keypoints = self._peaks(frames.heatmaps)
+        frames = _Frames(normalise_sequences(frames.heatmaps, lengths), keypoints, frames.matrices)
         return self._train(frames, lengths) if self.training else self._embed(frames, lengths)
 
     # Input ------------------------------------------------------------------------------------
@@ -191,8 +196,10 @@ class GaitHeat(nn.Module):
 
     def _keypoints(self, heatmaps: Tensor, poses: Tensor | None, crops: Tensor | None) -> Tensor | None:
         keypoints = self._flat("poses", heatmaps, poses, (17, 3))
-        if keypoints is None or crops is None:
+        if keypoints is None or self.settings.alignment.pose_pixels == "heatmap":
             return keypoints
+        if crops is None:
+            raise ShapeError("crops are missing", where="GaitHeat", how="alignment.pose_pixels is 'frame'")
         self._check("crops", crops, (4,), heatmaps)
         to_map = geometry.crop_matrices(flatten_frames(crops).float(), *self.settings.map_size)
         return torch.cat((geometry.apply(to_map, keypoints[..., :2]), keypoints[..., 2:]), -1)
@@ -202,10 +209,8 @@ class GaitHeat(nn.Module):
         maps, keypoints, matrices = frames.heatmaps, frames.keypoints, frames.matrices
         if settings.mirror > 0:
             chosen = augmentation.draw(settings.mirror, lengths, device)
-            offline = self.settings.alignment.merge == "offline"
-            order = part_mirror(self.settings.partition) if offline else joint_mirror(self.settings.joints)
             width = self.settings.map_size[1]
-            maps = augmentation.mirror_maps(maps, chosen, order)
+            maps = augmentation.mirror_maps(maps, chosen, self.settings.mirror_order)
             if keypoints is not None:
                 keypoints = augmentation.mirror_keypoints(keypoints, chosen, width)
             if matrices is not None:
@@ -239,10 +244,15 @@ class GaitHeat(nn.Module):
             return None
         if matrices is not None:
             return self.alignment(matrices=matrices)
-        if keypoints is None:
-            keypoints = frames.new_zeros(len(frames), 17, 3)
-            keypoints[:, _SPINE] = heatmap_peaks(frames[:, _SPINE])
-        return self.alignment(keypoints=keypoints)
+        return self.alignment(keypoints=self._peaks(frames) if keypoints is None else keypoints)
+
+    def _peaks(self, frames: Tensor) -> Tensor:
+        """Keypoints [N, 17, 3] from the maxima; only those that are needed are looked for."""
+        if self.attention is not None:
+            return heatmap_peaks(frames)
+        keypoints = frames.new_zeros(len(frames), 17, 3)
+        keypoints[:, _SPINE] = heatmap_peaks(frames[:, _SPINE])
+        return keypoints
 
     def _attend(self, alignment: Alignment | None, frames: Tensor, keypoints: Tensor | None) -> Tensor:
         if alignment is None:
@@ -250,9 +260,9 @@ class GaitHeat(nn.Module):
         aligned = alignment(frames)
         if self.attention is None:
             return aligned
-        if keypoints is None:
-            keypoints = heatmap_peaks(frames)
-        return self.attention(aligned, frames, alignment.points(keypoints))
+        return self.attention(
+            aligned, frames, alignment.points(self._peaks(frames) if keypoints is None else keypoints)
+        )
 
     def _merge(self, frames: Tensor) -> Tensor:
         branches = self.settings.branches

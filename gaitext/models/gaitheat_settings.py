@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from gaitext.config import Settings
-from gaitext.skeleton import PartitionLike, resolve_partition
+from gaitext.skeleton import PartitionLike, joint_mirror, part_mirror, resolve_partition
 
 __all__ = ["AlignmentSettings", "AugmentationSettings", "Branch", "GaitHeatSettings"]
 
 #: The three heads of GaitHeat (Eq. 9).
 Branch = Literal["local", "global", "fusion"]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class AlignmentSettings(Settings):
@@ -26,14 +27,18 @@ class AlignmentSettings(Settings):
         anchor: P_align as (x, y) in heatmap pixels: where the neck lands.
         padding: what is sampled outside the map, ``border`` (release) or ``zeros``.
         keypoints: where neck and hip are read from: the ``heatmaps``' own maxima (paper), a
-            stored pose sequence (``poses``; in heatmap pixels, or in frame pixels if the crop
-            boxes are given too), or ``matrices`` made by the transform ``PoseToAlignment``.
+            stored pose sequence (``poses``), or ``matrices`` made by the transform
+            ``PoseToAlignment``, whose anchor and min_score then count.
+        pose_pixels: what stored poses are measured in: pixels of the ``heatmap``, or of the
+            ``frame``, from which they are mapped through the crop boxes.
         merge: ``after`` aligns all joints' heatmaps, then merges them into parts (paper);
             ``before`` merges first, so that K + 1 maps are aligned and not 17; ``offline``
             takes K maps that the transform ``HeatmapMerge`` made (release). Maximum and
             bilinear sampling do not commute, so the three differ slightly.
-        min_score: joints must score more than this to be trusted; a frame whose neck or hip
-            cannot be trusted (all-zero channel) is left as it is.
+        min_score: joints must score more than this to be trusted (a stored pose's score, or the
+            height of a heatmap's peak as it comes from the estimator); a frame whose neck or
+            hip cannot be trusted is left as it is. At 0 that is a channel without a peak; estimators
+            leave small peaks for joints they did not find, so 0.1 to 0.2 may suit real data.
         attention: the summary's learned variant: keypoint-conditioned spatial attention per
             channel and a residual of the unaligned heatmap. Needs ``merge: after``.
     """
@@ -44,6 +49,7 @@ class AlignmentSettings(Settings):
     anchor: tuple[float, float] = (24.0, 16.0)
     padding: Literal["border", "zeros"] = "border"
     keypoints: Literal["heatmaps", "poses", "matrices"] = "heatmaps"
+    pose_pixels: Literal["heatmap", "frame"] = "heatmap"
     merge: Literal["after", "before", "offline"] = "after"
     min_score: float = 0.0
     attention: bool = False
@@ -108,12 +114,12 @@ class GaitHeatSettings(Settings):
     alignment: AlignmentSettings = AlignmentSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     joints: int = Field(17, ge=1)
-    map_size: tuple[int, int] = (64, 48)
-    channels: tuple[int, int, int, int] = (64, 128, 256, 512)
-    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
-    strides: tuple[int, int, int, int] = (1, 2, 2, 1)
+    map_size: tuple[Positive, Positive] = (64, 48)
+    channels: tuple[Positive, Positive, Positive, Positive] = (64, 128, 256, 512)
+    blocks: tuple[Positive, Positive, Positive, Positive] = (1, 1, 1, 1)
+    strides: tuple[Positive, Positive, Positive, Positive] = (1, 2, 2, 1)
     embedding_size: int = Field(256, ge=1)
-    bins: tuple[int, ...] = (16,)
+    bins: tuple[Positive, ...] = Field((16,), min_length=1)
     inference: Literal["bnneck", "fc"] = "bnneck"
     chunk: int = Field(128, ge=1)
 
@@ -141,7 +147,16 @@ class GaitHeatSettings(Settings):
         wrong = [b for b in self.bins if height % b]
         if wrong:
             raise ValueError(f"bins: {wrong[0]} does not divide the last stage's {height} rows")
+        if self.augmentation.mirror > 0:
+            _ = self.mirror_order  # an error now, not at the first step
         return self
+
+    @property
+    def mirror_order(self) -> tuple[int, ...]:
+        """How a mirrored walk's channels are permuted: joints, or parts merged offline."""
+        if self.alignment.merge == "offline":
+            return part_mirror(self.partition)
+        return joint_mirror(self.joints)
 
     @property
     def parts(self) -> int:

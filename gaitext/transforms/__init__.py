@@ -1,10 +1,11 @@
 """Transforms that a host's YAML can name, and the functions behind them."""
 
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
-from gaitext.transforms.pose import PoseFlip, PoseInput, PoseToAlignment
+from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
 from gaitext.transforms.temporal import HeatmapReverse, PoseReverse
 
 __all__ = [
+    "PoseBoxInput",
     "HeatmapFlip",
     "HeatmapInput",
     "HeatmapMerge",

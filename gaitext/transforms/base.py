@@ -49,6 +49,7 @@ class RandomTransform(Transform):
     """
 
     random = True
+    per_sequence = True  # one coin for a whole pack would be none of its sequences' own
 
     def __init__(self, probability: float = 0.5, generator: np.random.Generator | None = None) -> None:
         if not 0 <= probability <= 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from gaitext import geometry
+from gaitext.errors import DataError
 from gaitext.skeleton import joint_mirror
 from gaitext.transforms.base import Array, RandomTransform, Transform, checked
 
-__all__ = ["PoseFlip", "PoseInput", "PoseToAlignment", "mirror_poses"]
+__all__ = ["PoseBoxInput", "PoseFlip", "PoseInput", "PoseToAlignment", "mirror_poses"]
 
 
 class PoseInput(Transform):
@@ -26,6 +27,21 @@ class PoseInput(Transform):
 
     def __call__(self, sequence: Array) -> Array:
         return checked(sequence, (self.joints, 3), where="PoseInput", what="poses").astype(np.float32)
+
+
+class PoseBoxInput(Transform):
+    """Checks the crop boxes of poses in frame pixels, [T, 4] (x, y, w, h), and makes them float32.
+
+    Raises (at call):
+        DataError: wrong shape, no frame, NaN, or a box without width or height.
+    """
+
+    def __call__(self, sequence: Array) -> Array:
+        boxes = checked(sequence, (4,), where="PoseBoxInput", what="crop boxes").astype(np.float32)
+        flat = (boxes[:, 2:] <= 0).any(1)
+        if flat.any():
+            raise DataError(f"crop box {boxes[flat][0].tolist()} has no area", where="PoseBoxInput")
+        return boxes
 
 
 class PoseToAlignment(Transform):

@@ -17,8 +17,6 @@ def reverse(sequence: Array) -> Array:
 class _Reverse(RandomTransform):
     """Runs the sequence backwards. With several inputs: ``model_cfg.augmentation.reverse``."""
 
-    per_sequence = True
-
     def change(self, sequence: Array) -> Array:
         return reverse(sequence)
 

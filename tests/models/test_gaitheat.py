@@ -146,14 +146,14 @@ def test_keypoints_from_heatmaps_poses_matrices_and_frame_poses_agree() -> None:
     in_frame = poses.clone()
     in_frame[..., :2] = geometry.apply(geometry.invert(geometry.crop_matrices(crop, 64, 48)), poses[..., :2])
     results = []
-    for source, extra in (
-        ("heatmaps", {}),
-        ("poses", {"poses": poses[None]}),
-        ("matrices", {"matrices": matrices[None]}),
-        ("poses", {"poses": in_frame[None], "crops": crop[None]}),
+    for source, pixels, extra in (
+        ("heatmaps", "heatmap", {}),
+        ("poses", "heatmap", {"poses": poses[None]}),
+        ("matrices", "heatmap", {"matrices": matrices[None]}),
+        ("poses", "frame", {"poses": in_frame[None], "crops": crop[None]}),
     ):
         torch.manual_seed(0)
-        network = GaitHeat(**TINY, alignment={"keypoints": source}).eval()
+        network = GaitHeat(**TINY, alignment={"keypoints": source, "pose_pixels": pixels}).eval()
         with torch.no_grad():
             results.append(network(frames[None], **extra))
     for result in results[1:]:
@@ -204,6 +204,42 @@ def test_mirror_augmentation_is_the_mirrored_walk_for_every_source_of_keypoints(
         ours = flips(two(frames[None]), **{k: two(v) for k, v in inputs.items()})
         theirs = plain(two(mirrored[None]), **{k: two(v) for k, v in expected.items()})
         torch.testing.assert_close(ours.preview, theirs.preview, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("source", ["heatmaps", "frame poses", "matrices"])
+def test_alignment_is_computed_in_full_precision_under_autocast(source: str) -> None:
+    frames = torch.cat([walker(1, lean, seed=i) for i, lean in enumerate(torch.linspace(-9, 9, 40).tolist())])
+    peaks = frames.flatten(2).argmax(-1)
+    poses = torch.stack((peaks % 48, peaks // 48, torch.ones_like(peaks)), -1).float()
+    crop = torch.tensor([[1203.7, 641.3, 411.0, 548.0]]).expand(40, 4)
+    options: dict = {"keypoints": source.split()[-1]}
+    inputs: dict = {}
+    if source == "frame poses":
+        options["pose_pixels"] = "frame"
+        poses[..., :2] = geometry.apply(geometry.invert(geometry.crop_matrices(crop, 64, 48)), poses[..., :2])
+        inputs = {"poses": poses[None], "crops": crop[None]}
+    elif source == "matrices":
+        from gaitext.transforms import PoseToAlignment
+
+        inputs = {"matrices": torch.from_numpy(PoseToAlignment()(poses.numpy()))[None]}
+    torch.manual_seed(0)
+    options["probability"] = 0.0
+    network = GaitHeat(**TINY, alignment=options, augmentation={"mirror": 1.0})
+    two = {name: torch.cat((t, t)) for name, t in {"heatmaps": frames[None], **inputs}.items()}
+    plain = network(**two).preview
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(network(**two).preview, plain, atol=1e-5, rtol=0)
+
+
+def test_min_score_is_the_height_of_the_peak_as_it_came() -> None:
+    network = GaitHeat(**TINY, branches=("global",), alignment={"threshold": 0.0, "min_score": 0.3}).eval()
+    frames = walker(1, 25.0)
+    seen: list[bool] = []
+    network.alignment.register_forward_hook(lambda _m, _i, out: seen.append(len(out.chosen) == 1))
+    with torch.no_grad():
+        network(frames[None])
+        network(frames[None] * 0.2)
+    assert seen == [True, False]
 
 
 def test_mirror_is_drawn_per_sequence_of_a_pack() -> None:
@@ -287,6 +323,20 @@ def test_poses_of_another_length_are_named() -> None:
         ({"branches": ["fusion"]}, "local"),
         ({"bins": 7}, "does not divide"),
         ({"alignment": {"merge": "offline"}}, "poses"),
+        ({"partition": [5, 6]}, "not a list of joint indices"),
+        ({"partition": 5}, "not a list of joint indices"),
+        ({"bins": 0}, "greater than or equal to 1"),
+        ({"bins": []}, "at least 1"),
+        ({"strides": [1, 2, 0, 1]}, "greater than or equal to 1"),
+        ({"channels": [64, 128]}, "too few entries"),
+        (
+            {
+                "partition": {"a": [5, 7]},
+                "augmentation": {"mirror": 0.5},
+                "alignment": {"merge": "offline", "keypoints": "poses"},
+            },
+            "mirror image",
+        ),
     ],
 )
 def test_wrong_settings_are_named(settings_: dict, named: str) -> None:
@@ -300,7 +350,8 @@ def test_checkpoints_round_trip_and_are_strict(tmp_path) -> None:
     own = tmp_path / "own.pt"
     torch.save(network.state_dict(), own)
     hosted = {"model": {f"network.{k}": v for k, v in network.state_dict().items()}, "iteration": 7}
-    for source in (own, hosted, {"module." + k: v for k, v in hosted["model"].items()}):
+    compiled = {"model": {f"network._orig_mod.{k}": v for k, v in network.state_dict().items()}}
+    for source in (own, hosted, {"module." + k: v for k, v in hosted["model"].items()}, compiled):
         assert not torch.equal(other.stem.conv.weight, network.stem.conv.weight)
         checkpoints.load(other, source)
         assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), network.state_dict().values()))
@@ -326,7 +377,12 @@ def test_a_checkpoint_that_holds_code_is_not_opened(tmp_path) -> None:
 
     path = tmp_path / "evil.pt"
     path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="can run code") as caught:
         checkpoints.load(GaitHeat(**TINY), path)
+    assert "weights_only" not in str(caught.value)
+    for content, named in ((b"", "is empty"), (b"PK junk", "damaged")):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=named):
+            checkpoints.load(GaitHeat(**TINY), path)
     with pytest.raises(CheckpointError, match="no such file"):
         checkpoints.load(GaitHeat(**TINY), tmp_path / "none.pt")

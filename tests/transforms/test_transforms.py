@@ -13,6 +13,7 @@ from gaitext.transforms import (
     HeatmapInput,
     HeatmapMerge,
     HeatmapReverse,
+    PoseBoxInput,
     PoseFlip,
     PoseInput,
     PoseReverse,
@@ -136,6 +137,10 @@ def test_bad_sequences_are_named() -> None:
     ):
         with pytest.raises(DataError, match=named):
             HeatmapInput()(sequence)
+    boxes = np.array([[1, 2, 3, 4], [1, 2, 0, 4]], np.float64)
+    assert PoseBoxInput()(boxes[:1]).dtype == np.float32
+    with pytest.raises(DataError, match="no area"):
+        PoseBoxInput()(boxes)
     with pytest.raises(DataError, match="T, 17, 3"):
         PoseInput()(POSES[..., :2])
 
