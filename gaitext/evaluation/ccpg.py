@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.evaluation.cross_view import _hits, _mean, _missing, excluding_identical
+from gaitext.evaluation.cells import excluding_identical, hits, mean, missing
 from gaitext.evaluation.distances import distances
 from gaitext.evaluation.ranking import chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
@@ -65,14 +65,14 @@ def evaluate_CCPG(data: dict[str, Any], dataset: str = "CCPG", metric: str = "eu
                 notes.append(f"{condition}: {left_out} of {len(probe)} probes have no match from another camera")
             cells, luck = _by_camera(probe, gallery, cameras, metric)
             means = excluding_identical(cells)
-            chance[condition] = _mean(excluding_identical(luck))
+            chance[condition] = mean(excluding_identical(luck))
             if len(cameras) > 1:
-                notes += _missing(condition, cameras, cells, len(probe))
+                notes += missing(condition, cameras, cells, len(probe))
         reid.append((condition, numbers))
-        angles.append((condition, [*map(float, means), _mean(means), chance[condition]]))
+        angles.append((condition, [*map(float, means), mean(means), chance[condition]]))
         for name, value in zip(("R1", "mAP", "mINP"), numbers):
             scalars[f"scalar/test_accuracy/{condition}-ReID@{name}"] = value
-        scalars[f"scalar/test_accuracy/{condition}@R1"] = _mean(means)
+        scalars[f"scalar/test_accuracy/{condition}@R1"] = mean(means)
     if np.isnan([numbers for _, numbers in reid]).all():
         raise DataError("no condition of CCPG has probes and gallery", how="check the types of the test set")
     if len(cameras) < 2:
@@ -104,6 +104,6 @@ def _by_camera(probe: Gait, gallery: Gait, cameras: list[str], metric: str) -> t
         here = probe.where(probe.views == camera)
         for column, other in enumerate(cameras):
             theirs = gallery.where(gallery.views == other)
-            cells[row, column] = _hits(here, theirs, metric, 1)[0]
+            cells[row, column] = hits(here, theirs, metric, 1)[0]
             luck[row, column] = chance_rank1(here.labels, theirs.labels)
     return cells, luck

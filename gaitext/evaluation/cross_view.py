@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, nearest
-from gaitext.evaluation.distances import Array, distances
+from gaitext.evaluation.cells import excluding_identical, hits, mean, missing
+from gaitext.evaluation.distances import Array
 from gaitext.evaluation.ranking import chance_rank1
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
 
-__all__ = ["PROTOCOLS", "CrossView", "cross_view", "evaluate_indoor_dataset", "excluding_identical"]
+__all__ = ["PROTOCOLS", "CrossView", "cross_view", "evaluate_indoor_dataset"]
 
 
 @dataclass(frozen=True)
@@ -127,64 +128,26 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
                 if row == column:
                     continue
                 theirs = gallery.where(gallery.views == other)
-                cells[row, column] = _hits(probe.where(here), theirs, metric, protocol.ranks)
+                cells[row, column] = hits(probe.where(here), theirs, metric, protocol.ranks)
                 luck[row, column] = chance_rank1(probe.labels[here], theirs.labels)
                 if len(theirs):
                     unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
         means[condition] = excluding_identical(cells)
-        chance[condition] = _mean(excluding_identical(luck)[:, 0])
-        notes += _missing(condition, views, cells[:, :, 0], len(probe))
+        chance[condition] = mean(excluding_identical(luck)[:, 0])
+        notes += missing(condition, views, cells[:, :, 0], len(probe))
         if unknown.any():
             notes.append(f"{condition}: {unknown.sum()} of {len(probe)} probes have no match in some gallery view")
-    if all(np.isnan(mean).all() for mean in means.values()):
+    if all(np.isnan(rows).all() for rows in means.values()):
         raise DataError("no probe can be compared with any gallery sequence", where=name, how="check types and views")
     tables = [
         Table(
             f"Rank-{k + 1} of each probe view, identical views excluded (%)",
             [*views, "mean", *(["chance"] if k == 0 else [])],
-            [(c, [*map(float, m[:, k]), _mean(m[:, k]), *([chance[c]] if k == 0 else [])]) for c, m in means.items()],
+            [(c, [*map(float, m[:, k]), mean(m[:, k]), *([chance[c]] if k == 0 else [])]) for c, m in means.items()],
         )
         for k in (0, protocol.ranks - 1)[: min(2, protocol.ranks)]
     ]
     scalars = {
-        f"scalar/test_accuracy/{c}@R{k + 1}": _mean(m[:, k]) for c, m in means.items() for k in range(protocol.ranks)
+        f"scalar/test_accuracy/{c}@R{k + 1}": mean(m[:, k]) for c, m in means.items() for k in range(protocol.ranks)
     }
     return EvaluationResult(f"{name} cross-view, metric {metric}", tables, scalars, chance, notes)
-
-
-def _hits(probe: Gait, gallery: Gait, metric: str, ranks: int) -> Array:
-    """[ranks], percent of probes with a match among the nearest 1..ranks; NaN if either is empty."""
-    if not len(probe) or not len(gallery):
-        return np.full(ranks, np.nan)
-    apart = distances(probe.embeddings, gallery.embeddings, metric)
-    nearest_first = np.argsort(apart, axis=1, kind="stable")[:, :ranks]
-    hit = (gallery.labels[nearest_first] == probe.labels[:, None]).cumsum(1) > 0
-    share = 100 * hit.mean(0)
-    return np.concatenate([share, np.repeat(share[-1:], ranks - len(share))])
-
-
-def excluding_identical(cells: Array) -> Array:
-    """Mean over gallery views other than the probe's: [V, V, …] -> [V, …], skipping NaN."""
-    masked = cells.copy()
-    masked[np.arange(len(cells)), np.arange(len(cells))] = np.nan
-    there = ~np.isnan(masked)
-    total = np.where(there, masked, 0).sum(1)
-    return np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
-
-
-def _mean(values: Array) -> float:
-    """Mean of the numbers that are there; NaN if none is."""
-    there = values[~np.isnan(values)]
-    return float(there.mean()) if len(there) else float("nan")
-
-
-def _missing(condition: str, views: list[str], cells: Array, probes: int) -> list[str]:
-    if not probes:
-        return [f"{condition}: there are no probes; it has no number"]
-    off_diagonal = ~np.eye(len(views), dtype=bool)
-    gone = np.isnan(cells) & off_diagonal
-    if not gone.any():
-        return []
-    listed = [f"{views[i]}→{views[j]}" for i, j in np.argwhere(gone)]
-    more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
-    return [f"{condition}: no probes or no gallery for {', '.join(listed[:6])}{more}; left out of the means"]

@@ -19,6 +19,7 @@ import torch
 from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.evaluation import (
     PROTOCOLS,
+    cells,
     chance_rank1,
     distances,
     evaluate_CCPG,
@@ -280,3 +281,13 @@ def test_ccpg_equals_opengait(opengait: Any, metric: str) -> None:
     for line, column in zip(printed[:3], range(3)):  # rank-1, mAP, mINP
         values = [float(part.split(":")[1]) for part in line.split(",\t")]
         assert [row[1][column] for row in ours.tables[0].rows] == pytest.approx(values, abs=0.00051)
+
+
+def test_cells_without_a_number_are_left_out() -> None:
+    table = np.array([[90.0, 10.0, np.nan], [20.0, 90.0, 40.0], [np.nan, np.nan, 90.0]])
+    rows = cells.excluding_identical(table)
+    np.testing.assert_array_equal(rows, [10.0, 30.0, np.nan])
+    assert cells.mean(rows) == 20.0
+    assert math.isnan(cells.mean(np.array([np.nan])))
+    assert "b→c" not in cells.missing("NM", ["a", "b", "c"], table, 5)[0]
+    assert "a→c, c→a, c→b" in cells.missing("NM", ["a", "b", "c"], table, 5)[0]
