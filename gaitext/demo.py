@@ -14,7 +14,7 @@ import torch
 from gaitext import standalone, store
 from gaitext.config import load_yaml, merge
 from gaitext.models import GaitHeat
-from gaitext.models.gaitheat import normalise_sequences
+from gaitext.models.gaitheat_inputs import normalise_sequences
 from gaitext.report.figures import alignment_figure, curves_figure
 from gaitext.standalone.host import build_model
 from gaitext.standalone.runs import latest_checkpoint, write_checkpoint

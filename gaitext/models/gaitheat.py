@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gaitext import geometry
-from gaitext.errors import ShapeError
-from gaitext.models import augmentation
 from gaitext.models.attention import KeypointAttention
+from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences, read_frames
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.heads import Head, HeadOutput
-from gaitext.models.packing import (
-    flatten_frames,
-    max_over_time,
-    per_frame,
-    segments,
-    sequence_extremes,
-    sequence_lengths,
-)
+from gaitext.models.packing import max_over_time, segments
 from gaitext.models.pgha import Alignment, PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, stage
 from gaitext.skeleton import resolve_partition
 
-__all__ = ["GaitHeat", "GaitHeatOutput", "normalise_sequences"]
+__all__ = ["GaitHeat", "GaitHeatOutput"]
 
 #: Joints that alignment reads: shoulders and hips.
 _SPINE = [5, 6, 11, 12]
@@ -46,34 +37,6 @@ class GaitHeatOutput:
 
     heads: dict[str, HeadOutput]
     preview: Tensor
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """One run of frames with what its alignment reads."""
-
-    heatmaps: Tensor
-    keypoints: Tensor | None = None
-    matrices: Tensor | None = None
-
-    def __getitem__(self, index: slice | Tensor) -> _Frames:
-        return _Frames(*(None if t is None else t[index] for t in (self.heatmaps, self.keypoints, self.matrices)))  # type: ignore[arg-type]
-
-
-def normalise_sequences(frames: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Min–max to [0, 1] with one minimum and one maximum per sequence (spec §1).
-
-    Args:
-        frames: [N, V, H, W], the frames of all sequences one after another.
-        lengths: frames of each sequence.
-
-    Returns:
-        [N, V, H, W]; a constant sequence becomes all zero.
-    """
-    low, high = sequence_extremes(frames, lengths)
-    span = (high - low).clamp_min(torch.finfo(frames.dtype).tiny)
-    low, span = (per_frame(v, lengths)[:, None, None, None] for v in (low, span))
-    return (frames - low) / span
 
 
 class GaitHeat(nn.Module):
@@ -153,73 +116,15 @@ class GaitHeat(nn.Module):
         Raises:
             ShapeError: naming the input, its shape and the shape that was expected.
         """
-        self._check("heatmaps", heatmaps, (self._channels_in, *self.settings.map_size), heatmaps)
-        lengths = sequence_lengths(heatmaps, seqL, where="GaitHeat")
-        frames = _Frames(
-            flatten_frames(heatmaps).float(),
-            self._keypoints(heatmaps, poses, crops),
-            self._flat("matrices", heatmaps, matrices, (2, 3)),
-        )
+        frames, lengths = read_frames(self.settings, heatmaps, seqL, poses=poses, crops=crops, matrices=matrices)
         if self.training:
-            frames = self._augment(frames, lengths)
+            frames = augment(frames, lengths, self.settings)
         keypoints = frames.keypoints
         if keypoints is None and self.settings.alignment.enabled and frames.matrices is None:
             # Before normalisation, so that scores are the estimator's.
             keypoints = self._peaks(frames.heatmaps)
-        frames = _Frames(normalise_sequences(frames.heatmaps, lengths), keypoints, frames.matrices)
+        frames = replace(frames, heatmaps=normalise_sequences(frames.heatmaps, lengths), keypoints=keypoints)
         return self._train(frames, lengths) if self.training else self._embed(frames, lengths)
-
-    # Input ------------------------------------------------------------------------------------
-
-    @property
-    def _channels_in(self) -> int:
-        return len(self.partition) if self.settings.alignment.merge == "offline" else self.settings.joints
-
-    def _check(self, name: str, value: Tensor, tail: tuple[int, ...], heatmaps: Tensor) -> None:
-        if value.ndim == 2 + len(tail) and value.shape[2:] == tail and value.shape[:2] == heatmaps.shape[:2]:
-            return
-        head = "n, T" if name == "heatmaps" else ", ".join(map(str, heatmaps.shape[:2]))
-        raise ShapeError(
-            f"{name} have shape {tuple(value.shape)}",
-            where="GaitHeat",
-            how=f"[{head}, {', '.join(map(str, tail))}] was expected: check the data, model_cfg.joints, "
-            "model_cfg.map_size and model_cfg.alignment.merge",
-        )
-
-    def _flat(self, name: str, heatmaps: Tensor, value: Tensor | None, tail: tuple[int, ...]) -> Tensor | None:
-        if self.settings.alignment.needs != name:
-            return None
-        if value is None:
-            raise ShapeError(f"{name} are missing", where="GaitHeat", how=f"alignment.keypoints is '{name}'")
-        self._check(name, value, tail, heatmaps)
-        return flatten_frames(value).float()
-
-    def _keypoints(self, heatmaps: Tensor, poses: Tensor | None, crops: Tensor | None) -> Tensor | None:
-        keypoints = self._flat("poses", heatmaps, poses, (17, 3))
-        if keypoints is None or self.settings.alignment.pose_pixels == "heatmap":
-            return keypoints
-        if crops is None:
-            raise ShapeError("crops are missing", where="GaitHeat", how="alignment.pose_pixels is 'frame'")
-        self._check("crops", crops, (4,), heatmaps)
-        to_map = geometry.crop_matrices(flatten_frames(crops).float(), *self.settings.map_size)
-        return torch.cat((geometry.apply(to_map, keypoints[..., :2]), keypoints[..., 2:]), -1)
-
-    def _augment(self, frames: _Frames, lengths: Sequence[int]) -> _Frames:
-        settings, device = self.settings.augmentation, frames.heatmaps.device
-        maps, keypoints, matrices = frames.heatmaps, frames.keypoints, frames.matrices
-        if settings.mirror > 0:
-            chosen = augmentation.draw(settings.mirror, lengths, device)
-            width = self.settings.map_size[1]
-            maps = augmentation.mirror_maps(maps, chosen, self.settings.mirror_order)
-            if keypoints is not None:
-                keypoints = augmentation.mirror_keypoints(keypoints, chosen, width)
-            if matrices is not None:
-                matrices = augmentation.mirror_matrices(matrices, chosen, width, self.settings.alignment.anchor)
-        frames = _Frames(maps, keypoints, matrices)
-        if settings.reverse > 0:
-            coins = (torch.rand(len(lengths)) < settings.reverse).tolist()
-            frames = frames[augmentation.reverse_order(lengths, coins, device)]
-        return frames
 
     # From frames to maps (Eqs. 1–5) -------------------------------------------------------------
 
@@ -302,7 +207,7 @@ class GaitHeat(nn.Module):
                 features[branch] = x[:, int(has_global) :].amax(1)
         return features
 
-    def _train(self, frames: _Frames, lengths: Sequence[int]) -> GaitHeatOutput:
+    def _train(self, frames: Frames, lengths: Sequence[int]) -> GaitHeatOutput:
         maps = self.part_maps(frames.heatmaps, frames.keypoints, frames.matrices)
         features = self._features(maps, self.settings.branches)
         heads = {name: self.heads[name](max_over_time(f, lengths)) for name, f in features.items()}
@@ -313,7 +218,7 @@ class GaitHeat(nn.Module):
         """Branches whose embeddings are compared at test."""
         return ("fusion",) if "fusion" in self.settings.branches else self.settings.branches
 
-    def _embed(self, frames: _Frames, lengths: Sequence[int]) -> Tensor:
+    def _embed(self, frames: Frames, lengths: Sequence[int]) -> Tensor:
         """The embedding [n, c, p], computing nothing that it does not need.
 
         Frames go through in chunks and only a running maximum per sequence is kept, so memory

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gaitext import checkpoints, geometry
 from gaitext.errors import CheckpointError, ConfigError, ShapeError
 from gaitext.models import GaitHeat, GaitHeatOutput
-from gaitext.models.gaitheat import normalise_sequences
+from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences
 from gaitext.models.pgha import warp
 from tests.models import reference_gaitheat as reference
 
@@ -246,9 +246,7 @@ def test_mirror_is_drawn_per_sequence_of_a_pack() -> None:
     torch.manual_seed(1)
     network = GaitHeat(**TINY, alignment={"enabled": False}, augmentation={"mirror": 0.5})
     frames = torch.cat([walker(2, 10.0, seed=i) for i in range(40)])
-    from gaitext.models.gaitheat import _Frames
-
-    changed = (network._augment(_Frames(frames), [2] * 40).heatmaps != frames).flatten(1).any(1).view(40, 2)
+    changed = (augment(Frames(frames), [2] * 40, network.settings).heatmaps != frames).flatten(1).any(1).view(40, 2)
     assert (changed[:, 0] == changed[:, 1]).all()
     assert 8 < int(changed[:, 0].sum()) < 32
 

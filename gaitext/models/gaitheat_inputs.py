@@ -1,0 +1,126 @@
+"""From what a host hands over to checked, augmented, normalised frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gaitext import geometry
+from gaitext.errors import ShapeError
+from gaitext.models import augmentation
+from gaitext.models.gaitheat_settings import GaitHeatSettings
+from gaitext.models.packing import flatten_frames, per_frame, sequence_extremes, sequence_lengths
+from gaitext.skeleton import resolve_partition
+
+__all__ = ["Frames", "augment", "normalise_sequences", "read_frames"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of all sequences, one after another, with what their alignment reads.
+
+    Attributes:
+        heatmaps: [N, V, H, W], or [N, K, H, W] merged offline.
+        keypoints: [N, 17, 3] in heatmap pixels, if they are stored.
+        matrices: [N, 2, 3], if they are given.
+    """
+
+    heatmaps: Tensor
+    keypoints: Tensor | None = None
+    matrices: Tensor | None = None
+
+    def __getitem__(self, index: slice | Tensor) -> Frames:
+        keypoints = None if self.keypoints is None else self.keypoints[index]
+        matrices = None if self.matrices is None else self.matrices[index]
+        return Frames(self.heatmaps[index], keypoints, matrices)
+
+
+def read_frames(
+    settings: GaitHeatSettings,
+    heatmaps: Tensor,
+    seqL: Tensor | Sequence[int] | None,
+    *,
+    poses: Tensor | None,
+    crops: Tensor | None,
+    matrices: Tensor | None,
+) -> tuple[Frames, list[int]]:
+    """Check :class:`~gaitext.models.GaitHeat`'s inputs and lay their sequences one after another.
+
+    Returns:
+        The frames in float32, and the sequences' lengths.
+
+    Raises:
+        ShapeError: naming the input, its shape and the shape that was expected.
+    """
+    offline = settings.alignment.merge == "offline"
+    channels = len(resolve_partition(settings.partition, settings.joints)) if offline else settings.joints
+    _check("heatmaps", heatmaps, (channels, *settings.map_size), heatmaps)
+    lengths = sequence_lengths(heatmaps, seqL, where="GaitHeat")
+    keypoints = aligning = None
+    if settings.alignment.needs == "poses":
+        keypoints = _flat("poses", poses, (17, 3), heatmaps)
+        if settings.alignment.pose_pixels == "frame":
+            boxes = _flat("crops", crops, (4,), heatmaps)
+            to_map = geometry.crop_matrices(boxes, *settings.map_size)
+            keypoints = torch.cat((geometry.apply(to_map, keypoints[..., :2]), keypoints[..., 2:]), -1)
+    elif settings.alignment.needs == "matrices":
+        aligning = _flat("matrices", matrices, (2, 3), heatmaps)
+    return Frames(flatten_frames(heatmaps).float(), keypoints, aligning), lengths
+
+
+def _check(name: str, value: Tensor, tail: tuple[int, ...], heatmaps: Tensor) -> None:
+    if value.ndim == 2 + len(tail) and value.shape[2:] == tail and value.shape[:2] == heatmaps.shape[:2]:
+        return
+    head = "n, T" if name == "heatmaps" else ", ".join(map(str, heatmaps.shape[:2]))
+    raise ShapeError(
+        f"{name} have shape {tuple(value.shape)}",
+        where="GaitHeat",
+        how=f"[{head}, {', '.join(map(str, tail))}] was expected: check the data, model_cfg.joints, "
+        "model_cfg.map_size and model_cfg.alignment.merge",
+    )
+
+
+def _flat(name: str, value: Tensor | None, tail: tuple[int, ...], heatmaps: Tensor) -> Tensor:
+    if value is None:
+        raise ShapeError(
+            f"{name} are missing", where="GaitHeat", how="alignment.keypoints and alignment.pose_pixels ask for them"
+        )
+    _check(name, value, tail, heatmaps)
+    return flatten_frames(value).float()
+
+
+def augment(frames: Frames, lengths: Sequence[int], settings: GaitHeatSettings) -> Frames:
+    """Mirror and reverse whole sequences at random, all inputs of a sequence alike."""
+    maps, keypoints, matrices = frames.heatmaps, frames.keypoints, frames.matrices
+    if settings.augmentation.mirror > 0:
+        chosen = augmentation.draw(settings.augmentation.mirror, lengths, maps.device)
+        width = settings.map_size[1]
+        maps = augmentation.mirror_maps(maps, chosen, settings.mirror_order)
+        if keypoints is not None:
+            keypoints = augmentation.mirror_keypoints(keypoints, chosen, width)
+        if matrices is not None:
+            matrices = augmentation.mirror_matrices(matrices, chosen, width, settings.alignment.anchor)
+    frames = Frames(maps, keypoints, matrices)
+    if settings.augmentation.reverse > 0:
+        coins = (torch.rand(len(lengths)) < settings.augmentation.reverse).tolist()
+        frames = frames[augmentation.reverse_order(lengths, coins, maps.device)]
+    return frames
+
+
+def normalise_sequences(frames: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Min–max to [0, 1] with one minimum and one maximum per sequence (spec §1).
+
+    Args:
+        frames: [N, V, H, W], the frames of all sequences one after another.
+        lengths: frames of each sequence.
+
+    Returns:
+        [N, V, H, W]; a constant sequence becomes all zero.
+    """
+    low, high = sequence_extremes(frames, lengths)
+    span = (high - low).clamp_min(torch.finfo(frames.dtype).tiny)
+    low, span = (per_frame(v, lengths)[:, None, None, None] for v in (low, span))
+    return (frames - low) / span
