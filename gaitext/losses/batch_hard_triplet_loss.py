@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaitext.losses.distances import check_embeddings, pairwise_distances
-from gaitext.losses.loss import Info, Loss, gather, world_size
+from gaitext.losses.triplet_base import TripletBase
 
 __all__ = ["BatchHardTripletLoss"]
 
 
-class BatchHardTripletLoss(Loss):
+class BatchHardTripletLoss(TripletBase):
     """max(0, margin + d(anchor, farthest positive) − d(anchor, nearest negative)), mean over anchors.
 
     The mining that GaitHeat's summary describes (Hermans et al., 2017); the paper and its release
-    use the batch-all :class:`~gaitext.losses.TripletLoss`. With several processes the batch is
-    gathered first and the loss multiplied by their number.
+    use the batch-all :class:`~gaitext.losses.TripletLoss`.
 
     Args:
         margin: how much farther than the positive the negative shall be.
@@ -30,37 +28,8 @@ class BatchHardTripletLoss(Loss):
         0.475
     """
 
-    def __init__(self, margin: float = 0.2, loss_term_weight: float = 1.0) -> None:
-        super().__init__(loss_term_weight)
-        self.margin = margin
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Info]:
-        """Compute the loss of each part.
-
-        Args:
-            embeddings: [n, c, p], any float type; computed in float32.
-            labels: [n].
-
-        Returns:
-            The loss [p], and ``loss``, ``hard_loss`` (the largest term), ``loss_num`` (how many
-            anchors are not zero) and ``mean_dist``, each [p] and detached.
-
-        Raises:
-            ShapeError: other shapes.
-            ConfigError: all labels are the same.
-        """
-        embeddings, labels = gather(embeddings), gather(labels)
-        check_embeddings(embeddings, labels)
-        distances = pairwise_distances(embeddings)  # [p, n, n]
-        same = labels.unsqueeze(1) == labels.unsqueeze(0)
+    def reduce(self, distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
         farthest = distances.masked_fill(~same, -1.0).amax(-1)
         nearest = distances.masked_fill(same, float("inf")).amin(-1)
         terms = F.relu(self.margin + farthest - nearest)  # [p, n]
-        loss = terms.mean(-1)
-        info = {
-            "loss": loss.detach().clone(),
-            "hard_loss": terms.detach().amax(-1),
-            "loss_num": (terms.detach() != 0).sum(-1).float(),
-            "mean_dist": distances.detach().mean((1, 2)),
-        }
-        return loss * world_size(), info
+        return terms.mean(-1), terms
