@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from gaitext.errors import ConfigError
 
-__all__ = ["HostInputs", "HostModel", "HostOutput", "ModelAdapter"]
+__all__ = ["HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,21 @@ class HostOutput:
         }
 
 
+@dataclass(frozen=True)
+class ListedTransform:
+    """A transform that a config lists for one of its inputs.
+
+    Args:
+        name: its ``type``.
+        arguments: its entry, ``type`` among them.
+        where: the entry's place in the config, for errors.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    where: str
+
+
 class ModelAdapter(ABC):
     """How one network meets the hosts' model contract. Stateless: only class methods."""
 
@@ -102,9 +117,27 @@ class ModelAdapter(ABC):
         return None
 
     @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> list[str] | None:
-        """The names (``log_prefix``) of all losses that the model feeds; None when it does not say."""
+    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+        """All losses that the model feeds: ``log_prefix`` -> the tensors' names; None when it does not say."""
         return None
+
+    @classmethod
+    def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
+        """Compare ``model_cfg`` with the transforms of one phase, a list for each input.
+
+        Raises:
+            ConfigError: they contradict each other.
+        """
+        return
+
+    @classmethod
+    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
+        """Look at the first batch for what only the numbers can tell. Made once, as it may wait for the device.
+
+        Raises:
+            DataError: the data are not what ``model_cfg`` says.
+        """
+        return
 
 
 class HostModel:
@@ -117,6 +150,7 @@ class HostModel:
     adapter: ClassVar[type[ModelAdapter]]
     network: nn.Module
     training: bool
+    _batch_checked = False
 
     def build_network(self, model_cfg: Mapping[str, Any]) -> None:
         self.network = self.adapter.build(model_cfg)
@@ -130,5 +164,8 @@ class HostModel:
     def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
         sequences, labels, types, views, lengths = inputs
         batch = HostInputs(list(sequences), labels, types, views, lengths)
+        if not self._batch_checked:
+            self.adapter.check_batch(self.network, batch)
+            self._batch_checked = True
         output = self.adapter.run(self.network, batch, training=self.training)
         return output.as_dict()

@@ -53,11 +53,10 @@ class Toolbox:
         tested: the commit gaitext was tried with.
         weight_hooks: methods, beside ``init_parameters``, that overwrite weights after
             ``build_network``.
-        packed_dimension: the dimension on which it cuts packed input. gaitext cuts dimension 1
-            itself, so this is for the record.
+        samplers: its own samplers, for where its files cannot be looked at.
         test_batch_is_world: its test insists on batch size = number of processes.
         default_cfg: the YAML it merges under every config.
-        environment: the variable in which tests and the command line look for its root.
+        environment: the variable in which gaitext's tests look for its root.
         url: where to get it.
     """
 
@@ -65,7 +64,7 @@ class Toolbox:
     package: str
     tested: str
     weight_hooks: tuple[str, ...]
-    packed_dimension: int
+    samplers: tuple[str, ...]
     test_batch_is_world: bool
     default_cfg: str
     environment: str
@@ -98,7 +97,7 @@ TOOLBOXES = (
         package="opengait",
         tested="0efafd4",
         weight_hooks=(),
-        packed_dimension=1,
+        samplers=("TripletSampler", "InferenceSampler", "CommonSampler", "BilateralSampler"),
         test_batch_is_world=True,
         default_cfg="configs/default.yaml",
         environment="OPENGAIT_ROOT",
@@ -109,7 +108,7 @@ TOOLBOXES = (
         package="fastposegait",
         tested="94da9c8",
         weight_hooks=("zero_init_lastBN",),
-        packed_dimension=2,
+        samplers=("TripletSampler", "InferenceSampler", "CommonSampler", "RandomTripletSampler"),
         test_batch_is_world=False,
         default_cfg="configs/default.yaml",
         environment="FASTPOSEGAIT_ROOT",

@@ -7,29 +7,26 @@ linked models, ``gaitext run``, ``gaitext doctor --data`` and the embedded host 
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaitext.config import need
 from gaitext.errors import ConfigError, nearest
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.adapter import ModelAdapter
-from gaitext.toolboxes.hosts import Toolbox
-from gaitext.toolboxes.validate_data import check_data, phases, section
+from gaitext.toolboxes.arguments import check_arguments, check_numbers
+from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
+from gaitext.toolboxes.validate_data import compare_with_data, phases, section
+from gaitext.toolboxes.validate_losses import check_losses
+from gaitext.toolboxes.validate_transforms import check_transforms, listed_transforms, typed
 
-__all__ = ["check_arguments", "uses_gaitext", "validate_config"]
+__all__ = ["uses_gaitext", "validate_config"]
 
-#: What the toolboxes' YAML may hold beside a part's own arguments.
-_FREE_KEYS = {"type", "log_prefix", "loss_term_weight", "gather_and_scale"}
 #: What the toolboxes read of a sampler's section themselves.
 _SAMPLING_KEYS = {
     *("type", "sample_type", "frames_num_fixed", "frames_num_min", "frames_num_max"),
     *("frames_skip_num", "frames_all_limit", "points_in_use", "batch_size", "batch_shuffle"),
 }
-#: Parameters that are for Python, not for a YAML.
-_PYTHON_ONLY = {"generator", "dataset"}
 
 
 def validate_config(
@@ -56,151 +53,56 @@ def validate_config(
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition file is missing or wrong.
     """
-    adapter = parts.MODELS.get(str(section(cfgs, "model_cfg").get("model")))
-    remarks: list[str] = []
-    for name, phase in phases(cfgs, training):
-        _check_transforms(name, phase, toolbox)
-        sampler = phase.get("sampler") or {}
-        if sampler.get("type") in parts.SAMPLERS:
-            check_arguments(parts.SAMPLERS[sampler["type"]], sampler, f"{name}.sampler", _SAMPLING_KEYS)
-    _check_losses(cfgs, adapter, training)
-    if adapter is None:
-        return remarks
     model_cfg = section(cfgs, "model_cfg")
+    adapter = parts.MODELS.get(str(model_cfg.get("model")))
+    for name, phase in phases(cfgs, training):
+        check_transforms(name, phase, toolbox)
+        _check_sampler(phase.get("sampler") or {}, f"{name}.sampler", toolbox, Path(base))
+    if training:
+        check_losses(cfgs.get("loss_cfg"), adapter.loss_names(model_cfg) if adapter is not None else None)
+    if adapter is None:
+        return []
     class_count = adapter.class_count(model_cfg)  # reads, and so checks, all of model_cfg
+    for name, phase in phases(cfgs, training):
+        adapter.check_transforms(model_cfg, listed_transforms(phase.get("transform"), f"{name}.transform"))
     for name in ("optimizer_cfg", "scheduler_cfg", "trainer_cfg", "evaluator_cfg"):
-        _check_numbers(cfgs.get(name), name)
+        check_numbers(cfgs.get(name), name)
     if world_size is not None:
         _check_batches(cfgs, training, world_size, toolbox)
     if isinstance(cfgs.get("data_cfg"), Mapping):
-        remarks += check_data(cfgs, training, class_count, Path(base))
-    return remarks
+        return compare_with_data(cfgs, training, class_count, Path(base))
+    return []
 
 
 def uses_gaitext(cfgs: Mapping[str, Any]) -> bool:
     """Whether a config names any of gaitext's parts."""
     if section(cfgs, "model_cfg").get("model") in parts.MODELS:
         return True
-    named = {str(item.get("type")) for item, _ in _typed(cfgs, "")}
+    named = {str(item.get("type")) for item, _ in typed(cfgs, "")}
     return bool(named & {*parts.TRANSFORMS, *parts.LOSSES, *parts.SAMPLERS})
 
 
-def _typed(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Every mapping with a ``type`` below ``value``, with its place."""
-    if isinstance(value, Mapping):
-        if "type" in value:
-            yield value, where
-        for key, inner in value.items():
-            yield from _typed(inner, f"{where}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for position, inner in enumerate(value):
-            yield from _typed(inner, f"{where}[{position}]")
-
-
-def check_arguments(part: Any, arguments: Mapping[str, Any], where: str, free: Collection[str] = _FREE_KEYS) -> None:
-    """Check a part's arguments, ``type`` among them, against its real signature.
-
-    Args:
-        free: keys that may be there although the part does not take them.
-
-    Raises:
-        ConfigError: an unknown or a missing one.
-    """
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(part).parameters.items()
-        if name not in _PYTHON_ONLY and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
-    for key in arguments:
-        if key not in parameters and key not in free:
-            guess = nearest(key, parameters)
-            listed = ", ".join(sorted(set(parameters) - set(free))) or "none"
-            raise ConfigError(
-                f"{arguments.get('type')} has no argument '{key}'",
-                where=f"{where}.{key}",
-                how=f"did you mean '{guess}'?" if guess else f"its arguments: {listed}",
-            )
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in arguments:
-            raise ConfigError(f"{arguments.get('type')} needs the argument '{name}'", where=where, how=f"add '{name}'")
-
-
-def _check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | None) -> None:
-    lists = phase.get("transform")
-    sampler = phase.get("sampler") or {}
-    # In OpenGait's test every process transforms one sequence at a time.
-    alone = name == "evaluator_cfg" and toolbox is not None and toolbox.test_batch_is_world
-    packed = not str(sampler.get("sample_type", "fixed")).startswith("fixed") and not alone
-    several = isinstance(lists, (list, tuple)) and len(lists) > 1
-    for entry, where in _typed(lists, f"{name}.transform"):
-        part = parts.TRANSFORMS.get(str(entry["type"]))
-        if part is None:
-            continue
-        check_arguments(part, entry, where)
-        if packed and getattr(part, "per_sequence", False):
-            raise ConfigError(
-                f"{entry['type']} must see one sequence at a time, but {sampler['sample_type']} sampling hands it "
-                "several as one",
-                where=where,
-                how="use a fixed_… sample_type, or the model's augmentation settings",
-            )
-        if several and getattr(part, "random", False):
-            raise ConfigError(
-                f"{entry['type']} tosses its own coin, but the model has several inputs, which must be changed alike",
-                where=where,
-                how="use the model's augmentation settings instead (model_cfg.augmentation)",
-            )
-
-
-def _check_losses(cfgs: Mapping[str, Any], adapter: type[ModelAdapter] | None, training: bool) -> None:
-    if not training:
+def _check_sampler(sampler: Mapping[str, Any], where: str, toolbox: Toolbox | None, root: Path) -> None:
+    name = sampler.get("type")
+    if name in parts.SAMPLERS:
+        check_arguments(parts.SAMPLERS[name], sampler, where, _SAMPLING_KEYS)
         return
-    losses = cfgs.get("loss_cfg")
-    listed: Sequence[Any] = [losses] if isinstance(losses, Mapping) else losses or []
-    for position, entry in enumerate(listed):
-        where = f"loss_cfg[{position}]"
-        if entry.get("type") in parts.LOSSES:
-            check_arguments(parts.LOSSES[entry["type"]], entry, where)
-        _check_numbers(entry, where)
-    expected = adapter.loss_names(section(cfgs, "model_cfg")) if adapter is not None else None
-    if expected is None:
+    known = {name for each in ([toolbox] if toolbox else TOOLBOXES) for name in each.samplers}
+    if name is None or name in known or (toolbox is not None and _mentions(root, toolbox, str(name))):
         return
-    given = [str(need(entry, "log_prefix", where=f"loss_cfg[{i}]")) for i, entry in enumerate(listed)]
-    for position, name in enumerate(given):
-        if name not in expected:
-            guess = nearest(name, expected)
-            raise ConfigError(
-                f"the model feeds no loss named '{name}'",
-                where=f"loss_cfg[{position}].log_prefix",
-                how=f"did you mean '{guess}'?" if guess else f"its losses: {', '.join(expected)}",
-            )
-    missing = [name for name in expected if name not in given]
-    if missing:
-        raise ConfigError(
-            f"no loss has the log_prefix {', '.join(map(repr, missing))}, which the model feeds",
-            where="loss_cfg",
-            how="add one for each",
-        )
+    guess = nearest(str(name), {*known, *parts.SAMPLERS})
+    raise ConfigError(
+        f"there is no sampler '{name}'",
+        where=f"{where}.type",
+        how=f"did you mean '{guess}'?" if guess else f"there are {', '.join(sorted({*known, *parts.SAMPLERS}))}",
+    )
 
 
-def _check_numbers(value: Any, where: str) -> None:
-    """Refuse numbers that YAML reads as text: ``1e-3`` is one, ``1.0e-3`` is not."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key not in ("save_name", "restore_hint"):
-                _check_numbers(inner, f"{where}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for position, inner in enumerate(value):
-            _check_numbers(inner, f"{where}[{position}]")
-    elif isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return
-        if number == number and "e" in value.lower():
-            mantissa, exponent = value.lower().split("e")
-            meant = f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}"
-            raise ConfigError(f"YAML reads {value} as text, not as a number", where=where, how=f"write {meant}")
+def _mentions(root: Path, toolbox: Toolbox, name: str) -> bool:
+    """Whether the toolbox's module of samplers names one so: somebody may have added it."""
+    point = next(point for point in EXTENSION_POINTS if point.kind == "sampler")
+    files = [file for pattern in point.sources for file in (root / toolbox.package).glob(pattern)]
+    return any(re.search(rf"\b{re.escape(name)}\b", file.read_text(errors="replace")) for file in files)
 
 
 def _check_batches(cfgs: Mapping[str, Any], training: bool, world_size: int, toolbox: Toolbox | None) -> None:

@@ -10,7 +10,7 @@ from gaitext.config import need
 from gaitext.errors import ConfigError
 from gaitext.store import read_partition
 
-__all__ = ["check_data", "phases", "section"]
+__all__ = ["compare_with_data", "phases", "section"]
 
 
 def section(cfgs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ def phases(cfgs: Mapping[str, Any], training: bool) -> list[tuple[str, Mapping[s
     return phases
 
 
-def check_data(cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path) -> list[str]:
+def compare_with_data(cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path) -> list[str]:
     """Compare a config with the partition and the folders it names; returns remarks.
 
     Args:

@@ -170,3 +170,64 @@ def test_other_peoples_models_are_left_alone() -> None:
     assert uses_gaitext(cfgs)
     with pytest.raises(ConfigError, match="divisor"):
         validate(cfgs)
+
+
+@pytest.mark.parametrize("sample_type", ["unfixed_unordered", "all_ordered"])
+def test_a_flip_needs_one_sequence_at_a_time(dataset: Path, sample_type: str) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["transform"] = [[{"type": "HeatmapInput"}, {"type": "HeatmapFlip"}]]
+    validate(cfgs)
+    cfgs["trainer_cfg"]["sampler"]["sample_type"] = sample_type
+    with pytest.raises(ConfigError, match=r"transform\[0\]\[1\]: HeatmapFlip must see one sequence at a time"):
+        validate(cfgs)
+
+
+def test_a_test_is_never_random(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, {"type": "HeatmapFlip"}]]
+    validate(cfgs)
+    for change in ({}, {"with_test": True}):
+        cfgs["trainer_cfg"].update(change)
+        with pytest.raises(ConfigError, match=r"evaluator_cfg.*HeatmapFlip tosses a coin"):
+            validate(cfgs, training=bool(change))
+
+
+def test_a_flip_of_one_of_two_inputs(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["transform"] = [[{"type": "HeatmapInput"}, {"type": "HeatmapFlip"}], {"type": "PoseInput"}]
+    with pytest.raises(ConfigError, match="HeatmapFlip tosses its own coin"):
+        validate(cfgs)
+
+
+def test_a_loss_of_the_wrong_kind(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["loss_cfg"][0]["type"] = "CrossEntropyLoss"
+    with pytest.raises(ConfigError, match="feeds embeddings and labels") as caught:
+        validate(cfgs)
+    assert "loss_cfg[0].type" in str(caught.value)
+    assert "TripletLoss" in str(caught.value)
+    cfgs["loss_cfg"][0]["type"] = "SomebodysTripletLoss"
+    validate(cfgs)
+    cfgs["loss_cfg"][1]["type"] = "BatchHardTripletLoss"
+    with pytest.raises(ConfigError, match=r"loss_cfg\[1\]\."):
+        validate(cfgs)
+
+
+@pytest.mark.parametrize("toolbox", [*TOOLBOXES, None])
+def test_a_misspelt_sampler(dataset: Path, tmp_path: Path, toolbox: Any) -> None:
+    def check(training: bool) -> None:
+        validate_config(cfgs, training, toolbox=toolbox, base=tmp_path)
+
+    cfgs = data.config(dataset)
+    cfgs["evaluator_cfg"]["sampler"]["type"] = "InferencSampler"
+    check(training=True)
+    with pytest.raises(ConfigError, match=r"evaluator_cfg.sampler.type(.|\n)*did you mean 'InferenceSampler'"):
+        check(training=False)
+    cfgs["trainer_cfg"]["sampler"]["type"] = "OwnSampler"
+    with pytest.raises(ConfigError, match=r"trainer_cfg\.sampler\.type"):
+        check(training=True)
+    if toolbox is not None:  # one that somebody added to the toolbox
+        file = tmp_path / toolbox.package / "data" / "sampler.py"
+        file.parent.mkdir(parents=True)
+        file.write_text("class OwnSampler:\n    pass\n")
+        check(training=True)
