@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gaitext.errors import ConfigError, DataError
+from gaitext.errors import ConfigError, DataError, GaitextError
 from gaitext.sampling import FrameSampling, sample_frames
 from gaitext.standalone.settings import DataSettings
 from gaitext.standalone.transforms import Chain
-from gaitext.store import Array, Leaf, leaves, read_leaf, read_partition
+from gaitext.store import Array, Leaf, choose, leaves, read_leaf, read_partition
 
 __all__ = ["Batch", "Request", "SequenceDataset", "collate", "find_leaves", "loader"]
 
@@ -158,7 +158,9 @@ class SequenceDataset(Dataset[Sample]):
             )
         generator = np.random.default_rng([self.seed, _FRAMES, request.iteration, request.position])
         chosen = sample_frames(len(sequences[0]), self.frames, generator)
-        transformed = [chain(sequence[chosen], generator) for chain, sequence in zip(self.chains, sequences)]
+        transformed = [
+            self._transform(request.index, i, sequences[i][chosen], generator) for i in range(len(sequences))
+        ]
         leaf = self.leaves[request.index]
         # Lengths, not shapes, may differ between sequences; a transform may also change them.
         return Sample(
@@ -168,6 +170,30 @@ class SequenceDataset(Dataset[Sample]):
             leaf.view,
             request.index,
         )
+
+    def _transform(self, index: int, position: int, sequence: Array, generator: np.random.Generator) -> Array:
+        """Apply an input's chain; an error names the file, and says what its frame numbers count."""
+        try:
+            return self.chains[position](sequence, generator)
+        except GaitextError as error:
+            leaf = self.leaves[index]
+            files = choose(leaf.files(), self.settings.data_in_use) if leaf.path.is_dir() else []
+            where = files[position] if position < len(files) else leaf.path
+            what = error.what if error.where is None else f"{error.where}: {error.what}"
+            raise type(error)(f"{what} (frames are counted as sampled)", where=where, how=error.how) from error
+
+
+class _Careful(Dataset["Sample | GaitextError"]):
+    """A dataset whose errors are samples: from a loader's worker they would come as tracebacks."""
+
+    def __init__(self, dataset: SequenceDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, request: Request) -> Sample | GaitextError:
+        try:
+            return self.dataset[request]
+        except GaitextError as error:
+            return error
 
 
 def collate(samples: Sequence[Sample], *, packed: bool) -> Batch:
@@ -189,13 +215,15 @@ def collate(samples: Sequence[Sample], *, packed: bool) -> Batch:
 
 
 class _Collate:
-    """:func:`collate`, picklable for loader workers."""
+    """:func:`collate`, picklable for loader workers; or the first error instead of a batch."""
 
     def __init__(self, packed: bool) -> None:
         self.packed = packed
 
-    def __call__(self, samples: Sequence[Sample]) -> Batch:
-        return collate(samples, packed=self.packed)
+    def __call__(self, samples: Sequence[Sample | GaitextError]) -> Batch | GaitextError:
+        whole = [sample for sample in samples if isinstance(sample, Sample)]
+        errors = [sample for sample in samples if isinstance(sample, GaitextError)]
+        return errors[0] if errors else collate(whole, packed=self.packed)
 
 
 class _Requests:
@@ -221,8 +249,8 @@ def loader(
     *,
     rank: int = 0,
     world_size: int = 1,
-) -> DataLoader[Any]:
-    """A loader of :class:`Batch`, the same ones whatever the number of workers.
+) -> Iterator[Batch]:
+    """Batches, the same ones whatever the number of workers.
 
     Args:
         dataset: the sequences.
@@ -231,11 +259,18 @@ def loader(
         device: pinned memory is used for a GPU.
         rank: this process, which takes every ``world_size``-th sequence of a batch.
         world_size: number of processes.
+
+    Raises:
+        GaitextError: a sequence cannot be read or transformed (it is named).
     """
-    return DataLoader(
-        dataset,
+    batches: DataLoader[Any] = DataLoader(
+        _Careful(dataset),
         batch_sampler=_Requests(draw, span, rank, world_size),
         collate_fn=_Collate(dataset.frames.count != "fixed"),
         num_workers=dataset.settings.num_workers,
         pin_memory=device.type == "cuda",
     )
+    for batch in batches:
+        if isinstance(batch, GaitextError):
+            raise batch
+        yield batch
