@@ -24,6 +24,7 @@ Depth = Literal["auto", "tail", "full"]
 _SMALL = 2**30
 #: An array's pickle has at least its dtype and shape.
 _LEAST_BYTES = 32
+_MEND = "delete the damaged sequences and make them again"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,6 @@ class DataReport:
         bytes: their size.
         frames: shortest, median and longest sequence; None unless read.
         problems: one line each, naming the leaf or file.
-        remarks: what is odd but may be meant.
     """
 
     depth: str
@@ -46,11 +46,23 @@ class DataReport:
     bytes: int
     frames: tuple[int, int, int] | None = None
     problems: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         return not self.problems
+
+    def __str__(self) -> str:
+        """One line that sums up, then one for each problem, then how to mend them."""
+        done = "read in full" if self.depth == "full" else "looked at (size and last byte)"
+        found = {0: "no problem", 1: "1 problem"}.get(len(self.problems), f"{len(self.problems)} problems")
+        lines = [f"{self.leaves} sequences, {self.files} files, {_size(self.bytes)}, {done}: {found}"]
+        if self.frames is not None:
+            shortest, median, longest = self.frames
+            lines[0] += f"; {shortest} to {longest} frames, median {median}"
+        lines += [f"  {problem}" for problem in self.problems]
+        if self.problems:
+            lines.append(f"To mend it: {_MEND}")
+        return "\n".join(lines)
 
     def raise_problems(self) -> None:
         """Raise one DataError that lists the problems, the first twenty in full."""
@@ -60,7 +72,7 @@ class DataReport:
         more = f"\n  … and {len(self.problems) - 20} more" if len(self.problems) > 20 else ""
         raise DataError(
             f"{len(self.problems)} problems in the data:\n{listed}{more}",
-            how="delete the damaged sequences and make them again (or set fabric_cfg.check: none to train regardless)",
+            how=f"{_MEND} (or set fabric_cfg.check: none to train regardless)",
         )
 
 
@@ -102,34 +114,46 @@ def check_leaves(
     """:func:`check_data` for leaves that have been found already."""
     problems: list[str] = []
     files: dict[Leaf, list[Path]] = {}
+    damaged: set[Leaf] = set()
     for leaf in found:
-        chosen = choose(leaf.files(), settings.data_in_use)
-        if not chosen:
-            problems.append(f"{leaf.path}: no .pkl file to use")
-        files[leaf] = chosen
+        try:
+            files[leaf] = choose(leaf.files(), settings.data_in_use)
+        except OSError as error:
+            files[leaf] = []
+            problems.append(f"{leaf.path}: cannot be read ({error.strerror})")
+        else:
+            if not files[leaf]:
+                problems.append(f"{leaf.path}: no .pkl file to use")
+        if not files[leaf]:
+            damaged.add(leaf)
     usual = Counter(len(chosen) for chosen in files.values()).most_common(1)
+    size = 0
     for leaf, chosen in files.items():
         if chosen and len(chosen) != usual[0][0]:
             names = ", ".join(file.name for file in chosen)
             problems.append(f"{leaf.path}: {len(chosen)} files to use ({names}), other leaves have {usual[0][0]}")
-        problems += [f"{file}: {damage}" for file in chosen if (damage := _damage(file))]
-    size = sum(file.stat().st_size for chosen in files.values() for file in chosen)
+            damaged.add(leaf)
+        for file in chosen:
+            length, damage = _look(file)
+            size += length
+            if damage:
+                problems.append(f"{file}: {damage}")
+                damaged.add(leaf)
     count = sum(map(len, files.values()))
     if depth == "tail" or (depth == "auto" and size > _SMALL):
         return DataReport("tail", len(found), count, size, None, problems)
-    bad = {line.split(":")[0] for line in problems}
-    whole = [leaf for leaf in found if not bad & {str(leaf.path), *map(str, files[leaf])}]
+    whole = [leaf for leaf in found if leaf not in damaged]
     facts: list[tuple[int, tuple[tuple[int, ...], ...]]] = []
     checked = map_sequences(
         partial(_read, data_in_use=settings.data_in_use), whole, workers=workers, label="checking", quiet=quiet
     )
     for outcome in checked:
         if outcome.error is not None or outcome.result is None:
-            error = outcome.error
+            failure = outcome.error
             problems.append(
-                f"{error.where or outcome.item.path}: {error.what}"
-                if isinstance(error, GaitextError)
-                else f"{outcome.item.path}: {type(error).__name__}: {error}"
+                f"{failure.where or outcome.item.path}: {failure.what}"
+                if isinstance(failure, GaitextError)
+                else f"{outcome.item.path}: {type(failure).__name__}: {failure}"
             )
         else:
             length, shapes, found_damage = outcome.result
@@ -146,17 +170,27 @@ def check_leaves(
     return DataReport("full", len(found), count, size, frames, problems)
 
 
-def _damage(path: Path) -> str | None:
-    """What is wrong with a pkl as far as its size and last byte tell: a whole pickle ends in STOP."""
+def _look(path: Path) -> tuple[int, str | None]:
+    """A pkl's size, and what is wrong as far as size and last byte tell: a whole pickle ends in STOP."""
     try:
+        if path.is_symlink() and not path.exists():
+            return 0, f"is a link to {path.readlink()}, which is not there"
         size = path.stat().st_size
         if size < _LEAST_BYTES:
-            return f"is empty or truncated ({size} bytes)"
+            return size, f"is empty or truncated ({size} bytes)"
         with path.open("rb") as stream:
             stream.seek(-1, 2)
-            return None if stream.read(1) == b"." else "is truncated (it does not end as a pickle does)"
+            return size, None if stream.read(1) == b"." else "is truncated (it does not end as a pickle does)"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        return 0, f"cannot be read ({error.strerror})"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 def _read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,35 @@ def test_check_data_names_every_kind_of_damage(copy: Path) -> None:
     assert report.leaves == 120
     with pytest.raises(DataError, match="6 problems"):
         report.raise_problems()
+
+
+def test_dangling_links_are_reported(copy: Path, tmp_path: Path) -> None:
+    leaf = copy / "data" / "001" / "nm-01" / "000"
+    (leaf / "0_frames.pkl").unlink()
+    (leaf / "0_frames.pkl").symlink_to(tmp_path / "gone.pkl")
+    report = standalone.check_data(tiny.config(copy), quiet=True)
+    (problem,) = report.problems
+    assert problem.startswith(f"{leaf}/0_frames.pkl: is a link to {tmp_path}/gone.pkl")
+    with pytest.raises(DataError, match=r"gone\.pkl"):
+        standalone.train(tiny.config(copy), output=tmp_path, quiet=True)
+
+
+def test_a_report_reads_well(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "of: today"  # a colon in the path
+    shutil.copytree(data, copy)
+    assert re.fullmatch(
+        r"120 sequences, 120 files, \d+ KiB, read in full: no problem; 5 to 11 frames, median \d",
+        str(standalone.check_data(tiny.config(copy), quiet=True)),
+    )
+    victim = copy / "data" / "001" / "nm-01" / "000" / "0_frames.pkl"
+    victim.write_bytes(victim.read_bytes()[:-40])
+    report = standalone.check_data(tiny.config(copy), quiet=True)
+    first, problem, mend = str(report).splitlines()
+    assert first.startswith("120 sequences")
+    assert "1 problem;" in first
+    assert problem == f"  {victim}: is truncated (it does not end as a pickle does)"
+    assert mend.startswith("To mend it")
+    assert "looked at" in str(standalone.check_data(tiny.config(copy), depth="tail", quiet=True))
 
 
 def test_missing_identities_are_named_or_allowed(copy: Path, tmp_path: Path) -> None:
