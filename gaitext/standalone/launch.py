@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from gaitext.errors import ConfigError, import_extra
+from gaitext.errors import ConfigError, GaitextError, import_extra
 from gaitext.standalone.memory import keep_freed_memory
 from gaitext.standalone.settings import FabricSettings
 from gaitext.store import atomic_path
 
-__all__ = ["launch", "resolve_device", "resolve_precision"]
+__all__ = ["launch", "process_count", "resolve_device", "resolve_precision"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,15 @@ def resolve_precision(asked: str | None, settings: FabricSettings, float16: bool
     return chosen
 
 
+def process_count(devices: int) -> int:
+    """How many processes will run: torchrun's, on all machines, or ``devices``."""
+    return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else devices
+
+
+def _under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def launch(
     body: Callable[..., Any],
     *arguments: Any,
@@ -79,13 +88,16 @@ def launch(
         devices: how many processes, one per GPU.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         find_unused_parameters: DDP's.
+
+    Raises:
+        GaitextError: what ``body`` raises in any of the processes, as it is.
     """
     fabric_module = import_extra("lightning.fabric", "standalone", "the embedded host")
     strategies = import_extra("lightning.fabric.strategies", "standalone", "the embedded host")
-    nodes, strategy, torchrun = 1, "auto", "TORCHELASTIC_RUN_ID" in os.environ
+    nodes, strategy, torchrun = 1, "auto", _under_torchrun()
     if torchrun:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
+        nodes = process_count(devices) // devices
         strategy = strategies.DDPStrategy(find_unused_parameters=find_unused_parameters)
     elif devices > 1:
         strategy = strategies.DDPStrategy(start_method="spawn", find_unused_parameters=find_unused_parameters)
@@ -98,6 +110,10 @@ def launch(
         result = Path(folder) / "result"
         try:
             fabric.launch(_Call(body, arguments, result))
+        except ProcessRaisedException:
+            if not _error_beside(result).exists():
+                raise
+            raise pickle.loads(_error_beside(result).read_bytes()) from None
         except ProcessExitedException as error:
             # Tearing gloo's threads down aborts a finished process now and then. The result is
             # there only if all processes had finished; nothing of theirs can be lost any more.
@@ -105,6 +121,11 @@ def launch(
                 raise
             log.debug("a finished process aborted at its end: %s", error)
         return pickle.loads(result.read_bytes())
+
+
+def _error_beside(result: Path) -> Path:
+    """Where a process writes the error that stops it."""
+    return result.with_name("error")
 
 
 class _Call:
@@ -124,7 +145,13 @@ class _Call:
     def __call__(self, fabric: Any) -> bytes:
         if fabric.device.type == "cpu":
             keep_freed_memory()
-        returned = pickle.dumps(self.body(fabric, *self.arguments))
+        try:
+            returned = pickle.dumps(self.body(fabric, *self.arguments))
+        except GaitextError as error:
+            if self.result is not None:  # from here it would come as a traceback in a string
+                with atomic_path(_error_beside(self.result)) as temporary:
+                    temporary.write_bytes(pickle.dumps(error))
+            raise
         if self.result is None:
             return returned
         fabric.barrier()

@@ -16,6 +16,7 @@ import pytest
 import tiny
 import torch
 
+import gaitext
 from gaitext import standalone
 from gaitext.errors import CheckpointError, GaitextError
 
@@ -219,3 +220,22 @@ def test_two_processes_do_what_one_does(data: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(value, _weights(one.checkpoint)[key], rtol=1e-4, atol=1e-6)
     scalars = json.loads((root / "evaluations.json").read_text())
     assert scalars == {str(i): evaluation.scalars for i, evaluation in one.evaluations.items()}
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_is_raised_as_it_is(tmp_path: Path) -> None:
+    code = """
+import tiny
+from gaitext.errors import DataError
+from gaitext.standalone.launch import launch
+try:
+    launch(tiny.refuse, device="cpu", devices=2, precision="32-true")
+except DataError as error:
+    print(error)
+"""
+    path = os.pathsep.join([str(_SCRIPT.parent), str(Path(gaitext.__file__).parents[1])])
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.endswith("the file: is not to its taste\nTo mend it: try another\n"), done.stderr

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gaitext.errors import DataError
 from gaitext.store import write_leaf
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import HostInputs, HostOutput, ModelAdapter
@@ -75,6 +76,14 @@ class TinyAdapter(ModelAdapter):
 
 
 parts.MODELS["Tiny"] = TinyAdapter
+
+
+def refuse(fabric: Any) -> None:
+    """The second of several processes finds something wrong."""
+    if fabric.global_rank == 1:
+        raise DataError("is not to its taste", where="the file", how="try another")
+    fabric.barrier()
+
 
 TYPES = ("nm-01", "nm-02", "nm-03", "nm-04", "nm-05", "nm-06", "bg-01", "bg-02", "cl-01", "cl-02")
 
