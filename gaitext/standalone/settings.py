@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import Field
 from gaitext.config import Settings, load_yaml, need
 from gaitext.errors import ConfigError, nearest
 from gaitext.sampling import FrameSampling
+from gaitext.toolboxes.arguments import check_arguments, check_numbers
 
 __all__ = [
     "DataSettings",
@@ -210,28 +210,7 @@ def arguments_for(
     Raises:
         ConfigError: a key that is no argument, or text where YAML was meant to hold a number.
     """
-    accepted = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
     chosen = {key: value for key, value in given.items() if key not in ignored}
-    for key, value in chosen.items():
-        if key not in accepted:
-            guess = nearest(key, accepted)
-            raise ConfigError(
-                f"unknown key '{where}.{key}'",
-                where=where,
-                how=f"did you mean '{guess}'?" if guess else f"valid keys: {', '.join(accepted)}",
-            )
-        if isinstance(value, str) and _is_number(value):
-            raise ConfigError(
-                f"'{where}.{key}' is the text {value!r}, not a number",
-                where=where,
-                how="YAML reads 1e-3 as text: write it with a point, 1.0e-3",
-            )
+    check_arguments(function, chosen, where, (), complete=False)
+    check_numbers(chosen, where)
     return chosen
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -16,11 +16,17 @@ FREE_KEYS = frozenset({"type", "log_prefix", "loss_term_weight", "gather_and_sca
 _PYTHON_ONLY = {"generator", "dataset"}
 
 
-def check_arguments(part: Any, arguments: Mapping[str, Any], where: str, free: Collection[str] = FREE_KEYS) -> None:
-    """Check a part's arguments, ``type`` among them, against its real signature.
+def check_arguments(
+    part: Any, arguments: Mapping[str, Any], where: str, free: Collection[str] = FREE_KEYS, *, complete: bool = True
+) -> None:
+    """Check a part's arguments against its real signature.
 
     Args:
+        part: a class or function.
+        arguments: a YAML section.
+        where: the section's place.
         free: keys that may be there although the part does not take them.
+        complete: whether these are all arguments that the part will be given.
 
     Raises:
         ConfigError: an unknown or a missing one.
@@ -35,13 +41,13 @@ def check_arguments(part: Any, arguments: Mapping[str, Any], where: str, free: C
             guess = nearest(key, parameters)
             listed = ", ".join(sorted(set(parameters) - set(free))) or "none"
             raise ConfigError(
-                f"{arguments.get('type')} has no argument '{key}'",
+                f"{part.__name__} has no argument '{key}'",
                 where=f"{where}.{key}",
                 how=f"did you mean '{guess}'?" if guess else f"its arguments: {listed}",
             )
     for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in arguments:
-            raise ConfigError(f"{arguments.get('type')} needs the argument '{name}'", where=where, how=f"add '{name}'")
+        if complete and parameter.default is parameter.empty and name not in arguments:
+            raise ConfigError(f"{part.__name__} needs the argument '{name}'", where=where, how=f"add '{name}'")
 
 
 def check_numbers(value: Any, where: str) -> None:
