@@ -28,7 +28,7 @@ from gaitext.standalone.host import (
     load_weights,
 )
 from gaitext.standalone.log import CsvLog, Means, show, summary_writer
-from gaitext.standalone.runs import checkpoint_path, read_checkpoint, write_checkpoint
+from gaitext.standalone.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside, write_checkpoint
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
 
@@ -72,14 +72,17 @@ class Job:
     restore: Path | None
     #: Go on at the checkpoint's iteration; otherwise its weights are a start.
     resume: bool
+    #: What an earlier run left in the folder is moved aside.
+    overwrite: bool
     seed: int
     quiet: bool
 
 
 def run_job(fabric: Any, job: Job) -> TrainResult:
-    """Train in this process; torch's random state outside is left alone."""
-    with torch.random.fork_rng(devices=[]), contextlib.ExitStack() as stack:
-        if fabric.device.type == "cuda":
+    """Train in this process; torch's random state outside, this GPU's too, is left alone."""
+    on_gpu = fabric.device.type == "cuda"
+    with torch.random.fork_rng(devices=[fabric.device] if on_gpu else []), contextlib.ExitStack() as stack:
+        if on_gpu:
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         return _Trainer(fabric, job).run()
 
@@ -135,8 +138,10 @@ class _Trainer:
         first, begun = fabric.global_rank == 0, time.monotonic()
         if self.host.data.cache:
             job.dataset.load_all()
+        # Not earlier: the checkpoint to start from may lie there, and every process has read it now.
+        fabric.barrier()
         if first:
-            job.folder.mkdir(parents=True, exist_ok=True)
+            self._tidy_folder()
         table = CsvLog(job.folder / "log.csv", self.iteration) if first else None
         writer = summary_writer(job.folder / "summary", self.iteration, first and self.host.fabric.tensorboard)
         evaluations: dict[int, Any] = {}
@@ -169,6 +174,17 @@ class _Trainer:
         last = checkpoint_path(job.folder, self.iteration)
         rows = table.rows if table is not None else []
         return TrainResult(job.folder, last, self.iteration, rows, evaluations, time.monotonic() - begun)
+
+    def _tidy_folder(self) -> None:
+        """Make the run's folder, without what another run has left in it."""
+        folder, aside = self.job.folder, None
+        if self.job.overwrite:
+            aside = set_aside(folder)
+        elif self.job.resume:
+            aside = set_later_aside(folder, self.iteration)
+        if aside is not None:
+            log.warning("what an earlier run left in %s is now in %s", folder, aside)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def _training_mode(self) -> None:
         self.wrapped.train()

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import pickle
+import itertools
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gaitext.checkpoints import read_file
 from gaitext.errors import CheckpointError
 from gaitext.store import atomic_path
 
-__all__ = ["checkpoint_path", "latest_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "checkpoint_path",
+    "latest_checkpoint",
+    "read_checkpoint",
+    "set_aside",
+    "set_later_aside",
+    "write_checkpoint",
+]
 
 
 def checkpoint_path(folder: Path, iteration: int) -> Path:
@@ -23,9 +32,45 @@ def checkpoint_path(folder: Path, iteration: int) -> Path:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the highest iteration, if there is one."""
-    pattern = re.compile(re.escape(folder.name) + r"-(\d+)\.pt")
-    found = {int(m[1]): p for p in (folder / "checkpoints").glob("*.pt") if (m := pattern.fullmatch(p.name))}
+    found = _checkpoints(folder)
     return found[max(found)] if found else None
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    pattern = re.compile(re.escape(folder.name) + r"-(\d+)\.pt")
+    return {int(m[1]): p for p in (folder / "checkpoints").glob("*.pt") if (m := pattern.fullmatch(p.name))}
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Rename a run's folder to ``<folder>.old-N``, N counted from 1; None where there is none."""
+    if not folder.exists():
+        return None
+    aside = _free(folder)
+    folder.rename(aside)
+    return aside
+
+
+def set_later_aside(folder: Path, iteration: int) -> Path | None:
+    """Move the checkpoints after ``iteration`` to ``<folder>.old-N``, with a copy of the log.
+
+    A run that goes on at ``iteration`` is another run from there on: were it killed, the old
+    run's later checkpoints would be taken for its own.
+    """
+    later = [path for number, path in _checkpoints(folder).items() if number > iteration]
+    if not later:
+        return None
+    aside = _free(folder)
+    (aside / "checkpoints").mkdir(parents=True)
+    if (folder / "log.csv").exists():
+        shutil.copy2(folder / "log.csv", aside)
+    for path in later:
+        path.rename(aside / "checkpoints" / path.name)
+    return aside
+
+
+def _free(folder: Path) -> Path:
+    names = (folder.with_name(f"{folder.name}.old-{number}") for number in itertools.count(1))
+    return next(path for path in names if not path.exists())
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
@@ -40,19 +85,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, damaged, or holding more than tensors and plain values.
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
+    if not path.is_file():
         others = sorted(p.name for p in path.parent.glob("*.pt"))
         raise CheckpointError(
             "no such checkpoint",
             where=path,
             how=f"there are {', '.join(others[-5:])}" if others else "train first, or check restore_hint",
-        ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(
-            f"cannot be read ({str(error).splitlines()[0]})", where=path, how="use another checkpoint"
-        ) from error
+        )
+    loaded = read_file(path)
     if not isinstance(loaded, dict):
-        raise CheckpointError("holds no checkpoint", where=path)
+        raise CheckpointError("holds no checkpoint", where=path, how="use another checkpoint")
     return loaded

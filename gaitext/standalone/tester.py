@@ -12,13 +12,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from gaitext.errors import CheckpointError, ConfigError, nearest
+from gaitext.errors import CheckpointError, ConfigError, DataError, nearest
 from gaitext.evaluation import EvaluationResult, evaluate_CCPG, evaluate_indoor_dataset
 from gaitext.progress import progress
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
-from gaitext.standalone.launch import launch, resolve_device, resolve_precision
+from gaitext.standalone.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.standalone.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 from gaitext.standalone.settings import HostConfig, arguments_for
 from gaitext.standalone.transforms import build_chains
@@ -26,9 +26,23 @@ from gaitext.standalone.validation import validate
 from gaitext.store import atomic_path
 from gaitext.toolboxes.parts import EVALUATIONS
 
-__all__ = ["TestResult", "embed", "evaluate", "run_test", "testing_set"]
+__all__ = ["TestResult", "check_test", "embed", "evaluate", "run_test", "testing_set"]
 
 log = logging.getLogger(__name__)
+
+_OWN: dict[str, Callable[..., Any]] = {
+    "evaluate_indoor_dataset": evaluate_indoor_dataset,
+    "evaluate_CCPG": evaluate_CCPG,
+}
+#: OpenGait's other evaluation functions.
+_TOOLBOX_ONLY = frozenset(
+    {
+        *("GREW_submission", "HID_submission", "evaluate_CCGR_MINI", "evaluate_FreeGait", "evaluate_Gait3D"),
+        *("evaluate_real_scene", "evaluate_scoliosis", "evaluate_segmentation"),
+    }
+)
+#: So many identities' sequences rehearse an evaluation.
+_REHEARSED = 50
 
 
 @dataclass(frozen=True)
@@ -91,15 +105,20 @@ def run_test(
         CheckpointError: no checkpoint, or one of another model.
         MissingDependencyError: lightning is not installed.
     """
-    validate(config, training=False, world_size=devices)
+    if iteration is not None and checkpoint is not None:
+        raise ConfigError(
+            f"both an iteration ({iteration}) and a checkpoint ({checkpoint}) are given",
+            where="checkpoint",
+            how="give one: --iter takes the run's own, --checkpoint any file",
+        )
+    validate(config, training=False, world_size=process_count(devices))
     host = HostConfig.read(config)
     _function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric, host.evaluator.enable_float16, device)
     path = _which(host, Path(output), iteration, checkpoint)
     dataset = testing_set(host, seed)
-    if host.fabric.check != "none":
-        check_leaves(dataset.leaves, host.data, "tail").raise_problems()
+    check_test(host, dataset)
     data = launch(_test, host, path, dataset, quiet, device=device, devices=devices, precision=chosen)
     saved = None
     if save_embeddings is not None:
@@ -130,6 +149,40 @@ def testing_set(host: HostConfig, seed: int) -> SequenceDataset:
     return SequenceDataset(found, host.data, host.evaluator.sampler.frames, chains, seed)
 
 
+def check_test(host: HostConfig, dataset: SequenceDataset) -> None:
+    """Find before anything runs what would stop a test at its end.
+
+    The evaluation is rehearsed with made-up embeddings of the test set's labels, types and views.
+
+    Raises:
+        ConfigError: the evaluation function, its arguments, its dataset or the batch size is wrong.
+        DataError: files are damaged, or no probe has a gallery.
+    """
+    function, _ = _function(host)
+    _pack(host)
+    if host.fabric.check != "none":
+        check_leaves(dataset.leaves, host.data, "tail").raise_problems()
+    if function not in _OWN.values():
+        return  # a registered one may read more than embeddings
+    some = set(dataset.label_set[:_REHEARSED])
+    chosen = [i for i, label in enumerate(dataset.label_list) if label in some]
+    names = {"labels": dataset.label_list, "types": dataset.types_list, "views": dataset.views_list}
+    data: dict[str, Any] = {key: [values[i] for i in chosen] for key, values in names.items()}
+    data["embeddings"] = np.random.default_rng(0).normal(size=(len(chosen), 2, 1)).astype(np.float32)
+    try:
+        evaluate(host, data)
+    except DataError:
+        if len(some) == len(dataset.label_set):
+            raise  # otherwise the identities left out may bring what is missing
+
+
+def _pack(host: HostConfig) -> int:
+    size = host.evaluator.sampler.batch_size
+    if not isinstance(size, int) or size < 1:
+        raise ConfigError(f"batch_size is {size}", where="evaluator_cfg.sampler", how="give one number for the test")
+    return size
+
+
 def _test(fabric: Any, host: HostConfig, path: Path, dataset: SequenceDataset, quiet: bool) -> dict[str, Any]:
     model = build_model(host.model)
     load_weights(model, path, read_checkpoint(path), strict=host.evaluator.restore_ckpt_strict)
@@ -145,10 +198,7 @@ def embed(
         A toolbox's evaluation data: each entry of ``inference_feat`` as an array [n, …] in the
         dataset's order, and the lists ``labels`` (identities), ``types`` and ``views``.
     """
-    size = host.evaluator.sampler.batch_size
-    if not isinstance(size, int):
-        raise ConfigError(f"batch_size is {size}", where="evaluator_cfg.sampler", how="give one number for the test")
-    pack = max(1, size // fabric.world_size)
+    pack = max(1, _pack(host) // fabric.world_size)
     packs = [range(start, min(start + pack, len(dataset))) for start in range(0, len(dataset), pack)]
     share = range(fabric.global_rank, len(packs), fabric.world_size)
     collected: dict[str, list[np.ndarray[Any, Any]]] = {}
@@ -175,12 +225,14 @@ def embed(
 
 def _function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The evaluation function and its arguments, checked before anything runs."""
-    known: dict[str, Callable[..., Any]] = {
-        "evaluate_indoor_dataset": evaluate_indoor_dataset,
-        "evaluate_CCPG": evaluate_CCPG,
-        **EVALUATIONS,
-    }
+    known: dict[str, Callable[..., Any]] = {**_OWN, **EVALUATIONS}
     name = host.evaluator.eval_func
+    if name in _TOOLBOX_ONLY and name not in known:
+        raise ConfigError(
+            f"{name} is OpenGait's own, and not in the embedded host",
+            where="evaluator_cfg.eval_func",
+            how=f"test with OpenGait (`gaitext link`), or choose one of {', '.join(sorted(known))}",
+        )
     if name not in known:
         guess = nearest(name, known)
         raise ConfigError(

@@ -10,10 +10,11 @@ from typing import Any
 from gaitext.errors import ConfigError, DataError
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves
-from gaitext.standalone.launch import launch, resolve_device, resolve_precision
+from gaitext.standalone.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.runs import checkpoint_path, latest_checkpoint
 from gaitext.standalone.settings import HostConfig
+from gaitext.standalone.tester import check_test, testing_set
 from gaitext.standalone.transforms import build_chains
 from gaitext.standalone.validation import validate
 
@@ -29,6 +30,7 @@ def train(
     devices: int = 1,
     precision: str | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     seed: int = 0,
     output: str | Path = "output",
     quiet: bool = False,
@@ -45,31 +47,39 @@ def train(
         devices: number of processes, one per GPU. Under torchrun its processes are used.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; None: as the config says.
         resume: go on from the run's latest checkpoint, if there is one.
+        overwrite: begin anew where a run has left checkpoints. Its folder is renamed to
+            ``<folder>.old-N``; nothing is deleted.
         seed: of everything random.
         output: the folder that holds all runs.
         quiet: no progress bar.
 
     Raises:
         ConfigError: the config is wrong; in particular ``class_num`` is smaller than the number
-            of training identities.
+            of training identities; or the run's folder holds checkpoints, and none of ``resume``,
+            ``overwrite`` and a ``restore_hint`` to go on at is given.
         DataError: data are missing or damaged, or the loss is no longer a number.
         CheckpointError: the checkpoint to restore is missing or of another model.
         MissingDependencyError: lightning is not installed.
     """
-    validate(config, training=True, world_size=devices)
+    processes = process_count(devices)
+    validate(config, training=True, world_size=processes)
     host = HostConfig.read(config)
+    _check_batch(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric, host.trainer.enable_float16, device)
-    if host.trainer.sync_BN and devices > 1 and device == "cpu":
+    if host.trainer.sync_BN and processes > 1 and device == "cpu":
         raise ConfigError(
             "torch synchronises batch statistics on GPUs only",
             where="trainer_cfg.sync_BN",
             how="train with one process, or set sync_BN: false (each process then normalises over its own share)",
         )
-    dataset = _training_dataset(host, seed)
     folder = host.folder(output, training=True)
+    _check_folder(host, folder, resume=resume, overwrite=overwrite)
     restore, goes_on = _restore(host, folder, resume)
-    job = Job(host, dataset, folder, restore, goes_on, seed, quiet)
+    dataset = _training_dataset(host, seed)
+    if host.trainer.with_test:
+        check_test(host, testing_set(host, seed))
+    job = Job(host, dataset, folder, restore, goes_on, overwrite, seed, quiet)
     result: TrainResult = launch(
         run_job,
         job,
@@ -79,6 +89,39 @@ def train(
         find_unused_parameters=host.trainer.find_unused_parameters,
     )
     return result
+
+
+def _check_batch(host: HostConfig) -> None:
+    """Refuse batches in which a triplet loss finds no positive or no negative."""
+    size = host.trainer.sampler.batch_size
+    losses = [str(loss.get("type")) for loss in host.losses]
+    if isinstance(size, tuple) and min(size) < 2 and (triplets := [name for name in losses if "Triplet" in name]):
+        missing = "positive" if size[1] < 2 else "negative"
+        raise ConfigError(
+            f"in batches of {size[0]} identities × {size[1]} sequences no anchor of {triplets[0]} has a {missing}",
+            where="trainer_cfg.sampler.batch_size",
+            how="take at least two identities and two sequences of each",
+        )
+
+
+def _check_folder(host: HostConfig, folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to mix a new run with an earlier one's checkpoints: `--resume` could not tell them apart."""
+    hint = host.trainer.restore_hint
+    goes_on = resume or (isinstance(hint, int) and hint > 0)
+    if overwrite and goes_on:
+        raise ConfigError(
+            f"overwrite begins anew, {'resume' if resume else f'restore_hint: {hint}'} goes on",
+            where="overwrite" if resume else "trainer_cfg.restore_hint",
+            how="choose one of the two",
+        )
+    latest = latest_checkpoint(folder)
+    if latest is not None and not goes_on and not overwrite:
+        raise ConfigError(
+            f"an earlier run has left checkpoints here, up to {latest.name}",
+            where=folder,
+            how="go on with it (--resume), begin anew and keep it as .old-N beside (--overwrite), "
+            "or choose another trainer_cfg.save_name or --output",
+        )
 
 
 def _training_dataset(host: HostConfig, seed: int) -> SequenceDataset:

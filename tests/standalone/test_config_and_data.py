@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -69,6 +70,8 @@ def _set(path: str, value: Any) -> Callable[[Config], None]:
         (_set("optimizer_cfg.nestrov", True), "nesterov"),
         (_set("scheduler_cfg", {"scheduler": "StepLR"}), "gamma"),
         (_set("scheduler_cfg", {"scheduler": "StepLR", "gamma": 0.1}), "step_size"),
+        (_set("trainer_cfg.sampler.batch_size", [12, 1]), "TripletLoss has a positive"),
+        (_set("trainer_cfg.sampler.batch_size", [1, 12]), "TripletLoss has a negative"),
         (_set("fabric_cfg", {"precision": "16-mixed"}), "GPU"),
         (_set("fabric_cfg", {"precison": "bf16-mixed"}), "precision"),
     ],
@@ -85,6 +88,7 @@ def test_training_refuses(data: Path, tmp_path: Path, change: Callable[[Config],
     ("change", "named"),
     [
         (_set("evaluator_cfg.eval_func", "evaluate_indor_dataset"), "evaluate_indoor_dataset"),
+        (_set("evaluator_cfg.eval_func", "evaluate_Gait3D"), r"OpenGait's own(.|\n)*evaluate_indoor_dataset"),
         (_set("evaluator_cfg.metrik", "cos"), "metric"),
         (_set("evaluator_cfg.cross_view_gallery", True), "cross_view_gallery"),
         (_set("data_cfg.dataset_name", "CASIA-C"), "CASIA-B|no checkpoint"),
@@ -95,6 +99,70 @@ def test_testing_refuses(data: Path, tmp_path: Path, change: Callable[[Config], 
     change(config)
     with pytest.raises(GaitextError, match=named):
         standalone.test(config, output=tmp_path, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (_set("evaluator_cfg.eval_func", "evaluate_indor_dataset"), "evaluate_indoor_dataset"),
+        (_set("evaluator_cfg.metrik", "cos"), "metric"),
+        (_set("evaluator_cfg.metric", "cosine"), "euc or cos"),
+        (_set("evaluator_cfg.sampler.batch_size", [2, 2]), "one number"),
+        (_set("evaluator_cfg.transform", [{"type": "HeatmapInputs"}]), "HeatmapInput"),
+        (_set("data_cfg.test_dataset_name", "CASIA-E"), "no cross-view protocol"),
+    ],
+)
+def test_tests_in_between_are_examined_before_training(
+    data: Path, tmp_path: Path, change: Callable[[Config], None], named: str
+) -> None:
+    config = tiny.config(data, with_test=True)
+    change(config)
+    with pytest.raises(GaitextError, match=named):
+        standalone.train(config, output=tmp_path, quiet=True)
+    assert not list(tmp_path.rglob("log.csv"))
+
+
+def test_test_data_are_examined_before_training(copy: Path, tmp_path: Path) -> None:
+    victim = copy / "data" / "005" / "nm-03" / "090" / "0_frames.pkl"
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-40])
+    with pytest.raises(DataError, match=str(victim)):
+        standalone.train(tiny.config(copy, with_test=True), output=tmp_path, quiet=True)
+    victim.write_bytes(whole)
+    for identity in ("005", "006"):
+        for leaf in (copy / "data" / identity).glob("nm-0[1-4]"):
+            shutil.rmtree(leaf)
+    with pytest.raises(DataError, match="gallery is empty"):
+        standalone.train(tiny.config(copy, with_test=True), output=tmp_path, quiet=True)
+    assert not list(tmp_path.rglob("log.csv"))
+
+
+def test_torchruns_processes_are_counted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "5", "LOCAL_WORLD_SIZE": "5"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="5 processes"):
+        standalone.train(tiny.config(data), output=tmp_path, quiet=True)
+    config = tiny.config(data)
+    config["evaluator_cfg"]["sampler"]["batch_size"] = [2, 2]
+    with pytest.raises(ConfigError, match="5 processes"):
+        standalone.test(config, output=tmp_path, quiet=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="sync_BN"):
+        standalone.train(tiny.config(data, sync_BN=True), output=tmp_path, quiet=True)
+
+
+def test_a_test_takes_an_iteration_or_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--iter"):
+        standalone.test(tiny.config(data), iteration=3, checkpoint="x.pt", output=tmp_path, quiet=True)
+
+
+def test_a_useless_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tiny-00001.pt"
+    for content in (b"", b"no checkpoint", pickle.dumps({"model": print}, protocol=2)):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=str(path)) as caught:
+            standalone.test(tiny.config(data), checkpoint=path, output=tmp_path, quiet=True)
+        assert "weights_only" not in str(caught.value)
 
 
 def test_a_test_without_a_checkpoint_says_so(data: Path, tmp_path: Path) -> None:

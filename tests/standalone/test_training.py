@@ -18,7 +18,7 @@ import torch
 
 import gaitext
 from gaitext import standalone
-from gaitext.errors import CheckpointError, GaitextError
+from gaitext.errors import CheckpointError, ConfigError, GaitextError
 
 _SCRIPT = Path(tiny.__file__)
 
@@ -117,6 +117,55 @@ def test_restore_hint_goes_on_there_or_starts_from_a_file(
     assert fresh.rows[0]["loss"] < run.rows[0]["loss"]
     with pytest.raises(CheckpointError, match="tiny-00012"):
         standalone.train(tiny.config(data, restore_hint=7), output=output, quiet=True)
+
+
+def test_a_new_run_never_mixes_with_an_old_one(data: Path, tmp_path: Path) -> None:
+    old = standalone.train(tiny.config(data), output=tmp_path, quiet=True)
+    log = (old.folder / "log.csv").read_text()
+    fresh = tiny.config(data, restore_hint=str(old.checkpoint))
+    for config in (tiny.config(data), fresh):
+        with pytest.raises(ConfigError, match=r"(?s)Tiny/tiny: .*--resume.*--overwrite"):
+            standalone.train(config, output=tmp_path, quiet=True)
+    assert (old.folder / "log.csv").read_text() == log
+    with pytest.raises(ConfigError, match="begins anew"):
+        standalone.train(tiny.config(data), output=tmp_path, resume=True, overwrite=True, quiet=True)
+    with pytest.raises(ConfigError, match="begins anew"):
+        standalone.train(tiny.config(data, restore_hint=4), output=tmp_path, overwrite=True, quiet=True)
+
+    # The weights to start from lie in the folder that is moved.
+    fresh["trainer_cfg"].update(total_iter=4)
+    new = standalone.train(fresh, output=tmp_path, overwrite=True, seed=1, quiet=True)
+    assert [p.name for p in (new.folder / "checkpoints").iterdir()] == ["tiny-00004.pt"]
+    aside = new.folder.with_name("tiny.old-1")
+    assert (aside / "log.csv").read_text() == log
+    assert len(list((aside / "checkpoints").iterdir())) == 3
+    standalone.train(tiny.config(data, total_iter=1), output=tmp_path, overwrite=True, quiet=True)
+    assert (new.folder.with_name("tiny.old-2") / "checkpoints" / "tiny-00004.pt").exists()
+    # Where no run has been, overwriting is beginning.
+    assert (
+        standalone.train(tiny.config(data, total_iter=1), output=tmp_path / "x", overwrite=True, quiet=True).rows == []
+    )
+
+
+def test_going_on_earlier_sets_later_checkpoints_aside(data: Path, tmp_path: Path) -> None:
+    old = standalone.train(tiny.config(data), output=tmp_path, quiet=True)
+    log = (old.folder / "log.csv").read_text()
+    standalone.train(tiny.config(data, restore_hint=4, total_iter=5), output=tmp_path, quiet=True)
+    assert sorted(p.name for p in (old.folder / "checkpoints").iterdir()) == ["tiny-00004.pt", "tiny-00005.pt"]
+    aside = old.folder.with_name("tiny.old-1")
+    assert (aside / "log.csv").read_text() == log
+    assert sorted(p.name for p in (aside / "checkpoints").iterdir()) == ["tiny-00008.pt", "tiny-00012.pt"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_random_state_outside_is_left_alone(data: Path, tmp_path: Path, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    torch.manual_seed(7)
+    expected = torch.rand(3, device=device)
+    torch.manual_seed(7)
+    standalone.train(tiny.config(data, total_iter=1), device=device, output=tmp_path, quiet=True)
+    assert torch.equal(torch.rand(3, device=device), expected)
 
 
 def test_loader_workers_change_nothing(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
