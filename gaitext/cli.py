@@ -82,6 +82,7 @@ def train(
     nproc: Devices = 1,
     precision: Precision = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Move an old run of that name aside.")] = False,
     output: Output = Path("output"),
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -90,7 +91,15 @@ def train(
     from gaitext import standalone
 
     result = standalone.train(
-        config, device=device, devices=nproc, precision=precision, resume=resume, output=output, seed=seed, quiet=quiet
+        config,
+        device=device,
+        devices=nproc,
+        precision=precision,
+        resume=resume,
+        overwrite=overwrite,
+        output=output,
+        seed=seed,
+        quiet=quiet,
     )
     last = result.rows[-1]["loss"] if result.rows else float("nan")
     console.print(f"{result.iteration} iterations, last mean loss {last:.4f}; weights in {result.checkpoint}")

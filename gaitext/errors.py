@@ -18,6 +18,7 @@ __all__ = [
     "VideoError",
     "import_extra",
     "nearest",
+    "suggest",
 ]
 
 
@@ -85,6 +86,19 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     folded = {candidate.casefold(): candidate for candidate in candidates}
     found = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
     return folded[found[0]] if found else None
+
+
+def suggest(name: str, candidates: Iterable[str]) -> str:
+    """How to mend an unknown name: the nearest candidate, or all of them.
+
+    >>> suggest("treshold", ["threshold", "padding"])
+    "did you mean 'threshold'?"
+    >>> suggest("x", ["threshold", "padding"])
+    'choose one of threshold, padding'
+    """
+    known = list(candidates)
+    guess = nearest(name, known)
+    return f"did you mean '{guess}'?" if guess else f"choose one of {', '.join(known) or 'none'}"
 
 
 def import_extra(module: str, extra: str, purpose: str) -> ModuleType:

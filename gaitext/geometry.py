@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gaitext.errors import ShapeError
+from gaitext.skeleton import SPINE_JOINTS
 
 __all__ = [
     "alignment_matrices",
@@ -28,9 +29,6 @@ __all__ = [
 
 #: numpy array or torch tensor
 A = TypeVar("A", Any, np.ndarray, torch.Tensor)
-
-_SHOULDERS = (5, 6)
-_HIPS = (11, 12)
 
 
 def _xp(value: Any) -> Any:
@@ -109,8 +107,7 @@ def spine(keypoints: A, min_score: float = 0.0) -> tuple[A, A, A]:
         raise ShapeError(
             f"keypoints have shape {tuple(keypoints.shape)}", where="spine", how="give [..., 17, 3]: x, y, score"
         )
-    left_s, right_s = (keypoints[..., j, :] for j in _SHOULDERS)
-    left_h, right_h = (keypoints[..., j, :] for j in _HIPS)
+    left_s, right_s, left_h, right_h = (keypoints[..., joint, :] for joint in SPINE_JOINTS)
     neck = (left_s[..., :2] + right_s[..., :2]) / 2
     hip = (left_h[..., :2] + right_h[..., :2]) / 2
     valid = (

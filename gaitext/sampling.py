@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.errors import ConfigError, DataError, nearest
+from gaitext.errors import ConfigError, DataError, suggest
 
 __all__ = ["FrameSampling", "condition_of", "draw_balanced", "draw_batch", "draw_some", "group", "sample_frames"]
 
@@ -168,11 +168,10 @@ class FrameSampling:
 
     def __post_init__(self) -> None:
         if self.sample_type not in get_args(SampleType):
-            guess = nearest(self.sample_type, get_args(SampleType))
             raise ConfigError(
                 f"unknown sample_type {self.sample_type!r}",
                 where="sampler",
-                how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(get_args(SampleType))}",
+                how=suggest(self.sample_type, get_args(SampleType)),
             )
         needed = {"fixed": ["frames_num_fixed"], "unfixed": ["frames_num_min", "frames_num_max"], "all": []}[self.count]
         for name in needed:

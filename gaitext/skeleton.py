@@ -12,6 +12,7 @@ __all__ = [
     "LIMBS",
     "MIRROR_PAIRS",
     "PARTITIONS",
+    "SPINE_JOINTS",
     "Partition",
     "PartitionLike",
     "joint_mirror",
@@ -39,6 +40,9 @@ COCO_JOINTS: tuple[str, ...] = (
     "left_ankle",
     "right_ankle",
 )
+
+#: Shoulders and hips: neck and hip are their middles, and alignment reads nothing else.
+SPINE_JOINTS: tuple[int, ...] = (5, 6, 11, 12)
 
 #: Pairs of joints that change places when the image is mirrored.
 MIRROR_PAIRS: tuple[tuple[int, int], ...] = tuple((i, i + 1) for i in range(1, 17, 2))

@@ -60,7 +60,7 @@ def test_walkers_train_test_evaluate(small: Path) -> None:
     with np.load(saved) as file:
         assert file["embeddings"].shape == (8, 4, 8)
     assert "NM" in gaitext("evaluate", saved)
-    assert "did you mean CASIA-B" in gaitext("evaluate", saved, "--dataset", "CASIAB", code=1)
+    assert "did you mean 'CASIA-B'" in gaitext("evaluate", saved, "--dataset", "CASIAB", code=1)
     assert "no such file" in gaitext("evaluate", small / "none.npz", code=1)
     assert "ok" in gaitext("doctor", "--data", small / "config.yaml", "-q")
 

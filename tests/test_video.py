@@ -94,9 +94,9 @@ def test_a_video_that_ends_early_is_reported_after_its_good_frames(tmp_path: Pat
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(whole[: len(whole) * 6 // 10])
     seen = []
-    with pytest.raises(
-        VideoError, match=rf"cut\.{suffix}.*(ends early: frame \d+ is the last of 60|frame \d+ is damaged|cannot be decoded after frame \d+)"
-    ):
+    # PyAV's versions differ in where they notice.
+    ends = r"ends early: frame \d+ is the last of 60|frame \d+ is damaged|cannot be decoded after frame \d+"
+    with pytest.raises(VideoError, match=rf"cut\.{suffix}.*({ends})"):
         seen.extend(index for index, _ in read_frames(cut))
     assert 20 < len(seen) < 60
     # What is not asked for may be missing.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.errors import ConfigError, DataError, nearest
+from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.evaluation.cells import excluding_identical, hits, mean, missing
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.ranking import chance_rank1
@@ -81,11 +81,10 @@ def evaluate_indoor_dataset(data: dict[str, Any], dataset: str, metric: str = "e
         DataError: see :func:`cross_view`.
     """
     if dataset not in PROTOCOLS:
-        guess = nearest(dataset, PROTOCOLS)
         raise ConfigError(
             f"no cross-view protocol for dataset {dataset!r}",
             where="data_cfg.test_dataset_name",
-            how=f"did you mean {guess}?" if guess else f"there is one for {', '.join(PROTOCOLS)}",
+            how=suggest(dataset, PROTOCOLS),
         )
     return cross_view(Gait.of_data(data), PROTOCOLS[dataset], metric, name=dataset)
 
@@ -94,7 +93,7 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
     """Match each view's probes within each other view's gallery.
 
     A cell is the share of probes of one view and condition with a sequence of their identity
-    among the k nearest of one gallery view; a probe whose identity is not there counts as
+    among the k suggest of one gallery view; a probe whose identity is not there counts as
     wrong. A view's number is the mean over the other gallery views, a condition's the mean over
     views. Cells without probes or gallery have no number: they are left out of the means, and
     the notes list them.

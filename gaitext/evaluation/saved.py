@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaitext.errors import ConfigError, DataError, nearest
+from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
 from gaitext.evaluation.result import EvaluationResult
@@ -29,9 +29,7 @@ def evaluate_file(path: str | Path, dataset: str, metric: str = "euc") -> Evalua
     """
     known = [*PROTOCOLS, "CCPG"]
     if dataset not in known:
-        guess = nearest(dataset, known)
-        hint = f"did you mean {guess}? " if guess else ""
-        raise ConfigError(f"no protocol for '{dataset}'", how=f"{hint}There are {', '.join(known)}")
+        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, known))
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in ("embeddings", "labels", "types", "views")}

@@ -17,12 +17,9 @@ from gaitext.models.packing import max_over_time, segments
 from gaitext.models.pgha import Alignment, PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, stage
-from gaitext.skeleton import resolve_partition
+from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 
 __all__ = ["GaitHeat", "GaitHeatOutput"]
-
-#: Joints that alignment reads: shoulders and hips.
-_SPINE = [5, 6, 11, 12]
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,8 @@ class GaitHeat(nn.Module):
         if self.attention is not None:
             return heatmap_peaks(frames)
         keypoints = frames.new_zeros(len(frames), 17, 3)
-        keypoints[:, _SPINE] = heatmap_peaks(frames[:, _SPINE])
+        spine = list(SPINE_JOINTS)
+        keypoints[:, spine] = heatmap_peaks(frames[:, spine])
         return keypoints
 
     def _attend(self, alignment: Alignment | None, frames: Tensor, keypoints: Tensor | None) -> Tensor:

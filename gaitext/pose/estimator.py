@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from gaitext.errors import ConfigError, ShapeError, nearest
+from gaitext.errors import ConfigError, ShapeError, suggest
 
 __all__ = ["ESTIMATORS", "HEATMAP_SHAPE", "INPUT_SIZE", "PoseEstimator", "check_heatmaps", "load_estimator"]
 
@@ -77,11 +77,10 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
     accepted = list(inspect.signature(factory).parameters)[1:]
     for option in options:
         if option not in accepted:
-            guess = nearest(option, accepted)
             raise ConfigError(
                 f"unknown option '{option}'",
                 where=specification,
-                how=f"did you mean '{guess}'?" if guess else f"valid options: {', '.join(accepted)}",
+                how=suggest(option, accepted),
             )
     loaded: PoseEstimator = factory(rest, **options)
     return loaded

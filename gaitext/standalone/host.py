@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gaitext import losses as own_losses
 from gaitext.checkpoints import load
-from gaitext.errors import CheckpointError, ConfigError, nearest
+from gaitext.errors import CheckpointError, ConfigError, suggest
 from gaitext.standalone.data import SequenceDataset
 from gaitext.standalone.settings import SamplerSettings, arguments_for
 from gaitext.toolboxes.adapter import HostModel
@@ -49,11 +49,10 @@ def build_model(model_cfg: Mapping[str, Any]) -> EmbeddedModel:
     """
     name = str(model_cfg["model"])
     if name not in MODELS:
-        guess = nearest(name, MODELS)
         raise ConfigError(
             f"no model {name!r} in the embedded host, which has gaitext's own only",
             where="model_cfg.model",
-            how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(sorted(MODELS))}",
+            how=suggest(name, sorted(MODELS)),
         )
     kind = type(name, (EmbeddedModel,), {"adapter": MODELS[name]})
     model: EmbeddedModel = kind(model_cfg)
@@ -78,11 +77,10 @@ class LossSum(nn.Module):
             where = f"loss_cfg[{position}]"
             name, prefix = str(entry.get("type")), str(entry.get("log_prefix"))
             if name not in known:
-                guess = nearest(name, known)
                 raise ConfigError(
                     f"no loss {name!r} in the embedded host",
                     where=where,
-                    how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(sorted(known))}",
+                    how=suggest(name, sorted(known)),
                 )
             if "log_prefix" not in entry or prefix in built:
                 raise ConfigError("log_prefix is missing or used twice", where=where, how="give each loss its own")
@@ -144,11 +142,10 @@ def build_sampler(dataset: SequenceDataset, settings: SamplerSettings, seed: int
         **SAMPLERS,
     }
     if settings.type not in known:
-        guess = nearest(settings.type, known)
         raise ConfigError(
             f"no training sampler {settings.type!r} in the embedded host",
             where="trainer_cfg.sampler.type",
-            how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(sorted(known))}",
+            how=suggest(settings.type, sorted(known)),
         )
     sampler: SeededTripletSampler = known[settings.type](
         dataset, settings.batch_size, batch_shuffle=settings.batch_shuffle, seed=seed + settings.seed
@@ -179,11 +176,10 @@ def _torch_class(module: Any, section: Mapping[str, Any], key: str, base: type, 
     name = str(section[key])
     names = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, base) and n[0].isupper()]
     if name not in names:
-        guess = nearest(name, names)
         raise ConfigError(
             f"{module.__name__} has no {name!r}",
             where=f"{where}.{key}",
-            how=f"did you mean {guess}?" if guess else None,
+            how=suggest(name, names),
         )
     kind: type = getattr(module, name)
     return kind

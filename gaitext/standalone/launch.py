@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from gaitext.errors import ConfigError, GaitextError, import_extra
-from gaitext.standalone.memory import keep_freed_memory
+from gaitext.memory import keep_freed_memory
 from gaitext.standalone.settings import FabricSettings
 from gaitext.store import atomic_path
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gaitext.config import Settings, load_yaml, need
-from gaitext.errors import ConfigError, nearest
+from gaitext.errors import ConfigError, suggest
 from gaitext.sampling import FrameSampling
 from gaitext.toolboxes.arguments import check_arguments, check_numbers
 
@@ -147,17 +147,16 @@ class HostConfig:
         """Read and check a config.
 
         Raises:
-            ConfigError: naming what is unknown, missing or wrong, and the nearest valid name.
+            ConfigError: naming what is unknown, missing or wrong, and the suggest valid name.
         """
         sections = dict(config) if isinstance(config, Mapping) else load_yaml(config)
         where = "the config" if isinstance(config, Mapping) else str(config)
         for name in sections:
             if name not in _SECTIONS:
-                guess = nearest(name, _SECTIONS)
                 raise ConfigError(
                     f"unknown section '{name}'",
                     where=where,
-                    how=f"did you mean '{guess}'?" if guess else f"valid sections: {', '.join(_SECTIONS)}",
+                    how=suggest(name, _SECTIONS),
                 )
         model = need(sections, "model_cfg", where=where)
         need(model, "model", where="model_cfg")

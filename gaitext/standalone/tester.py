@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from gaitext.errors import CheckpointError, ConfigError, DataError, nearest
+from gaitext.errors import CheckpointError, ConfigError, DataError, suggest
 from gaitext.evaluation import EvaluationResult, evaluate_CCPG, evaluate_indoor_dataset
 from gaitext.progress import progress
 from gaitext.standalone.check import check_leaves
@@ -234,11 +234,10 @@ def _function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
             how=f"test with OpenGait (`gaitext link`), or choose one of {', '.join(sorted(known))}",
         )
     if name not in known:
-        guess = nearest(name, known)
         raise ConfigError(
             f"no evaluation {name!r} in the embedded host",
             where="evaluator_cfg.eval_func",
-            how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(sorted(known))}",
+            how=suggest(name, sorted(known)),
         )
     return known[name], arguments_for(known[name], host.evaluation, where="evaluator_cfg")
 

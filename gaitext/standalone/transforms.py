@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.errors import ConfigError, nearest
+from gaitext.errors import ConfigError, suggest
 from gaitext.standalone.settings import arguments_for
 from gaitext.store import Array
 from gaitext.toolboxes.parts import TRANSFORMS
@@ -60,11 +60,10 @@ def _transforms(entry: Any, where: str) -> list[Callable[..., Any]]:
     if name == "Compose":
         return _transforms(list(entry.get("trf_cfg") or []), where)
     if name not in TRANSFORMS:
-        guess = nearest(name, TRANSFORMS)
         raise ConfigError(
             f"no transform {name!r} in the embedded host, which has gaitext's own only",
             where=where,
-            how=f"did you mean {guess}?" if guess else f"choose one of {', '.join(sorted(TRANSFORMS))}",
+            how=suggest(name, sorted(TRANSFORMS)),
         )
     kind: Any = TRANSFORMS[name]
     try:

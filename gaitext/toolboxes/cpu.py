@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from gaitext.memory import keep_freed_memory
+
 __all__ = ["main", "redirect"]
 
 log = logging.getLogger(__name__)
@@ -170,6 +172,7 @@ def main(arguments: list[str]) -> None:
     sys.argv = [arguments[0], *arguments[1:]]
     sys.path[0] = str(script.parent)
     redirect()
+    keep_freed_memory()
     runpy.run_path(str(script), run_name="__main__")
     _leave()
 

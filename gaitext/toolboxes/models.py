@@ -13,13 +13,10 @@ from gaitext import geometry, transforms
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.gaitheat import GaitHeat
 from gaitext.models.gaitheat_settings import AlignmentSettings, GaitHeatSettings
-from gaitext.skeleton import resolve_partition
+from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 from gaitext.toolboxes.adapter import HostInputs, HostOutput, ListedTransform, ModelAdapter
 
 __all__ = ["GaitHeatAdapter"]
-
-#: Shoulders and hips.
-_SPINE = [5, 6, 11, 12]
 
 
 def _settings(model_cfg: Mapping[str, Any]) -> GaitHeatSettings:
@@ -93,7 +90,7 @@ class GaitHeatAdapter(ModelAdapter):
         if poses.shape[-2:] != (17, 3) or (crops is not None and crops.shape != (*poses.shape[:-2], 4)):
             return  # the network names the shapes
         height, width = network.settings.map_size
-        spine = poses[..., _SPINE, :].flatten(0, -3).float()
+        spine = poses[..., list(SPINE_JOINTS), :].flatten(0, -3).float()
         points = spine[..., :2]
         if crops is not None:
             points = geometry.apply(geometry.crop_matrices(crops.flatten(0, -2).float(), height, width), points)
