@@ -279,6 +279,7 @@ def extract(
         },
         where="extract",
     )
+    logging.getLogger("gaitext.extraction").setLevel(logging.ERROR)  # the report says the same
     with progress("crops", None, quiet=quiet) as update:
         report = extract_video(video, boxes, estimator, out, settings, progress=update)
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
