@@ -216,7 +216,7 @@ def walkers(
 ) -> None:
     """Make a synthetic gait dataset: heatmaps and poses in the toolboxes' layout."""
     from gaitext.config import load_yaml, merge
-    from gaitext.walkers import WalkerSettings, write_dataset
+    from gaitext.walkers import WalkerSettings, dataset_bytes, write_dataset
 
     given: dict[str, Any] = {
         "identities": identities,
@@ -230,7 +230,9 @@ def walkers(
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     values = merge(chosen, {} if config is None else load_yaml(config))
-    written = write_dataset(WalkerSettings.parse(values, where="walkers"), out, workers=workers, quiet=quiet)
+    settings = WalkerSettings.parse(values, where="walkers")
+    _errors.print(f"{settings.identities} people, {dataset_bytes(settings) / 1e9:.1f} GB in all", highlight=False)
+    written = write_dataset(settings, out, workers=workers, quiet=quiet)
     console.print(
         f"{written.written} sequences written, {written.kept} already there ({written.frames} frames)\n"
         f"dataset_root: {written.sequences}\ndataset_partition: {written.partition}",

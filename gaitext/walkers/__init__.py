@@ -7,7 +7,7 @@ other generators.
 """
 
 from gaitext.walkers.covariates import COVARIATES, Clothes
-from gaitext.walkers.dataset import Written, write_dataset
+from gaitext.walkers.dataset import Written, dataset_bytes, write_dataset
 from gaitext.walkers.observation import Observation, observe
 from gaitext.walkers.settings import PROTOCOLS, CameraSettings, WalkerSettings
 from gaitext.walkers.walk import Walk, make_walk
@@ -21,6 +21,7 @@ __all__ = [
     "Walk",
     "WalkerSettings",
     "Written",
+    "dataset_bytes",
     "make_walk",
     "observe",
     "write_dataset",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from gaitext.walkers.observation import observe
 from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
 from gaitext.walkers.walk import frame_count, make_walk
 
-__all__ = ["Written", "write_dataset"]
+__all__ = ["Written", "dataset_bytes", "write_dataset"]
 
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
@@ -163,9 +163,14 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "")
     return listed
 
 
-def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:
+def dataset_bytes(settings: WalkerSettings, walks: Iterable[Item] | None = None) -> int:
+    """How much disk the walks' sequences take, in bytes; default: all walks of the data set."""
     each = sum(_BYTES[name] for name in settings.content)
-    needed = each * sum(frame_count(settings, *item) for item in todo)
+    return each * sum(frame_count(settings, *item) for item in (_items(settings) if walks is None else walks))
+
+
+def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:
+    needed = dataset_bytes(settings, todo)
     free = shutil.disk_usage(out).free
     if needed > free:
         raise DataError(

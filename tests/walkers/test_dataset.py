@@ -9,7 +9,7 @@ import pytest
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.store import leaves, read_leaf, read_partition
-from gaitext.walkers import WalkerSettings, write_dataset
+from gaitext.walkers import WalkerSettings, dataset_bytes, write_dataset
 from gaitext.walkers import dataset as module
 
 SMALL = WalkerSettings(identities=3, protocol="own", types=("nm-01", "cl-01"), views=("000", "090"), frames=(5, 9))
@@ -39,6 +39,8 @@ def test_layout(tmp_path: Path) -> None:
         np.testing.assert_allclose(boxes[:, 2] / boxes[:, 3], 0.75, rtol=1e-5)
         frames += t
     assert frames == done.frames
+    on_disk = sum(file.stat().st_size for leaf in found for file in leaf.files())
+    assert 0 < on_disk - dataset_bytes(SMALL) < 1000 * len(found)
     train, test = read_partition(done.partition)
     assert (train, test) == (["001", "002"], ["003"])
     record = json.loads((tmp_path / "out" / "walkers.json").read_text())
