@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences,
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.heads import Head, HeadOutput
 from gaitext.models.packing import max_over_time, segments
-from gaitext.models.pgha import Alignment, PoseGuidedAlignment, heatmap_peaks
+from gaitext.models.pgha import PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, stage
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
@@ -116,11 +116,10 @@ class GaitHeat(nn.Module):
         frames, lengths = read_frames(self.settings, heatmaps, seqL, poses=poses, crops=crops, matrices=matrices)
         if self.training:
             frames = augment(frames, lengths, self.settings)
-        keypoints = frames.keypoints
-        if keypoints is None and self.settings.alignment.enabled and frames.matrices is None:
+        if self.settings.alignment.enabled and self.settings.alignment.needs is None:
             # Before normalisation, so that scores are the estimator's.
-            keypoints = self._peaks(frames.heatmaps)
-        frames = replace(frames, heatmaps=normalise_sequences(frames.heatmaps, lengths), keypoints=keypoints)
+            frames = replace(frames, keypoints=self._peaks(frames.heatmaps))
+        frames = replace(frames, heatmaps=normalise_sequences(frames.heatmaps, lengths))
         return self._train(frames, lengths) if self.training else self._embed(frames, lengths)
 
     # From frames to maps (Eqs. 1–5) -------------------------------------------------------------
@@ -132,21 +131,17 @@ class GaitHeat(nn.Module):
             [N, m, H, W]: the global map first, where a branch needs it, then the K local ones.
         """
         merge = self.settings.alignment.merge
-        alignment = self._alignment(frames, keypoints, matrices)
+        move: Callable[[Tensor], Tensor] = nn.Identity()
+        if self.settings.alignment.enabled:
+            if keypoints is None and matrices is None:
+                keypoints = self._peaks(frames)
+            move = alignment = self.alignment(keypoints=keypoints, matrices=matrices)
+            if self.attention is not None:
+                assert keypoints is not None  # the settings allow no matrices then
+                return self._merge(self.attention(alignment(frames), frames, alignment.points(keypoints)))
         if merge == "after":
-            frames = self._attend(alignment, frames, keypoints)
-            return self._merge(frames)
-        maps = frames if merge == "offline" else self._merge(frames)
-        if alignment is not None:
-            maps = alignment(maps)
-        return self._with_global(maps) if merge == "offline" else maps
-
-    def _alignment(self, frames: Tensor, keypoints: Tensor | None, matrices: Tensor | None) -> Alignment | None:
-        if not self.settings.alignment.enabled:
-            return None
-        if matrices is not None:
-            return self.alignment(matrices=matrices)
-        return self.alignment(keypoints=self._peaks(frames) if keypoints is None else keypoints)
+            return self._merge(move(frames))
+        return self._with_global(move(frames)) if merge == "offline" else move(self._merge(frames))
 
     def _peaks(self, frames: Tensor) -> Tensor:
         """Keypoints [N, 17, 3] from the maxima; only those that are needed are looked for."""
@@ -156,16 +151,6 @@ class GaitHeat(nn.Module):
         spine = list(SPINE_JOINTS)
         keypoints[:, spine] = heatmap_peaks(frames[:, spine])
         return keypoints
-
-    def _attend(self, alignment: Alignment | None, frames: Tensor, keypoints: Tensor | None) -> Tensor:
-        if alignment is None:
-            return frames
-        aligned = alignment(frames)
-        if self.attention is None:
-            return aligned
-        return self.attention(
-            aligned, frames, alignment.points(self._peaks(frames) if keypoints is None else keypoints)
-        )
 
     def _merge(self, frames: Tensor) -> Tensor:
         branches = self.settings.branches
