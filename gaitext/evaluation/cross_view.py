@@ -93,7 +93,7 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
     """Match each view's probes within each other view's gallery.
 
     A cell is the share of probes of one view and condition with a sequence of their identity
-    among the k suggest of one gallery view; a probe whose identity is not there counts as
+    among the k nearest of one gallery view; a probe whose identity is not there counts as
     wrong. A view's number is the mean over the other gallery views, a condition's the mean over
     views. Cells without probes or gallery have no number: they are left out of the means, and
     the notes list them.

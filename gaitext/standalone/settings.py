@@ -147,17 +147,18 @@ class HostConfig:
         """Read and check a config.
 
         Raises:
-            ConfigError: naming what is unknown, missing or wrong, and the suggest valid name.
+            ConfigError: naming what is unknown, missing or wrong, and the nearest valid name.
         """
-        sections = dict(config) if isinstance(config, Mapping) else load_yaml(config)
-        where = "the config" if isinstance(config, Mapping) else str(config)
+        if isinstance(config, Mapping):
+            return cls.of(config)
+        return cls.of(load_yaml(config), where=str(config))
+
+    @classmethod
+    def of(cls, sections: Mapping[str, Any], *, where: str = "the config") -> HostConfig:
+        """Check a config's sections; ``where`` names them in errors."""
         for name in sections:
             if name not in _SECTIONS:
-                raise ConfigError(
-                    f"unknown section '{name}'",
-                    where=where,
-                    how=suggest(name, _SECTIONS),
-                )
+                raise ConfigError(f"unknown section '{name}'", where=where, how=suggest(name, _SECTIONS))
         model = need(sections, "model_cfg", where=where)
         need(model, "model", where="model_cfg")
         evaluator = dict(sections.get("evaluator_cfg") or {})

@@ -22,7 +22,7 @@ from gaitext.standalone.launch import launch, process_count, resolve_device, res
 from gaitext.standalone.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 from gaitext.standalone.settings import HostConfig, arguments_for
 from gaitext.standalone.transforms import build_chains
-from gaitext.standalone.validation import validate
+from gaitext.standalone.validation import validated
 from gaitext.store import atomic_path
 from gaitext.toolboxes.parts import EVALUATIONS
 
@@ -111,8 +111,7 @@ def run_test(
             where="checkpoint",
             how="give one: --iter takes the run's own, --checkpoint any file",
         )
-    validate(config, training=False, world_size=process_count(devices))
-    host = HostConfig.read(config)
+    host = validated(config, training=False, world_size=process_count(devices))
     _function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric, host.evaluator.enable_float16, device)

@@ -16,7 +16,7 @@ from gaitext.standalone.runs import checkpoint_path, latest_checkpoint
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import check_test, testing_set
 from gaitext.standalone.transforms import build_chains
-from gaitext.standalone.validation import validate
+from gaitext.standalone.validation import validated
 
 __all__ = ["TrainResult", "train"]
 
@@ -62,8 +62,7 @@ def train(
         MissingDependencyError: lightning is not installed.
     """
     processes = process_count(devices)
-    validate(config, training=True, world_size=processes)
-    host = HostConfig.read(config)
+    host = validated(config, training=True, world_size=processes)
     _check_batch(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric, host.trainer.enable_float16, device)

@@ -11,21 +11,25 @@ from gaitext.config import load_yaml
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.validate import validate_config
 
-__all__ = ["validate"]
+__all__ = ["validated"]
 
 log = logging.getLogger(__name__)
 
 
-def validate(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> None:
-    """Check a config before anything is built: its keys, classes, inputs and data's place.
+def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
+    """Read a config and check it before anything is built: its keys, classes, inputs and data's place.
 
     Raises:
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition is missing or wrong.
     """
-    host = HostConfig.read(config)
-    sections = dict(config) if isinstance(config, Mapping) else load_yaml(config)
+    if isinstance(config, Mapping):
+        sections, host = dict(config), HostConfig.of(config)
+    else:
+        sections = load_yaml(config)
+        host = HostConfig.of(sections, where=str(config))
     optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
     sections = {**optional, "loss_cfg": host.losses, **sections}
     for remark in validate_config(sections, training, world_size=world_size):
         log.warning(remark)
+    return host
