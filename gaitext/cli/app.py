@@ -1,0 +1,65 @@
+"""The application, its console, and the options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import gaitext
+
+__all__ = ["app", "console", "errors", "print_evaluation", "result_table"]
+
+app = typer.Typer(
+    name="gaitext",
+    help="Gait recognition from heatmaps and poses, for OpenGait, FastPoseGait, or on its own.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+Config = Annotated[Path, typer.Argument(help="YAML in the toolboxes' format, such as configs/gaitheat/tiny.yaml.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+Devices = Annotated[int, typer.Option("--nproc", "--devices", min=1, help="Processes (one per GPU).")]
+Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. Default: as the config says.")]
+Output = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes to work with; 0 works in this one.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.print(gaitext.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
+) -> None:
+    pass
+
+
+def print_evaluation(evaluation: Any) -> None:
+    """Print an evaluation's tables and notes."""
+    for table in getattr(evaluation, "tables", []):
+        console.print(result_table(table.title, table.columns, table.rows))
+    for note in getattr(evaluation, "notes", []):
+        console.print(f"Note: {note}", soft_wrap=True, highlight=False)
+
+
+def result_table(title: str, columns: list[str], rows: list[tuple[str, list[float]]]) -> Table:
+    """A table of numbers with two decimals; NaN is a dash."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, values in rows:
+        table.add_row(name, *("–" if value != value else f"{value:.2f}" for value in values))
+    return table

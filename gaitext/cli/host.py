@@ -1,0 +1,96 @@
+"""Training, testing and evaluating on the embedded host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gaitext.cli.app import (
+    Config,
+    Device,
+    Devices,
+    Output,
+    Precision,
+    Quiet,
+    Seed,
+    app,
+    console,
+    print_evaluation,
+)
+
+
+@app.command()
+def train(
+    config: Config,
+    device: Device = "auto",
+    nproc: Devices = 1,
+    precision: Precision = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's latest checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Move an old run of that name aside.")] = False,
+    output: Output = Path("output"),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on the embedded host (no toolbox needed)."""
+    from gaitext import standalone
+
+    result = standalone.train(
+        config,
+        device=device,
+        devices=nproc,
+        precision=precision,
+        resume=resume,
+        overwrite=overwrite,
+        output=output,
+        seed=seed,
+        quiet=quiet,
+    )
+    last = result.rows[-1]["loss"] if result.rows else float("nan")
+    console.print(f"{result.iteration} iterations, last mean loss {last:.4f}; weights in {result.checkpoint}")
+
+
+@app.command("test")
+def run_test(
+    config: Config,
+    iteration: Annotated[int | None, typer.Option("--iter", help="Which of the run's checkpoints.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint: ours, a toolbox's or published.")] = None,
+    save_embeddings: Annotated[Path | None, typer.Option(help="Write embeddings and labels to this .npz.")] = None,
+    device: Device = "auto",
+    nproc: Devices = 1,
+    precision: Precision = None,
+    output: Output = Path("output"),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Test a model on the embedded host."""
+    from gaitext import standalone
+
+    result = standalone.test(
+        config,
+        iteration=iteration,
+        checkpoint=checkpoint,
+        save_embeddings=save_embeddings,
+        device=device,
+        devices=nproc,
+        precision=precision,
+        output=output,
+        seed=seed,
+        quiet=quiet,
+    )
+    print_evaluation(result.evaluation)
+    if result.embeddings is not None:
+        console.print(f"embeddings in {result.embeddings}")
+
+
+@app.command()
+def evaluate(
+    embeddings: Annotated[Path, typer.Argument(help="What `gaitext test --save-embeddings` wrote.")],
+    dataset: Annotated[str, typer.Option(help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K or CCPG.")] = "CASIA-B",
+    metric: Annotated[str, typer.Option(help="euc or cos.")] = "euc",
+) -> None:
+    """Evaluate saved embeddings under a dataset's protocol."""
+    from gaitext.evaluation import evaluate_file
+
+    print_evaluation(evaluate_file(embeddings, dataset, metric=metric))

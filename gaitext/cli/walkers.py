@@ -1,0 +1,65 @@
+"""`gaitext walkers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gaitext.cli.app import (
+    Quiet,
+    Workers,
+    app,
+    console,
+    errors,
+)
+
+
+@app.command()
+def walkers(
+    out: Annotated[Path, typer.Argument(help="Folder to write the dataset to.")],
+    identities: Annotated[int | None, typer.Option(min=2, help="Number of people. \\[default: 100]")] = None,
+    train_identities: Annotated[int | None, typer.Option(help="Of them for training. \\[default: 3 in 4]")] = None,
+    protocol: Annotated[str | None, typer.Option(help="casia-b or psymo. \\[default: casia-b]")] = None,
+    types: Annotated[str | None, typer.Option(help="Comma-separated, such as nm-01,nm-05,bg-01,cl-01.")] = None,
+    views: Annotated[str | None, typer.Option(help="Comma-separated, such as 000,090,180.")] = None,
+    frames: Annotated[str | None, typer.Option(help="Per sequence: N or MIN-MAX. \\[default: 40-60]")] = None,
+    roll: Annotated[float | None, typer.Option(help="Degrees the camera is turned about its axis.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. \\[default: 0]")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML of WalkerSettings; the options above win.")] = None,
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a synthetic gait dataset: heatmaps and poses in the toolboxes' layout."""
+    from gaitext.config import load_yaml, merge
+    from gaitext.walkers import WalkerSettings, dataset_bytes, write_dataset
+
+    given: dict[str, Any] = {
+        "identities": identities,
+        "train_identities": train_identities,
+        "protocol": protocol,
+        "types": None if types is None else [name.strip() for name in types.split(",")],
+        "views": None if views is None else [name.strip() for name in views.split(",")],
+        "frames": None if frames is None else _frames(frames),
+        "camera": None if roll is None else {"roll": roll},
+        "seed": seed,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    values = merge(chosen, {} if config is None else load_yaml(config))
+    settings = WalkerSettings.parse(values, where="walkers")
+    errors.print(f"{settings.identities} people, {dataset_bytes(settings) / 1e9:.1f} GB in all", highlight=False)
+    written = write_dataset(settings, out, workers=workers, quiet=quiet)
+    console.print(
+        f"{written.written} sequences written, {written.kept} already there ({written.frames} frames)\n"
+        f"dataset_root: {written.sequences}\ndataset_partition: {written.partition}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _frames(text: str) -> int | list[int]:
+    low, dash, high = text.partition("-")
+    if not low.isdigit() or (dash and not high.isdigit()):
+        raise typer.BadParameter(f"'{text}' is neither N nor MIN-MAX", param_hint="--frames")
+    return [int(low), int(high)] if dash else int(low)
