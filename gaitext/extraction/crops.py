@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +14,9 @@ from gaitext.geometry import crop_matrices
 from gaitext.pose import INPUT_SIZE
 
 __all__ = ["crop_images", "overlaps"]
+
+# What is used of it, a product with a dense matrix, is old and tested here against a slow reference.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 def crop_images(
@@ -24,7 +30,7 @@ def crop_images(
     ``torch.nn.functional.interpolate(antialias=True)`` do; ``cv2.warpAffine`` skips pixels).
     Output pixel centres lie exactly where :func:`gaitext.geometry.crop_matrices` puts them, at
     fractions of a pixel, which resizing a crop of whole pixels cannot do. As the two axes are
-    independent, a crop is two small matrix products: weights · pixels · weightsᵀ.
+    independent, a crop is two matrix products, weights · pixels · weightsᵀ, with few weights a row.
 
     Args:
         frame: RGB uint8 [H, W, 3].
@@ -47,14 +53,17 @@ def crop_images(
     height, width = size
     images = torch.zeros(len(crops), 3, height, width)
     for image, matrix in zip(images, crop_matrices(crops, height, width)):
-        rows, top = _weights(matrix[1, 1], matrix[1, 2], height, frame.shape[0])
-        columns, left = _weights(matrix[0, 0], matrix[0, 2], width, frame.shape[1])
-        window = frame[top : top + rows.shape[1], left : left + columns.shape[1]]
+        rows = _Weights.along(matrix[1, 1], matrix[1, 2], height, frame.shape[0])
+        columns = _Weights.along(matrix[0, 0], matrix[0, 2], width, frame.shape[1])
+        window = frame[rows.first : rows.end, columns.first : columns.end]
         if window.size == 0:
             continue
-        # [3, h, w] makes both products plain batched matrix products.
-        pixels = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1))).float()
-        torch.matmul(torch.matmul(rows, pixels), columns.T, out=image)
+        h, w, _ = window.shape
+        pixels = torch.from_numpy(window).float().reshape(h, w * 3)
+        shrunk = rows.matrix() @ pixels  # [height, w · 3]
+        shrunk = shrunk.reshape(height, w, 3).transpose(0, 1).reshape(w, height * 3)
+        result = columns.matrix() @ shrunk  # [width, height · 3]
+        image.copy_(result.reshape(width, height, 3).permute(2, 1, 0))
     return images.div_(255).clamp_(0, 1)
 
 
@@ -64,23 +73,46 @@ def overlaps(crops: npt.NDArray[np.floating], height: int, width: int) -> npt.ND
     return (x < width) & (y < height) & (x + w > 0) & (y + h > 0)
 
 
-def _weights(scale: float, shift: float, outputs: int, inputs: int) -> tuple[torch.Tensor, int]:
+@dataclass(frozen=True)
+class _Weights:
     """How much each input pixel counts in each output pixel, along one axis.
 
-    Args:
-        scale, shift: output coordinate = scale · input coordinate + shift.
-
-    Returns:
-        Weights [outputs, n] of the n input pixels from the returned first one on. A row adds up
-        to 1 less what lies outside the input, which is black.
+    Attributes:
+        pixels: int64 [outputs, taps], which pixels count; the input goes on in black.
+        weights: float32 [outputs, taps]; rows add up to 1.
+        first, end: the input's own pixels that count are first … end − 1.
     """
-    centres = (np.arange(outputs) - shift) / scale
-    reach = max(1.0, 1.0 / scale)
-    first = int(np.floor(centres[0] - reach))
-    pixels = np.arange(first, int(np.ceil(centres[-1] + reach)) + 1)
-    weights = np.maximum(0.0, 1.0 - np.abs(pixels - centres[:, None]) / reach)
-    # A widened triangle sampled at whole pixels does not add up to exactly 1; pixels outside the
-    # input belong to the sum, or the black border would be brightened away.
-    weights /= weights.sum(1, keepdims=True)
-    inside = (pixels >= 0) & (pixels < inputs)
-    return torch.from_numpy(weights[:, inside].astype(np.float32)), max(first, 0)
+
+    pixels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    first: int
+    end: int
+
+    @classmethod
+    def along(cls, scale: float, shift: float, outputs: int, inputs: int) -> _Weights:
+        """For output coordinate = scale · input coordinate + shift."""
+        centres = (np.arange(outputs) - shift) / scale
+        reach = max(1.0, 1.0 / scale)
+        taps = int(np.ceil(2 * reach)) + 1
+        pixels = np.floor(centres - reach).astype(np.int64)[:, None] + 1 + np.arange(taps)
+        weights = np.maximum(0.0, 1.0 - np.abs(pixels - centres[:, None]) / reach)
+        # A widened triangle sampled at whole pixels does not add up to exactly 1; pixels outside
+        # the input belong to the sum, or the black border would be brightened away.
+        weights /= weights.sum(1, keepdims=True)
+        first = max(int(pixels[0, 0]), 0)
+        end = max(min(int(pixels[-1, -1]) + 1, inputs), first)
+        return cls(pixels, weights.astype(np.float32), first, end)
+
+    def matrix(self) -> torch.Tensor:
+        """[outputs, end − first]; sparse where this torch can multiply by sparse matrices."""
+        inside = (self.pixels >= self.first) & (self.pixels < self.end)
+        columns = torch.from_numpy(self.pixels[inside] - self.first)
+        values = torch.from_numpy(self.weights[inside])
+        size = (len(inside), self.end - self.first)
+        if torch.backends.mkl.is_available():
+            # Not dense: of a large crop's weights 99 % are zero.
+            starts = torch.from_numpy(np.concatenate(([0], inside.sum(1).cumsum())))
+            return torch.sparse_csr_tensor(starts, columns, values, size, check_invariants=False)
+        dense = torch.zeros(size)
+        dense[torch.from_numpy(np.nonzero(inside)[0]), columns] = values
+        return dense

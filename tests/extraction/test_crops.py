@@ -45,6 +45,13 @@ def test_like_the_definition(x: float, y: float, w: float, h: float, seed: int) 
     np.testing.assert_allclose(result, slow(frame, crop, 12, 9), atol=2e-5)
 
 
+def test_the_same_without_sparse_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = np.array([[10.3, -5.7, 40.1, 80.9], [50.2, 40.4, 30.0, 33.3], [-4.0, -4, 200, 200]])
+    expected = crop_images(picture(), crops)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    torch.testing.assert_close(crop_images(picture(), crops), expected, atol=1e-6, rtol=0)
+
+
 def test_pixels_land_where_the_geometry_says() -> None:
     ramp = np.zeros((200, 200, 3), np.uint8)
     ramp[..., 0] = np.arange(200)
