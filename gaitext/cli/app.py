@@ -31,6 +31,8 @@ Output = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes to work with; 0 works in this one.")]
+Engine = Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS[?num_cpus=1&num_gpus=1]. See docs/scale.md.")]
+Shard = Annotated[str | None, typer.Option(help="I/N: do every N-th sequence from the I-th on, in a job array.")]
 
 
 def _version(value: bool) -> None:
