@@ -1,6 +1,7 @@
-"""Walkers: synthetic gait, from anthropometry and joint angles to heatmaps on disk.
+"""Walkers: synthetic gait, from anthropometry and joint angles to heatmaps and video on disk.
 
-:func:`make_walk` makes one walk, :func:`observe` what a pose estimator sees of it, and
+:func:`make_walk` makes one walk, :class:`Scene` its frames in pixels, :func:`observe` what a pose
+estimator sees of it, and
 :func:`write_dataset` a data set in the toolboxes' layout. Identity is in how a body is built and
 how it moves, and nowhere else: clothes, limb thickness, camera and noise are drawn per walk from
 other generators.
@@ -9,6 +10,7 @@ other generators.
 from gaitext.walkers.covariates import COVARIATES, Clothes
 from gaitext.walkers.dataset import Written, dataset_bytes, write_dataset
 from gaitext.walkers.observation import Observation, observe
+from gaitext.walkers.scene import Scene
 from gaitext.walkers.settings import PROTOCOLS, CameraSettings, WalkerSettings
 from gaitext.walkers.walk import Walk, make_walk
 
@@ -18,6 +20,7 @@ __all__ = [
     "CameraSettings",
     "Clothes",
     "Observation",
+    "Scene",
     "Walk",
     "WalkerSettings",
     "Written",

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitext.walkers.settings import CameraSettings
 
-__all__ = ["boxes", "in_frame", "place", "project", "visibility"]
+__all__ = ["boxes", "camera_axes", "in_frame", "place", "project", "visibility"]
 
 #: Nearest depth at which anything is projected, metres.
 NEAR = 0.5
@@ -60,6 +60,15 @@ def project(points: np.ndarray, camera: CameraSettings) -> tuple[np.ndarray, np.
     u = (np.cos(roll) * x + np.sin(roll) * y) * scale + (camera.width - 1) / 2
     v = (np.cos(roll) * y - np.sin(roll) * x) * scale + (camera.height - 1) / 2
     return np.stack((u, v), -1), depth
+
+
+def camera_axes(camera: CameraSettings) -> np.ndarray:
+    """The image's right, the image's down and the optical axis as rows [3, 3], in world axes."""
+    tilt, roll = np.radians(camera.tilt), np.radians(camera.roll)
+    down = np.array([0.0, -np.sin(tilt), -np.cos(tilt)])
+    right = np.array([1.0, 0.0, 0.0])
+    ahead = np.array([0.0, np.cos(tilt), -np.sin(tilt)])
+    return np.stack((np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead))
 
 
 def in_frame(points: np.ndarray, depth: np.ndarray, camera: CameraSettings) -> np.ndarray:

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     PLACE = 4
     OBSERVATION = 5
     LENGTH = 6
+    LOOKS = 7
 
 
 def identity_generator(seed: int, identity: int) -> np.random.Generator:

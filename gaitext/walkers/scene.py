@@ -1,0 +1,177 @@
+"""A walk in pixels: RGB frames and silhouettes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitext.errors import DataError
+from gaitext.walkers.background import draw_background
+from gaitext.walkers.camera import camera_axes, project
+from gaitext.walkers.figure import Figure, build
+from gaitext.walkers.looks import TILE, Floats, Looks, Material, draw_looks
+from gaitext.walkers.seeds import Stream, walk_generator
+from gaitext.walkers.solids import Hits, draw
+from gaitext.walkers.walk import Walk
+
+__all__ = ["Scene"]
+
+#: Hair covers the head above this cosine of the angle from its up.
+_CROWN = 0.62
+
+
+class Scene:
+    """One walk as a camera sees it.
+
+    Garments, hair, light, background and the camera's gain and noise are drawn from (seed,
+    identity, type, view) by a generator of their own, so they say nothing about who walks; body
+    and motion are the walk's. Any frame can be asked for at any time, and is always the same.
+
+    Args:
+        walk: from :func:`gaitext.walkers.make_walk`; its camera decides the frame's size.
+        seed: of the looks; ``settings.seed`` in a data set.
+
+    >>> from gaitext.walkers import WalkerSettings, make_walk
+    >>> scene = Scene(make_walk(WalkerSettings(frames=30), 1, "nm-01", "090"), seed=0)
+    >>> rgb, silhouette = scene.frame(0)
+    >>> rgb.shape, silhouette.shape
+    ((480, 640, 3), (480, 640))
+    """
+
+    walk: Walk
+    looks: Looks
+    figure: Figure
+
+    def __init__(self, walk: Walk, seed: int) -> None:
+        rng = walk_generator(Stream.LOOKS, seed, walk.identity, walk.kind, walk.view)
+        self.walk = walk
+        self.looks = looks = draw_looks(walk.clothes.colours, walk.clothes.coat, rng)
+        self.figure = build(walk, looks)
+        camera = walk.camera
+        size = (camera.height, camera.width)
+        self._gain = (255 * looks.gain).astype(np.float32)
+        empty = draw_background(camera, rng) * (0.55 + 0.6 * looks.ambient)
+        self._empty = _softened(np.clip(empty * self._gain, 0, 255).astype(np.float32), looks.blur)
+        self._stored = np.rint(self._empty).astype(np.int16)
+        # One sheet of noise, laid elsewhere in every frame, is as good as a sheet a frame.
+        sheet = looks.noise * rng.standard_normal((size[0] + 64, size[1] + 64, 3), dtype=np.float32)
+        sheet = 0.6 * sheet + 0.8 * sheet[..., 1:2]
+        self._noise = np.rint(sheet).astype(np.int16)
+        self._laid = rng.integers(0, 64, (len(walk), 2))
+        self._turn = camera_axes(camera).T
+        self._tiles = looks.tiles.reshape(-1, 3) * self._gain
+
+    def __len__(self) -> int:
+        return len(self.walk)
+
+    def frame(self, t: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Draw a frame.
+
+        Returns:
+            RGB uint8 [H, W, 3], and the silhouette, bool [H, W]: true where the walker, what they
+            wear and what they carry is seen. Integer pixel values are pixel centres, as in
+            ``walk.keypoints``. What lies outside the frame is cut off.
+
+        Raises:
+            DataError: there is no such frame.
+        """
+        if not 0 <= t < len(self):
+            raise DataError(f"no frame {t} in a walk of {len(self)}", where="Scene.frame")
+        camera = self.walk.camera
+        image = self._stored.copy()
+        self._cast_shadow(image, t)
+        hits = draw(self.figure.solids(t), camera)
+        seen = hits.piece >= 0
+        silhouette = np.zeros((camera.height, camera.width), bool)
+        rows = slice(hits.top, hits.top + seen.shape[0])
+        columns = slice(hits.left, hits.left + seen.shape[1])
+        silhouette[rows, columns] = seen
+        if seen.any():
+            painted = np.zeros((*seen.shape, 4), np.float32)
+            painted[seen, :3] = self._paint(hits, seen, t)
+            painted[seen, 3] = 1
+            painted = _softened(painted, self.looks.blur)
+            behind = image[rows, columns]
+            behind[:] = np.rint(behind * (1 - painted[..., 3:]) + painted[..., :3])
+        y, x = self._laid[t]
+        image += self._noise[y : y + camera.height, x : x + camera.width]
+        return np.clip(image, 0, 255).astype(np.uint8), silhouette
+
+    def _paint(self, hits: Hits, seen: npt.NDArray[np.bool_], t: int) -> Floats:
+        """Colours [N, 3] of the pixels seen."""
+        looks, figure = self.looks, self.figure
+        piece, share, offset = hits.piece[seen], hits.share[seen], hits.offset[seen]
+        left, ahead = (vectors[t] @ self._turn for vectors in (figure.left, figure.ahead))
+        up = np.cross(ahead, left)
+        # What is asked of every pixel's normal, and of its place about the axis, as tables [P, 3].
+        light = self._turn.T @ looks.light
+        rows = [hits.normal_of @ light, np.einsum("pij,pj->pi", hits.normal_of, ahead)]
+        rows += [np.einsum("pij,pj->pi", hits.normal_of, up), hits.normal_of[:, :, 2]]
+        rows += [np.einsum("pij,pj->pi", hits.place_of, left)]
+        tables = np.stack(rows, 1).astype(np.float32)  # [P, 5, 3]
+        lit, front, top, facing, side = (tables[piece] @ offset[..., None])[..., 0].T
+        squared = np.einsum("pij,pkj->pik", hits.normal_of, hits.normal_of).astype(np.float32)
+        size = np.sqrt(np.einsum("ni,nij,nj->n", offset, squared[piece], offset))
+        size = 1 / np.maximum(size, 1e-6)
+
+        material = np.where(share < figure.cut[piece], figure.material[piece], figure.beyond[piece])
+        hair = figure.head[piece] & ((front * size < looks.hairline) | (top * size > _CROWN))
+        # Below the ears the face's sides are skin, the nape is hair.
+        hair &= ~((share < 0.5) & (front * size > -0.35))
+        material[hair] = Material.HAIR
+        if looks.opening:
+            opened = figure.trunk[piece] & (front > 0) & (np.abs(side) < looks.opening) & (material == Material.TOP)
+            material[opened] = Material.INNER
+
+        span = np.linalg.norm(figure.end[t] - figure.start[t], axis=-1).astype(np.float32)
+        row = (share * (100 * span)[piece]).astype(np.intp) + 7 * piece & TILE - 1
+        column = (side * 100 + 100).astype(np.intp) & TILE - 1
+        albedo = self._tiles[(material * TILE + row) * TILE + column]
+        shade = looks.ambient * (0.85 + 0.15 * top * size) + looks.sun * np.maximum(lit * size, 0)
+        # Surfaces seen at a slant get less of the light from everywhere: outlines show on like colours.
+        shade *= 0.55 - 0.45 * facing * size
+        return albedo * shade[:, None]
+
+    def _cast_shadow(self, image: npt.NDArray[np.int16], t: int) -> None:
+        """Darken the ground softly below the feet and the body."""
+        walk, camera = self.walk, self.walk.camera
+        if self.looks.shadow <= 0 or camera.elevation <= 0.1:
+            return
+        feet = walk.extra_3d[t].reshape(-1, 3)[1:].reshape(2, 2, 3).mean(1)
+        body = walk.keypoints_3d[t, 11:13].mean(0)
+        for point, radius, strength in ((body, 0.42, 0.6), (feet[0], 0.17, 0.5), (feet[1], 0.17, 0.5)):
+            ground = np.array([point[0], point[1], 0.0])
+            corners = ground + radius * np.array([[0, 0, 0], [1.0, 0, 0], [0, 1.0, 0]])
+            flat, depth = project(corners, camera)
+            if depth.min() < 1:
+                continue
+            shape = (flat[1:] - flat[0]).T
+            reach = 1.8 * np.abs(shape).sum(1) + 1
+            low = np.clip(np.floor(flat[0] - reach), 0, (camera.width, camera.height)).astype(int)
+            high = np.clip(np.ceil(flat[0] + reach), 0, (camera.width, camera.height)).astype(int)
+            determinant = np.linalg.det(shape)
+            if (low >= high).any() or abs(determinant) < 1e-6:
+                continue
+            (a, b), (c, d) = np.linalg.inv(shape)
+            x = np.arange(low[0], high[0], dtype=np.float32) - np.float32(flat[0, 0])
+            y = (np.arange(low[1], high[1], dtype=np.float32) - np.float32(flat[0, 1]))[:, None]
+            away = (a * x + b * y) ** 2 + (c * x + d * y) ** 2
+            part = image[low[1] : high[1], low[0] : high[0]]
+            fade = 1 - self.looks.shadow * strength * np.exp(-1.5 * away)
+            part[:] = part * fade[..., None].astype(np.float32)
+
+
+def _softened(image: npt.NDArray[np.float32], weight: float) -> npt.NDArray[Any]:
+    """Blur by (w, 1 - 2 w, w) along both axes; the border keeps its value."""
+    for axis in (0, 1):
+        if image.shape[axis] < 3:
+            continue
+        moved = np.moveaxis(image, axis, 0)
+        out = moved * np.float32(1 - 2 * weight)
+        out[1:-1] += np.float32(weight) * (moved[:-2] + moved[2:])
+        out[0] += np.float32(2 * weight) * moved[0]
+        out[-1] += np.float32(2 * weight) * moved[-1]
+        image = np.moveaxis(out, 0, axis)
+    return image
