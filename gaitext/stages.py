@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -21,11 +21,12 @@ Item = TypeVar("Item")
 _POLL = 0.1
 
 
-def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Iterate over ``items`` in a thread of their own, at most ``depth`` items ahead.
 
     What the iteration raises is raised here, after the items before it. When the consumer stops
-    early (closes this generator), the thread stops, too, and closes the iterator.
+    early (closes this generator, which :func:`contextlib.closing` does), the thread stops, too,
+    and closes the iterator.
 
     Args:
         items: consumed in the background, with torch limited to one thread there.
