@@ -1,11 +1,12 @@
-"""Reading and writing video through PyAV, frame by frame.
+"""Reading and writing video frame by frame: files through PyAV, folders of pictures through Pillow.
 
-PyAV (``pip install 'gaitext[video]'``) is imported when a function is called, so that the rest of
-gaitext works without it.
+Both (``pip install 'gaitext[video]'``) are imported when a function is called, so that the rest of
+gaitext works without them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,13 +19,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import VideoError, import_extra
+from gaitext.frames import frame_files, frame_sizes, read_images
 from gaitext.store import atomic_path
 
-__all__ = ["VideoInfo", "probe", "read_frames", "write_video"]
+__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "count_frames", "digest", "probe", "read_frames", "sha256", "write_video"]
 
 logger = logging.getLogger(__name__)
 
 Frame = npt.NDArray[np.uint8]
+
+#: Suffixes (lower case) by which a video is found in a folder; any file may be given by name.
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp"}
+)
 
 _REENCODE = "copy or download the file again, or re-encode what is left of it (ffmpeg -i IN -c:v libx264 OUT.mp4)"
 
@@ -34,9 +41,9 @@ class VideoInfo:
     """What a container says about its first video stream.
 
     Attributes:
-        width, height: of the frames as :func:`read_frames` returns them, that is after the
-            rotation the file asks for.
-        fps: average frames per second; 0.0 when the file does not say.
+        width, height: of the first frame as :func:`read_frames` returns it, that is after the
+            rotation the file asks for. In a folder other frames may have other sizes.
+        fps: average frames per second; 0.0 when the file does not say, and for folders.
         frames: number of frames, None when the file does not say (mkv, webm, raw streams).
     """
 
@@ -49,11 +56,18 @@ class VideoInfo:
 def probe(path: str | Path) -> VideoInfo:
     """Read a video's size, rate and length without decoding more than its first frame.
 
+    Args:
+        path: a video file, or a folder of pictures (:mod:`gaitext.frames`).
+
     Raises:
         VideoError: no such file, not a video, or the first frame does not decode.
         MissingDependencyError: PyAV is not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        count = len(frame_files(path))
+        ((width, height),) = frame_sizes(path, (0,))
+        return VideoInfo(width, height, 0.0, count)
     with _open(path) as (container, stream):
         first = next(_decoded(container, stream, path), None)
         if first is None:
@@ -71,9 +85,10 @@ def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Ite
     with the matrix the stream names.
 
     Args:
-        path: any file FFmpeg reads; its first video stream is used.
+        path: any file FFmpeg reads; its first video stream is used. Or a folder of pictures in
+            natural order of their names (:func:`gaitext.frames.read_images`).
         indices: yield only these frames (counted from 0) and stop after the last of them; the
-            others are decoded, which they must be, but not converted. None yields all.
+            others are decoded, which in a video they must be, but not converted. None yields all.
 
     Yields:
         (index, RGB uint8 [H, W, 3]), index counted from 0.
@@ -89,14 +104,35 @@ def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Ite
         ...     print(index, frame.shape)
     """
     path = Path(path)
+    if path.is_dir():
+        yield from read_images(path, indices)
+        return
     last = None if indices is None else max(indices, default=-1)
+    for index, frame in _all_frames(path, last):
+        if indices is None or index in indices:
+            yield index, _upright(frame)
+
+
+def count_frames(path: str | Path) -> int:
+    """How many frames :func:`read_frames` yields: the files of a folder; a video is decoded for it.
+
+    Containers may say a number, but a clip trimmed without re-encoding has fewer.
+
+    Raises:
+        VideoError: as :func:`read_frames`.
+    """
+    path = Path(path)
+    return len(frame_files(path)) if path.is_dir() else sum(1 for _ in _all_frames(path, None))
+
+
+def _all_frames(path: Path, last: int | None) -> Iterator[tuple[int, Any]]:
+    """(index, PyAV frame) up to ``last``, or of all frames, which must be as many as promised."""
     count, end = 0, None
     with _open(path) as (container, stream):
         for frame in _decoded(container, stream, path):
             if last is not None and count > last:
                 return
-            if indices is None or count in indices:
-                yield count, _upright(frame)
+            yield count, frame
             if frame.pts is not None:
                 end = frame.pts + (getattr(frame, "duration", None) or 0)
             count += 1
@@ -107,6 +143,62 @@ def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Ite
         stated = _ended_early(container, stream, count, end)
         if stated:
             raise VideoError(f"ends early: frame {count} is the last of {stated}", where=path, how=_REENCODE)
+
+
+def digest(path: str | Path) -> str:
+    """Recognise a video wherever it is moved, without reading all of it.
+
+    Of a file: a SHA-256 of its size, first and last mebibyte. Of a folder: of the names and sizes
+    of its pictures, and of the first and the last picture whole.
+
+    Raises:
+        VideoError: nothing there, or a folder without pictures.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = frame_files(path)
+        with _reading(path):
+            listed = "".join(f"{file.name}\0{file.stat().st_size}\0" for file in files)
+            hashed = hashlib.sha256(listed.encode(errors="surrogateescape"))
+            for file in (files[0], files[-1]):
+                hashed.update(file.read_bytes())
+        return hashed.hexdigest()
+    with _reading(path), path.open("rb") as stream:
+        size = path.stat().st_size
+        hashed = hashlib.sha256(str(size).encode())
+        hashed.update(stream.read(1 << 20))
+        stream.seek(max(size - (1 << 20), 0))
+        hashed.update(stream.read())
+    return hashed.hexdigest()
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a video file (as ``sha256sum`` gives it), or of a folder's pictures.
+
+    A folder's is of every picture's name, a zero byte, and the picture's own SHA-256 (64
+    hexadecimal digits), in frame order.
+
+    Raises:
+        VideoError: nothing there, or a folder without pictures.
+    """
+    path = Path(path)
+    hashed = hashlib.sha256()
+    if path.is_dir():
+        for file in frame_files(path):
+            hashed.update(file.name.encode(errors="surrogateescape") + b"\0" + sha256(file).encode())
+        return hashed.hexdigest()
+    with _reading(path), path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VideoError(f"cannot be read ({error.strerror})", where=path, how="check the path of the video") from error
 
 
 def write_video(

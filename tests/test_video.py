@@ -144,7 +144,8 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, cli
 
 def test_importing_costs_no_extra() -> None:
     code = (
-        "import sys, gaitext.video, gaitext.pose, gaitext.extraction; print({'av', 'onnxruntime'} & set(sys.modules))"
+        "import sys, gaitext.video, gaitext.pose, gaitext.extraction; "
+        "print({'av', 'PIL', 'onnxruntime'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -5,5 +5,15 @@ from gaitext.extraction.crops import crop_images
 from gaitext.extraction.extract import extract_video
 from gaitext.extraction.plan import ExtractSettings
 from gaitext.extraction.report import ExtractReport
+from gaitext.extraction.sources import Source, find_sources
 
-__all__ = ["ExtractReport", "ExtractSettings", "Track", "crop_images", "extract_video", "read_boxes"]
+__all__ = [
+    "ExtractReport",
+    "ExtractSettings",
+    "Source",
+    "Track",
+    "crop_images",
+    "extract_video",
+    "find_sources",
+    "read_boxes",
+]

@@ -1,54 +1,102 @@
-"""Person boxes by track: one shape for every source, and the MOT-challenge reader."""
+"""Person boxes from files: MOT-challenge text, COCO-style json, or the frame itself."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gaitext.errors import DataError
+from gaitext.extraction.coco import read_coco
+from gaitext.extraction.track import Track
+from gaitext.frames import frame_sizes
+from gaitext.video import count_frames, probe
 
-__all__ = ["Track", "read_boxes"]
+__all__ = ["Track", "full_frame", "is_json", "read_boxes"]
 
 _FORMAT = "each line is frame,id,x,y,width,height[,confidence,…] as in the MOT challenge"
 
 
-@dataclass(frozen=True)
-class Track:
-    """One person's boxes in one video.
+def full_frame(path: str | Path) -> Track:
+    """One box a frame that is the whole frame: for pictures and videos that a person fills.
 
-    Attributes:
-        id: the track's number.
-        frames: int64 [T], ascending, counted from 1 as in the boxes file.
-        boxes: float64 [T, 4]: x, y, w, h in frame pixels; x and y are the box's left and top
-            edges, 0 being the edge of the frame.
+    It is treated like any box: ``crop_scale`` makes it grow, and what lies outside the frame is
+    black, as mmpose's ``inference_topdown`` does where it is given no boxes. With the default of
+    1.25 a tight crop gets the margin that pose networks were trained with; where the pictures were
+    cut with a margin already, ``crop_scale=1`` only pads them to 3:4.
+
+    Args:
+        path: a video file, which is decoded to count its frames (a container may miscount), or a frame
+            folder, of which only the files' headers are read; frames may differ in size.
+
+    Returns:
+        Track 1, with a box in every frame.
+
+    Raises:
+        VideoError: it cannot be read.
     """
+    path = Path(path)
+    if path.is_dir():
+        sizes = list(frame_sizes(path))
+    else:
+        info = probe(path)
+        sizes = [(info.width, info.height)] * count_frames(path)
+    boxes = np.zeros((len(sizes), 4))
+    boxes[:, 2:] = sizes
+    return Track(1, np.arange(1, len(sizes) + 1), boxes)
 
-    id: int
-    frames: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float64]
+
+def is_json(path: str | Path) -> bool:
+    """Whether a boxes file is json, judged by its first character.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            while block := stream.read(4096):
+                text = block.removeprefix(b"\xef\xbb\xbf").lstrip()
+                if text:
+                    return text[:1] in (b"{", b"[")
+    except OSError as error:
+        raise _unreadable(Path(path), error) from error
+    return False
 
 
-def read_boxes(path: str | Path) -> dict[int, Track]:
-    """Read a MOT-challenge file: ``frame,id,x,y,w,h[,conf,…]`` per line, frames from 1.
+def read_boxes(path: str | Path, frames: Sequence[str] | None = None) -> dict[int, Track]:
+    """Read the boxes of one video; the format is told by the content.
 
-    A first line that does not begin with a number is a header and is skipped, as are empty lines.
-    What follows the sixth column is not read: every line is a box.
+    MOT-challenge text: ``frame,id,x,y,w,h[,conf,…]`` per line, frames from 1. A first line that
+    does not begin with a number is a header and is skipped, as are empty lines. What follows the
+    sixth column is not read: every line is a box.
+
+    COCO-style json: see :func:`gaitext.extraction.coco.read_coco`.
+
+    Args:
+        frames: of a frame folder, the names of its files in frame order, by which a json's
+            ``file_name`` finds its frame; None for a video.
 
     Returns:
         Track id -> :class:`Track`, in ascending order of ids.
 
     Raises:
-        DataError: no such file, no boxes, or a line that is not a box; names the file and line.
+        DataError: no such file, no boxes, or an entry that is not a box; names the file and the
+            line or entry.
     """
-    path = Path(path)
+    return read_coco(path, frames) if is_json(path) else _read_mot(Path(path))
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"cannot be read ({error.strerror})", where=path, how="check the path after --boxes")
+
+
+def _read_mot(path: Path) -> dict[int, Track]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", where=path, how="check the path after --boxes") from error
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise DataError("is not a text file", where=path, how=_FORMAT) from error
     rows: dict[int, dict[int, tuple[int, list[float]]]] = {}
