@@ -135,11 +135,11 @@ def _trunk(pieces: _Pieces, walk: Walk, looks: Looks) -> None:
     _, _, up = _trunk_axes(walk)
     shoulders, hips = _middle(walk, _SHOULDERS), _middle(walk, _HIPS)
     deep = 1.85 * radii[5]
-    half = float(np.linalg.norm(joints[0, 5] - joints[0, 6])) / 2 + 0.2 * radii[5]
+    half = float(np.linalg.norm(joints[0, 5] - joints[0, 6])) / 2 - 0.1 * radii[5]
     stretch = max(1.2, half / deep)
     waist = (float(np.linalg.norm(joints[0, 11] - joints[0, 12])) / 2 + 0.95 * radii[11]) / stretch
     pieces.add(
-        shoulders - 0.045 * tall * up,
+        shoulders - 0.06 * tall * up,
         hips + 0.01 * tall * up,
         (deep, min(waist, deep * 1.05)),
         Material.TOP,
@@ -148,7 +148,8 @@ def _trunk(pieces: _Pieces, walk: Walk, looks: Looks) -> None:
         stretch=stretch,
         trunk=True,
     )
-    pieces.add(joints[:, 5], joints[:, 6], 0.95 * radii[5], Material.TOP)
+    for side in _SHOULDERS:
+        pieces.add(shoulders + 0.012 * tall * up, joints[:, side], (0.036 * tall, 0.8 * radii[5]), Material.TOP)
 
 
 def _arm(pieces: _Pieces, walk: Walk, looks: Looks, side: int) -> None:
@@ -157,7 +158,7 @@ def _arm(pieces: _Pieces, walk: Walk, looks: Looks, side: int) -> None:
     upper, fore = min(looks.sleeve, 1.0), max(looks.sleeve - 1.0, 0.0)
     if upper < 1:
         fore = -1.0
-    pieces.add(shoulder, elbow, (0.92 * radii[5], radii[7]), Material.TOP, Material.SKIN, upper if upper < 1 else 2.0)
+    pieces.add(shoulder, elbow, (0.85 * radii[5], radii[7]), Material.TOP, Material.SKIN, upper if upper < 1 else 2.0)
     pieces.add(elbow, wrist, (radii[7], radii[9]), Material.TOP, Material.SKIN, fore)
     pieces.add(*_hand(walk, side), (0.85 * radii[9], 0.7 * radii[9]), Material.SKIN, stretch=0.75)
 

@@ -20,6 +20,8 @@ __all__ = ["Scene"]
 
 #: Hair covers the head above this cosine of the angle from its up.
 _CROWN = 0.62
+#: Below the ears only what looks this far backwards is hair.
+_NAPE = -0.35
 
 
 class Scene:
@@ -52,7 +54,7 @@ class Scene:
         camera = walk.camera
         size = (camera.height, camera.width)
         self._gain = (255 * looks.gain).astype(np.float32)
-        empty = draw_background(camera, rng) * (0.55 + 0.6 * looks.ambient)
+        empty = draw_background(camera, rng) * (0.5 + 0.6 * looks.ambient)
         self._empty = _softened(np.clip(empty * self._gain, 0, 255).astype(np.float32), looks.blur)
         self._stored = np.rint(self._empty).astype(np.int16)
         # One sheet of noise, laid elsewhere in every frame, is as good as a sheet a frame.
@@ -61,6 +63,9 @@ class Scene:
         self._noise = np.rint(sheet).astype(np.int16)
         self._laid = rng.integers(0, 64, (len(walk), 2))
         self._turn = camera_axes(camera).T
+        up = np.array([0.0, 0.0, 1.0])
+        self._directions = np.stack((looks.light @ self._turn, up @ self._turn, [0.0, 0, -1]), 1).astype(np.float32)
+        self._texels = 100 * np.linalg.norm(self.figure.end - self.figure.start, axis=-1).astype(np.float32)
         self._tiles = looks.tiles.reshape(-1, 3) * self._gain
 
     def __len__(self) -> int:
@@ -97,42 +102,55 @@ class Scene:
             behind[:] = np.rint(behind * (1 - painted[..., 3:]) + painted[..., :3])
         y, x = self._laid[t]
         image += self._noise[y : y + camera.height, x : x + camera.width]
-        return np.clip(image, 0, 255).astype(np.uint8), silhouette
+        np.maximum(image, 0, out=image)
+        np.minimum(image, 255, out=image)
+        return image.astype(np.uint8), silhouette
 
     def _paint(self, hits: Hits, seen: npt.NDArray[np.bool_], t: int) -> Floats:
         """Colours [N, 3] of the pixels seen."""
         looks, figure = self.looks, self.figure
-        piece, share, offset = hits.piece[seen], hits.share[seen], hits.offset[seen]
-        left, ahead = (vectors[t] @ self._turn for vectors in (figure.left, figure.ahead))
-        up = np.cross(ahead, left)
-        # What is asked of every pixel's normal, and of its place about the axis, as tables [P, 3].
-        light = self._turn.T @ looks.light
-        rows = [hits.normal_of @ light, np.einsum("pij,pj->pi", hits.normal_of, ahead)]
-        rows += [np.einsum("pij,pj->pi", hits.normal_of, up), hits.normal_of[:, :, 2]]
-        rows += [np.einsum("pij,pj->pi", hits.place_of, left)]
-        tables = np.stack(rows, 1).astype(np.float32)  # [P, 5, 3]
-        lit, front, top, facing, side = (tables[piece] @ offset[..., None])[..., 0].T
-        squared = np.einsum("pij,pkj->pik", hits.normal_of, hits.normal_of).astype(np.float32)
-        size = np.sqrt(np.einsum("ni,nij,nj->n", offset, squared[piece], offset))
-        size = 1 / np.maximum(size, 1e-6)
+        piece = hits.piece[seen].astype(np.intp)
+        share, offset = hits.share[seen], hits.offset[seen]
+        normal = np.einsum("ni,nij->nj", offset, hits.normal_of.take(piece, 0))
+        normal /= np.sqrt(np.einsum("ni,ni->n", normal, normal))[:, None]
+        left, ahead = ((vectors[t] @ self._turn).astype(np.float32) for vectors in (figure.left, figure.ahead))
+        leftward = np.einsum("pij,pj->pi", hits.place_of, left)
+        side = np.einsum("ni,ni->n", offset, leftward.take(piece, 0))  # metres to the left of the axis
 
         material = np.where(share < figure.cut[piece], figure.material[piece], figure.beyond[piece])
-        hair = figure.head[piece] & ((front * size < looks.hairline) | (top * size > _CROWN))
-        # Below the ears the face's sides are skin, the nape is hair.
-        hair &= ~((share < 0.5) & (front * size > -0.35))
-        material[hair] = Material.HAIR
+        self._grow_hair(material, piece, share, normal, left, ahead)
         if looks.opening:
-            opened = figure.trunk[piece] & (front > 0) & (np.abs(side) < looks.opening) & (material == Material.TOP)
-            material[opened] = Material.INNER
+            strip = figure.trunk[piece] & (np.abs(side) < looks.opening) & (material == Material.TOP)
+            front = np.flatnonzero(strip)
+            front = front[np.einsum("ni,ni->n", normal[front], ahead[piece[front]]) > 0]
+            material[front] = Material.INNER
 
-        span = np.linalg.norm(figure.end[t] - figure.start[t], axis=-1).astype(np.float32)
-        row = (share * (100 * span)[piece]).astype(np.intp) + 7 * piece & TILE - 1
+        row = (share * self._texels[t].take(piece)).astype(np.intp) + 7 * piece & TILE - 1
         column = (side * 100 + 100).astype(np.intp) & TILE - 1
-        albedo = self._tiles[(material * TILE + row) * TILE + column]
-        shade = looks.ambient * (0.85 + 0.15 * top * size) + looks.sun * np.maximum(lit * size, 0)
+        albedo = self._tiles.take((material * TILE + row) * TILE + column, 0)
+        lit, skyward, facing = (normal @ self._directions).T
+        shade = looks.ambient * (0.85 + 0.15 * skyward) + looks.sun * np.maximum(lit, 0)
         # Surfaces seen at a slant get less of the light from everywhere: outlines show on like colours.
-        shade *= 0.55 - 0.45 * facing * size
+        shade *= 0.55 + 0.45 * facing
         return albedo * shade[:, None]
+
+    def _grow_hair(
+        self,
+        material: npt.NDArray[np.intp],
+        piece: npt.NDArray[np.intp],
+        share: Floats,
+        normal: Floats,
+        left: Floats,
+        ahead: Floats,
+    ) -> None:
+        """Turn skin of the head to hair, in place: above, behind, and not on the jaw."""
+        for head in np.flatnonzero(self.figure.head):
+            here = np.flatnonzero(piece == head)
+            front = normal[here] @ ahead[head]
+            above = normal[here] @ np.cross(ahead[head], left[head])
+            hair = (front < self.looks.hairline) | (above > _CROWN)
+            hair &= (share[here] > 0.5) | (front < _NAPE)
+            material[here[hair]] = Material.HAIR
 
     def _cast_shadow(self, image: npt.NDArray[np.int16], t: int) -> None:
         """Darken the ground softly below the feet and the body."""

@@ -89,9 +89,11 @@ def draw(solids: Solids, camera: CameraSettings) -> Hits:
     spread = np.eye(3) + (solids.stretch - 1)[:, None, None] * outer
     length = np.linalg.norm(squeeze[:, :, 2], axis=1)  # of a ray's unit vector in round space
     third = squeeze[:, :, 2] / length[:, None]
-    first = np.cross(np.array([0.0, 1.0, 0.0]), third)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    basis = np.stack((first, np.cross(third, first), third), 1)
+    x, y, z = third.T  # z is positive
+    level = np.hypot(x, z)
+    basis = np.array([[z / level, 0 * x, -x / level], [-x * y / level, level, -y * z / level], [x, y, z]]).transpose(
+        2, 0, 1
+    )
     to_round = basis @ squeeze  # [P, 3, 3]
 
     span = np.concatenate((points[1] - points[0], ((depth[1] - depth[0]) * scale)[:, None]), 1)
@@ -101,8 +103,8 @@ def draw(solids: Solids, camera: CameraSettings) -> Hits:
     radii = np.where(steep, radii.max(0), radii)
     taper = (radii[1] - radii[0]) / along
     slope = span[:, 2] / along
-    flat = 1 - taper**2
-    lean = slope / np.sqrt(flat * (flat + slope**2))
+    bend = 1 - taper**2
+    lean = slope / np.sqrt(bend * (bend + slope**2))
 
     reach = radii[..., None] * np.sqrt(1 + (solids.stretch[:, None] ** 2 - 1) * axis[:, :2] ** 2)
     frame = np.array([camera.width, camera.height])
@@ -119,7 +121,7 @@ def draw(solids: Solids, camera: CameraSettings) -> Hits:
     offset = np.zeros((3, *shape), np.float32)
     columns = [to_round[:, 0, 0], to_round[:, 0, 1], to_round[:, 1, 0], to_round[:, 1, 1]]
     columns += [to_round[:, 2, 0], to_round[:, 2, 1], span[:, 0] / along, span[:, 1] / along]
-    columns += [*points[0].T, radii[0], taper, flat, along, slope, lean, depth[0], length * scale]
+    columns += [*points[0].T, radii[0], taper, bend, along, slope, lean, depth[0], length * scale]
     # Plain numbers: an array of float32 with a float stays float32, and costs less to begin.
     rows = np.stack(columns, 1).tolist()
     for i in np.flatnonzero(drawn):
@@ -147,4 +149,5 @@ def draw(solids: Solids, camera: CameraSettings) -> Hits:
         np.copyto(offset[2][box], -height, where=seen)
     # Offsets o are rows: the normal is (B M)ᵀ o and the place M⁻¹ Bᵀ o.
     place_of = basis @ spread / scale[:, None, None]
-    return Hits(int(top), int(left), piece, nearest, share, np.moveaxis(offset, 0, -1), to_round, place_of)
+    tables = to_round.astype(np.float32), place_of.astype(np.float32)
+    return Hits(int(top), int(left), piece, nearest, share, np.moveaxis(offset, 0, -1), *tables)
