@@ -1,4 +1,4 @@
-"""Errors, settings, skeleton and execution."""
+"""Errors, settings and skeleton."""
 
 import pickle
 
@@ -6,8 +6,7 @@ import pytest
 
 from gaitext import skeleton
 from gaitext.config import Settings, load_yaml, merge, need
-from gaitext.errors import ConfigError, DataError, GaitextError, MissingDependencyError, import_extra
-from gaitext.execution import map_sequences, raise_failures
+from gaitext.errors import ConfigError, DataError, MissingDependencyError, import_extra
 
 
 class Inner(Settings):
@@ -61,18 +60,3 @@ def test_every_partition_but_none_other_can_be_mirrored_twice() -> None:
         order = skeleton.part_mirror(name)
         assert [order[i] for i in order] == list(range(len(parts)))
     assert {i for part in skeleton.PARTITIONS["upper_lower"].values() for i in part} == set(range(17))
-
-
-def half(value: int) -> float:
-    if value == 3:
-        raise ValueError("three")
-    return value / 2
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_outcomes_keep_their_order_and_failures_are_named(workers: int) -> None:
-    outcomes = map_sequences(half, [4, 3, 1], workers=workers, quiet=True)
-    assert [o.result for o in outcomes] == [2.0, None, 0.5]
-    with pytest.raises(GaitextError, match=r"(?s)1 of 3 things failed.*3: ValueError: three"):
-        raise_failures(outcomes, "things")
-    assert raise_failures(map_sequences(half, [2], quiet=True), "things") == [1.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -125,8 +126,7 @@ class Actors:
             return answer
         except self._ray.exceptions.RayError as error:  # its process, its machine, or its answer is gone
             self._kill(self._actors.pop(index))  # it may only be out of reach, and must not go on
-            said = " ".join(str(error).split())
-            return Lost(f"with {type(error).__name__}: {said[:500]}")
+            return Lost(f"with {type(error).__name__}{_reason(str(error))}")
 
     def close(self, idle: Collection[int]) -> None:
         for actor in self._actors.values():
@@ -137,6 +137,14 @@ class Actors:
     def _kill(self, actor: Any) -> None:
         with suppress(Exception):  # it is gone already
             self._ray.kill(actor)
+
+
+def _reason(said: str) -> str:
+    """The clause that tells one death from another in a page of Ray's advice."""
+    if "running low on memory" in said:
+        return " (the node ran low on memory)"
+    because = re.search(r"is dead because (its [^.:]*)", said)
+    return f" ({because[1]})" if because else ""
 
 
 class _Actor:

@@ -74,7 +74,7 @@ class Processes:
 
     def _receive(self, index: int) -> bytes | Lost:
         worker = self._workers[index]
-        with contextlib.suppress(OSError):  # EOFError, or an end within a message
+        with contextlib.suppress(EOFError, OSError):  # the end, or an end within a message
             if worker.pipe.poll():
                 return worker.pipe.recv_bytes()
         del self._workers[index]
