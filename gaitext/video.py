@@ -209,6 +209,7 @@ def write_video(
     crf: float = 18,
     preset: str = "medium",
     gop: int | None = None,
+    threads: int | None = None,
 ) -> int:
     """Encode frames as H.264 (libx264, yuv420p); the file appears whole or not at all.
 
@@ -219,6 +220,7 @@ def write_video(
         crf: constant rate factor, 0 (lossless) to 51; larger is smaller and worse.
         preset: x264's trade of time for size.
         gop: frames between key frames; None leaves it to x264.
+        threads: x264's; None lets it choose. Equal frames give equal files for equal numbers only.
 
     Returns:
         The number of frames written.
@@ -230,6 +232,7 @@ def write_video(
     av = import_extra("av", "video", "writing a video")
     path = Path(path)
     options = {"crf": f"{crf:g}", "preset": preset} | ({} if gop is None else {"g": str(gop)})
+    options |= {} if threads is None else {"threads": str(threads)}
     # The index in front lets a file that was cut short be read up to the cut.
     container = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     stream: Any = None

@@ -9,23 +9,27 @@ other generators.
 
 from gaitext.walkers.covariates import COVARIATES, Clothes
 from gaitext.walkers.dataset import Written, dataset_bytes, write_dataset
+from gaitext.walkers.footage import normalise_silhouette
 from gaitext.walkers.observation import Observation, observe
 from gaitext.walkers.scene import Scene
-from gaitext.walkers.settings import PROTOCOLS, CameraSettings, WalkerSettings
+from gaitext.walkers.settings import CONTENT, PROTOCOLS, CameraSettings, VideoSettings, WalkerSettings
 from gaitext.walkers.walk import Walk, make_walk
 
 __all__ = [
+    "CONTENT",
     "COVARIATES",
     "PROTOCOLS",
     "CameraSettings",
     "Clothes",
     "Observation",
     "Scene",
+    "VideoSettings",
     "Walk",
     "WalkerSettings",
     "Written",
     "dataset_bytes",
     "make_walk",
+    "normalise_silhouette",
     "observe",
     "write_dataset",
 ]

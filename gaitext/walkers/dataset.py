@@ -11,20 +11,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import gaitext
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import map_sequences, raise_failures
 from gaitext.pose import HEATMAP_SHAPE
 from gaitext.store import clear_staging, write_json, write_leaf
+from gaitext.walkers.footage import (
+    FOLDERS,
+    clear_remains,
+    has_footage,
+    normalise_silhouette,
+    video_bytes,
+    write_footage,
+)
 from gaitext.walkers.observation import observe
+from gaitext.walkers.scene import Scene
 from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
-from gaitext.walkers.walk import frame_count, make_walk
+from gaitext.walkers.walk import Walk, frame_count, make_walk
 
 __all__ = ["Written", "dataset_bytes", "write_dataset"]
 
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
-_BYTES = {"heatmaps": math.prod(HEATMAP_SHAPE) * 2, "poses": 204, "poses_frame": 204, "boxes": 16}
+#: Bytes a frame of each sequence.
+_BYTES = {
+    "heatmaps": math.prod(HEATMAP_SHAPE) * 2,
+    "poses": 204,
+    "poses_frame": 204,
+    "boxes": 16,
+    "silhouettes": 64 * 64,
+    "keypoints": 204,
+}
 
 Item = tuple[int, str, str]
 
@@ -35,8 +54,9 @@ class Written:
 
     Attributes:
         sequences: the data set's root for a toolbox; ``partition``: its partition file.
-        written, kept: number of leaves made now, and found finished.
-        frames: frames in the leaves made now.
+        written, kept: number of walks made now, and found finished.
+        frames: frames in the walks made now.
+        videos, boxes: roots of the videos and of their boxes; None where no video was asked for.
     """
 
     sequences: Path
@@ -44,6 +64,8 @@ class Written:
     written: int
     kept: int
     frames: int
+    videos: Path | None = None
+    boxes: Path | None = None
 
 
 def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, quiet: bool = False) -> Written:
@@ -51,10 +73,13 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
 
     A leaf is ``sequences/<id>/<type>/<view>`` with ``0_heatmaps.pkl`` (float16 [T, 17, 64, 48]),
     ``1_poses.pkl`` (float32 [T, 17, 3], heatmap pixels), ``2_poses_frame.pkl`` (float32, frame
-    pixels) and ``3_boxes.pkl`` (float32 [T, 4], crop boxes in frame pixels), those of
-    ``settings.content``. A heatmap takes 104 KB a frame. Files depend on the settings only,
-    not on ``workers``. Run it again to resume: finished leaves are kept. One process at a time
-    may write to ``out``.
+    pixels), ``3_boxes.pkl`` (float32 [T, 4], crop boxes in frame pixels), ``4_silhouettes.pkl``
+    (uint8 [T, 64, 64], 0 or 255, as :func:`~gaitext.walkers.normalise_silhouette` makes them) and
+    ``5_keypoints.pkl`` (float32 [T, 17, 3], true frame pixels and visibility), those of
+    ``settings.content``. With ``video``, ``videos/<id>/<type>/<view>.mp4`` (H.264) and
+    ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. A heatmap takes
+    104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume:
+    finished walks are kept. One process at a time may write to ``out``.
 
     Args:
         settings: what to make.
@@ -65,6 +90,7 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
     Raises:
         ConfigError: ``out`` holds walkers of other settings, or a path leaves the frame.
         DataError: ``out`` holds something else, or the disk is too small.
+        MissingDependencyError: a video is asked for and PyAV is not installed.
     """
     out = Path(out)
     _claim(settings, out)
@@ -73,14 +99,15 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
     split = settings.training
     write_json(partition, {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
     clear_staging(sequences)
-    expected = {f"{SEQUENCE_NAMES[name]}.pkl" for name in settings.content}
+    clear_remains(out)
     items = list(_items(settings))
-    todo = [item for item in items if not _finished(_place(settings, sequences, item), expected)]
+    todo = [item for item in items if not (_has_leaf(settings, out, item) and _has_video(settings, out, item))]
     _check_space(settings, out, todo)
-    work = partial(_write_one, settings, sequences)
+    work = partial(_write_one, settings, out)
     outcomes = map_sequences(work, todo, workers=workers, label="walkers", quiet=quiet)
     frames = raise_failures(outcomes, "walks")
-    return Written(sequences, partition, len(todo), len(items) - len(todo), sum(frames))
+    filmed = [out / folder for folder in FOLDERS] if "video" in settings.content else [None, None]
+    return Written(sequences, partition, len(todo), len(items) - len(todo), sum(frames), *filmed)
 
 
 def _items(settings: WalkerSettings) -> Iterator[Item]:
@@ -90,27 +117,68 @@ def _items(settings: WalkerSettings) -> Iterator[Item]:
                 yield identity, kind, view
 
 
-def _place(settings: WalkerSettings, sequences: Path, item: Item) -> Path:
-    return sequences / settings.identity_name(item[0]) / item[1] / item[2]
+def _name(settings: WalkerSettings, item: Item) -> tuple[str, str, str]:
+    return settings.identity_name(item[0]), item[1], item[2]
 
 
-def _finished(leaf: Path, expected: set[str]) -> bool:
+def _has_leaf(settings: WalkerSettings, out: Path, item: Item) -> bool:
+    """Whether the walk's leaf stands, or none is asked for."""
+    if not settings.sequences:
+        return True
     # Leaves appear whole (store.write_leaf); one that somebody has thinned out is made again.
+    leaf = (out / "sequences").joinpath(*_name(settings, item))
+    expected = {f"{SEQUENCE_NAMES[name]}.pkl" for name in settings.sequences}
     return leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected
 
 
-def _write_one(settings: WalkerSettings, sequences: Path, item: Item) -> int:
-    identity, kind, view = item
-    observed = observe(make_walk(settings, identity, kind, view), settings)
-    arrays = {
+def _has_video(settings: WalkerSettings, out: Path, item: Item) -> bool:
+    """Whether the walk's video and boxes stand, or none are asked for."""
+    return "video" not in settings.content or has_footage(out, _name(settings, item))
+
+
+def _write_one(settings: WalkerSettings, out: Path, item: Item) -> int:
+    """Write what a walk lacks: its video and boxes, then its leaf."""
+    walk, name = make_walk(settings, *item), _name(settings, item)
+    lacks_video, lacks_leaf = not _has_video(settings, out, item), not _has_leaf(settings, out, item)
+    outlined = lacks_leaf and "silhouettes" in settings.content
+    shapes: list[np.ndarray] = []
+    if lacks_video:
+        scene = Scene(walk, settings.seed)
+        frames = _watched(scene, shapes) if outlined else (scene.frame(t)[0] for t in range(len(scene)))
+        write_footage(out, name, frames, walk.boxes, walk.fps, settings.video)
+    elif outlined:
+        scene = Scene(walk, settings.seed)
+        shapes = [normalise_silhouette(scene.silhouette(t)) for t in range(len(scene))]
+    if lacks_leaf:
+        arrays = _sequences(walk, settings)
+        if outlined:
+            arrays["silhouettes"] = np.stack(shapes)
+        chosen = {SEQUENCE_NAMES[content]: arrays[content] for content in settings.sequences}
+        write_leaf(out / "sequences", *name, chosen)
+    return len(walk)
+
+
+def _watched(scene: Scene, shapes: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """A scene's frames; their silhouettes are added to ``shapes`` on the way."""
+    for t in range(len(scene)):
+        frame, silhouette = scene.frame(t)
+        shapes.append(normalise_silhouette(silhouette))
+        yield frame
+
+
+def _sequences(walk: Walk, settings: WalkerSettings) -> dict[str, np.ndarray]:
+    """A walk's sequences, all but silhouettes."""
+    truth = np.concatenate((walk.keypoints, walk.visibility[..., None]), -1).astype(np.float32)
+    if not {"heatmaps", "poses", "poses_frame", "boxes"} & set(settings.content):
+        return {"keypoints": truth}
+    observed = observe(walk, settings)
+    return {
         "heatmaps": observed.heatmaps,
         "poses": observed.poses,
         "poses_frame": observed.poses_frame,
         "boxes": observed.crops,
+        "keypoints": truth,
     }
-    chosen = {SEQUENCE_NAMES[name]: arrays[name] for name in settings.content}
-    write_leaf(sequences, settings.identity_name(identity), kind, view, chosen)
-    return len(observed.poses)
 
 
 def _claim(settings: WalkerSettings, out: Path) -> None:
@@ -120,7 +188,8 @@ def _claim(settings: WalkerSettings, out: Path) -> None:
         "gaitext": gaitext.__version__,
         "generator": GENERATOR,
         "seed": settings.seed,
-        "settings": settings.model_dump(mode="json"),
+        # Of no effect without videos: folders from before there were any are still resumed.
+        "settings": settings.model_dump(mode="json", exclude=set() if "video" in settings.content else {"video"}),
     }
     if record.exists():
         _compare(description, record)
@@ -164,8 +233,9 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "")
 
 
 def dataset_bytes(settings: WalkerSettings, walks: Iterable[Item] | None = None) -> int:
-    """How much disk the walks' sequences take, in bytes; default: all walks of the data set."""
-    each = sum(_BYTES[name] for name in settings.content)
+    """How much disk the walks take, in bytes, videos roughly; default: all walks of the data set."""
+    each = sum(_BYTES[name] for name in settings.sequences)
+    each += video_bytes(settings) if "video" in settings.content else 0
     return each * sum(frame_count(settings, *item) for item in (_items(settings) if walks is None else walks))
 
 
@@ -176,5 +246,5 @@ def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:
         raise DataError(
             f"{len(todo)} walks need {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
             where=out,
-            how="ask for fewer identities, types, views or frames, or leave heatmaps out of content",
+            how="ask for fewer identities, types, views or frames, or leave heatmaps or video out of content",
         )

@@ -82,29 +82,37 @@ class Scene:
         Raises:
             DataError: there is no such frame.
         """
-        if not 0 <= t < len(self):
-            raise DataError(f"no frame {t} in a walk of {len(self)}", where="Scene.frame")
+        hits, silhouette = self._look(t)
         camera = self.walk.camera
         image = self._stored.copy()
         self._cast_shadow(image, t)
-        hits = draw(self.figure.solids(t), camera)
         seen = hits.piece >= 0
-        silhouette = np.zeros((camera.height, camera.width), bool)
-        rows = slice(hits.top, hits.top + seen.shape[0])
-        columns = slice(hits.left, hits.left + seen.shape[1])
-        silhouette[rows, columns] = seen
         if seen.any():
             painted = np.zeros((*seen.shape, 4), np.float32)
             painted[seen, :3] = self._paint(hits, seen, t)
             painted[seen, 3] = 1
             painted = _softened(painted, self.looks.blur)
-            behind = image[rows, columns]
+            behind = image[hits.rows, hits.columns]
             behind[:] = np.rint(behind * (1 - painted[..., 3:]) + painted[..., :3])
         y, x = self._laid[t]
         image += self._noise[y : y + camera.height, x : x + camera.width]
         np.maximum(image, 0, out=image)
         np.minimum(image, 255, out=image)
         return image.astype(np.uint8), silhouette
+
+    def silhouette(self, t: int) -> npt.NDArray[np.bool_]:
+        """The silhouette of :meth:`frame` alone, in a third of the time."""
+        return self._look(t)[1]
+
+    def _look(self, t: int) -> tuple[Hits, npt.NDArray[np.bool_]]:
+        """What is seen of the figure, and where in the frame."""
+        if not 0 <= t < len(self):
+            raise DataError(f"no frame {t} in a walk of {len(self)}", where="Scene")
+        camera = self.walk.camera
+        hits = draw(self.figure.solids(t), camera)
+        silhouette = np.zeros((camera.height, camera.width), bool)
+        silhouette[hits.rows, hits.columns] = hits.piece >= 0
+        return hits, silhouette
 
     def _paint(self, hits: Hits, seen: npt.NDArray[np.bool_], t: int) -> Floats:
         """Colours [N, 3] of the pixels seen."""

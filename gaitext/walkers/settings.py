@@ -10,7 +10,15 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.walkers.covariates import covariate
 
-__all__ = ["PROTOCOLS", "SEQUENCE_NAMES", "CameraSettings", "WalkerSettings", "view_degrees"]
+__all__ = [
+    "CONTENT",
+    "PROTOCOLS",
+    "SEQUENCE_NAMES",
+    "CameraSettings",
+    "VideoSettings",
+    "WalkerSettings",
+    "view_degrees",
+]
 
 #: Types and views of the two protocols (spec §5), under the names the toolboxes know.
 PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -30,9 +38,14 @@ SEQUENCE_NAMES: dict[str, str] = {
     "poses": "1_poses",
     "poses_frame": "2_poses_frame",
     "boxes": "3_boxes",
+    "silhouettes": "4_silhouettes",
+    "keypoints": "5_keypoints",
 }
+#: All that a walk can be written as: the leaf's sequences, and a video with its boxes.
+CONTENT: tuple[str, ...] = (*SEQUENCE_NAMES, "video")
 
-Content = Literal["heatmaps", "poses", "poses_frame", "boxes"]
+Content = Literal["heatmaps", "poses", "poses_frame", "boxes", "silhouettes", "keypoints", "video"]
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -75,6 +88,18 @@ class CameraSettings(Settings):
     roll: float = Field(0.0, gt=-180, le=180)
 
 
+class VideoSettings(Settings):
+    """How videos are encoded (H.264).
+
+    Args:
+        crf: constant rate factor, 0 (lossless) to 51; larger is smaller and worse.
+        preset: x264's trade of time for size.
+    """
+
+    crf: float = Field(20.0, ge=0, le=51)
+    preset: Preset = "veryfast"
+
+
 class WalkerSettings(Settings):
     """Everything that decides what a set of walkers is; two equal settings give equal files.
 
@@ -91,7 +116,8 @@ class WalkerSettings(Settings):
         missed: probability that a well seen joint is missed in a frame.
         box_jitter: standard deviation of a box's centre and size, as a share of its height.
         camera: the camera domain.
-        content: which sequences a leaf holds.
+        content: what is written of a walk: sequences of its leaf, and ``video`` with its boxes.
+        video: how videos are encoded, where ``content`` asks for them.
     """
 
     identities: int = Field(100, ge=2, le=99_999)
@@ -107,6 +133,7 @@ class WalkerSettings(Settings):
     box_jitter: float = Field(0.008, ge=0, le=0.05)
     camera: CameraSettings = CameraSettings()
     content: tuple[Content, ...] = ("heatmaps", "poses", "poses_frame", "boxes")
+    video: VideoSettings = VideoSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -141,8 +168,8 @@ class WalkerSettings(Settings):
     @classmethod
     def _some_content(cls, content: tuple[str, ...]) -> tuple[str, ...]:
         if not content:
-            raise ValueError("name at least one of " + ", ".join(SEQUENCE_NAMES))
-        return tuple(name for name in SEQUENCE_NAMES if name in content)
+            raise ValueError("name at least one of " + ", ".join(CONTENT))
+        return tuple(name for name in CONTENT if name in content)
 
     @model_validator(mode="after")
     def _consistent(self) -> WalkerSettings:
@@ -151,12 +178,19 @@ class WalkerSettings(Settings):
             raise ValueError(f"frames must be at least 1 and in order, not {self.frames}")
         if self.training > self.identities - 1:
             raise ValueError("train_identities must leave at least one identity to test")
+        if "video" in self.content and (self.camera.width % 2 or self.camera.height % 2):
+            raise ValueError("H.264 needs an even camera.width and camera.height")
         return self
 
     @property
     def frame_range(self) -> tuple[int, int]:
         """Fewest and most frames of a sequence."""
         return (self.frames, self.frames) if isinstance(self.frames, int) else self.frames
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """Which of ``content`` are sequences of a leaf."""
+        return tuple(name for name in self.content if name in SEQUENCE_NAMES)
 
     @property
     def training(self) -> int:

@@ -70,6 +70,16 @@ class Hits:
     normal_of: Floats
     place_of: Floats
 
+    @property
+    def rows(self) -> slice:
+        """The box's rows in the frame."""
+        return slice(self.top, self.top + self.piece.shape[0])
+
+    @property
+    def columns(self) -> slice:
+        """The box's columns in the frame."""
+        return slice(self.left, self.left + self.piece.shape[1])
+
 
 def draw(solids: Solids, camera: CameraSettings) -> Hits:
     """Find which solid each pixel of the frame sees, and where on it.
