@@ -3,25 +3,38 @@
 A dataset is ``<root>/<id>/<type>/<view>/*.pkl``. Each pkl holds one array whose first axis is
 time; all pkls of a leaf have the same length; a leaf's files are sorted by name and chosen by
 position (spec §5). Files are written under a temporary name and renamed, so that a killed job
-leaves either the whole file or none, and are read with an unpickler that knows arrays only.
+leaves either the whole file or none, and are read with an unpickler that knows arrays only. Besides the
+toolboxes' own pickles there is a compact form, which they read as well (docs/storage.md).
 """
 
-from gaitext.store.arrays import Array, read_sequence, write_sequence
-from gaitext.store.files import atomic_path, write_json
-from gaitext.store.leaf import Leaf, choose, clear_staging, leaves, read_leaf, write_leaf
+from gaitext.store.arrays import FORMS, Array, Form, open_sequence, read_sequence, write_sequence, writer
+from gaitext.store.compact import CompactSequence, CompactWriter
+from gaitext.store.files import atomic_path, full_disk, write_json
+from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, write_leaf
 from gaitext.store.partition import read_partition
+from gaitext.store.writing import FrameWriter, SequenceWriter
 
 __all__ = [
+    "FORMS",
     "Array",
+    "CompactSequence",
+    "CompactWriter",
+    "Form",
+    "FrameWriter",
     "Leaf",
+    "LeafWriter",
+    "SequenceWriter",
     "atomic_path",
     "choose",
     "clear_staging",
+    "full_disk",
     "leaves",
+    "open_sequence",
     "read_leaf",
     "read_partition",
     "read_sequence",
     "write_json",
     "write_leaf",
     "write_sequence",
+    "writer",
 ]

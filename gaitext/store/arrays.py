@@ -1,33 +1,26 @@
-"""One sequence in one pkl: written so that any numpy reads it, read without running what it holds."""
+"""One sequence in one pkl, of any form: read without running what it holds."""
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.store.files import atomic_path
+from gaitext.store.compact import PREFIX, CompactSequence, CompactWriter, is_compact
+from gaitext.store.writing import FrameWriter, SequenceWriter
+
+__all__ = ["FORMS", "Array", "Form", "open_sequence", "read_sequence", "write_sequence", "writer"]
 
 Array = npt.NDArray[Any]
+Form = Literal["plain", "compact", "lossless"]
+FORMS: tuple[Form, ...] = ("plain", "compact", "lossless")
 
-
-class _PortablePickler(pickle.Pickler):
-    """Writes arrays as ``numpy.ndarray(shape, dtype, bytes)``.
-
-    numpy's own form names ``numpy._core`` (2.x) or ``numpy.core`` (1.x); this one names only
-    ``numpy.ndarray``, so that any numpy reads what any numpy wrote.
-    """
-
-    def reducer_override(self, value: Any) -> Any:
-        if type(value) is np.ndarray and not value.dtype.hasobject:
-            data = bytearray(np.ascontiguousarray(value).tobytes())
-            return np.ndarray, (value.shape, value.dtype.str, data)
-        return NotImplemented
+#: Frames coded at a time.
+_BATCH = 64
 
 
 #: Everything a sequence file may name. Nothing here runs code of the file's choosing.
@@ -60,36 +53,69 @@ class _ArrayUnpickler(pickle.Unpickler):
             return super().find_class(other, name)
 
 
-def _load(stream: BinaryIO) -> Any:
-    return _ArrayUnpickler(stream).load()
+def writer(
+    path: str | Path, form: Form = "plain", *, floor: float = 0.0, written: str | Path | None = None
+) -> FrameWriter:
+    """A writer of frames in one of the forms.
+
+    Args:
+        path: of the file.
+        form: ``plain`` is the toolboxes' own pickle, ``compact`` 8 bits, ``lossless`` the compact
+            form with the values themselves (docs/storage.md).
+        floor: for ``compact``, see :class:`~gaitext.store.compact.CompactWriter`.
+        written: where the file is going to be moved, if it is not to stay at ``path``.
+    """
+    if form == "plain":
+        return SequenceWriter(path)
+    return CompactWriter(path, bits=8 if form == "compact" else 16, floor=floor, written=written)
 
 
-def write_sequence(path: str | Path, sequence: Array) -> None:
-    """Write one sequence [T, …] as a pkl, atomically, readable by any numpy."""
-    buffer = io.BytesIO()
-    _PortablePickler(buffer, protocol=4).dump(np.asarray(sequence))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+def write_sequence(path: str | Path, sequence: Array, form: Form = "plain") -> None:
+    """Write one sequence [T, …] as a pkl, atomically, readable by any numpy.
+
+    Raises:
+        DataError: no frame, frames that have no such form, or a full disk.
+    """
+    sequence = np.asarray(sequence)
+    with writer(path, form) as frames:
+        for start in range(0, len(sequence), _BATCH):
+            frames.append(sequence[start : start + _BATCH])
 
 
 def read_sequence(path: str | Path) -> Array:
-    """Read a sequence [T, …] without running anything the file might contain.
+    """Read a sequence [T, …] of any form without running anything the file might contain.
 
-    A list of equally shaped arrays, as some toolbox scripts write, is stacked.
+    A list of equally shaped arrays, as some toolbox scripts write, is stacked. A compact file is
+    compared with its hash.
 
     Raises:
-        DataError: missing, truncated, empty, or holding something else than arrays.
+        DataError: missing, truncated, damaged, empty, or holding something else than arrays.
     """
+    sequence = open_sequence(path)
+    if isinstance(sequence, CompactSequence):
+        sequence.verify()
+        return np.asarray(sequence)
+    return sequence
+
+
+def open_sequence(path: str | Path) -> Array | CompactSequence:
+    """Like :func:`read_sequence`, but of a compact file only the frames asked for are read, when they are."""
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            loaded = _load(stream)
+            if is_compact(stream.peek(len(PREFIX))):
+                return CompactSequence(path)
+            loaded = _ArrayUnpickler(stream).load()
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError("no such file", where=path) from error
     except (
         pickle.UnpicklingError,
         EOFError,
         OSError,
+        OverflowError,
+        MemoryError,
         ImportError,
         ValueError,
         TypeError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -10,31 +11,67 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gaitext.errors import DataError
+
+__all__ = ["atomic_path", "full_disk", "publish", "temporary_beside", "write_json"]
+
+#: What a full disk, a used-up quota and a limit on a file's size call themselves.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends well.
 
     On an exception the temporary file is removed and ``path`` is left as it was.
+
+    Raises:
+        DataError: the disk is full.
     """
     path = Path(path)
+    with full_disk(path):
+        temporary = temporary_beside(path)
+        try:
+            yield temporary
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Make an empty file in ``path``'s folder, which is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
     os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files private; datasets are shared.
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return Path(name)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Move a finished temporary file to its place, readable as any other file."""
+    # mkstemp makes files private; datasets are shared.
+    temporary.chmod(0o666 & ~_umask())
+    os.replace(temporary, path)
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def full_disk(path: str | Path) -> Iterator[None]:
+    """Turn an OSError that means "no space left" into a DataError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DataError(
+            f"cannot be written: {os.strerror(error.errno or 0)}",
+            where=path,
+            how="free some space and run the same command again: what is finished is not done again",
+        ) from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

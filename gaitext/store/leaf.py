@@ -8,9 +8,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Literal, overload
 
 from gaitext.errors import DataError
-from gaitext.store.arrays import Array, read_sequence, write_sequence
+from gaitext.store.arrays import Array, Form, open_sequence, read_sequence, writer
+from gaitext.store.compact import CompactSequence
+from gaitext.store.files import full_disk
+from gaitext.store.writing import FrameWriter
+
+__all__ = ["Leaf", "LeafWriter", "choose", "clear_staging", "leaves", "read_leaf", "write_leaf"]
 
 #: Folders under a dataset's root in which leaves are written before they are moved to their place.
 _STAGING = ".staging."
@@ -55,37 +62,147 @@ def _folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def write_leaf(root: str | Path, identity: str, kind: str, view: str, sequences: Mapping[str, Array]) -> Leaf:
-    """Write the sequences of one walk as ``<root>/<id>/<type>/<view>/<name>.pkl``.
+class LeafWriter:
+    """Writes the sequences of one walk as ``<root>/<id>/<type>/<view>/<name>.pkl``, as frames come.
 
-    The leaf appears whole or not at all: it is written beside its place and renamed, so a
-    killed job never leaves a leaf with some of its files.
+    The leaf appears whole or not at all: it is written beside its place and renamed, so that a
+    killed job never leaves a leaf with some of its files. As a context manager it commits, or
+    abandons the leaf on an exception. Any number may be open at once, in this process and others;
+    memory holds no more than what is appended at a time.
 
     Args:
+        root: of the dataset.
+        identity, kind, view: the leaf.
+        forms: of the files that are not ``plain`` (:func:`gaitext.store.writer`).
+        floor: for compact files.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        identity: str,
+        kind: str,
+        view: str,
+        forms: Mapping[str, Form] | None = None,
+        *,
+        floor: float = 0.0,
+    ) -> None:
+        self.leaf = Leaf(identity, kind, view, Path(root) / identity / kind / view)
+        self._root, self._forms, self._floor = Path(root), dict(forms or {}), floor
+        self._writers: dict[str, FrameWriter] = {}
+        self._staging: Path | None = None
+
+    @property
+    def frames(self) -> int:
+        """Appended so far."""
+        return max((writer.frames for writer in self._writers.values()), default=0)
+
+    def append(self, sequences: Mapping[str, Array]) -> None:
+        """Append the next frames of every file.
+
+        Args:
+            sequences: file name without suffix -> array [n, …]. Names decide the order in which
+                the toolboxes see the files.
+
+        Raises:
+            DataError: frames unlike those before or of no such form, or a full disk. The leaf is
+                abandoned then.
+        """
+        try:
+            for name, frames in sequences.items():
+                if name not in self._writers:
+                    path = self._folder() / f"{name}.pkl"
+                    self._writers[name] = writer(
+                        path,
+                        self._forms.get(name, "plain"),
+                        floor=self._floor,
+                        written=self.leaf.path / path.name,
+                    )
+                self._writers[name].append(frames)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _folder(self) -> Path:
+        if self._staging is None:
+            leaf = self.leaf
+            with full_disk(leaf.path):
+                self._root.mkdir(parents=True, exist_ok=True)
+                # Staged under the root, where toolboxes take what a kill leaves for an identity that
+                # no partition names; inside the leaf's own folder they would take it for a view.
+                prefix = f"{_STAGING}{leaf.identity}.{leaf.type}.{leaf.view}."
+                self._staging = Path(tempfile.mkdtemp(dir=self._root, prefix=prefix))
+                (self._staging / leaf.view).mkdir()
+        return self._staging / self.leaf.view
+
+    def commit(self) -> Leaf:
+        """Finish the files and move the leaf to its place, where it replaces an old one.
+
+        Raises:
+            DataError: no frames, files of different lengths, or a full disk. The leaf is abandoned then.
+        """
+        leaf = self.leaf
+        try:
+            lengths = {name: writer.frames for name, writer in self._writers.items()}
+            if len(set(lengths.values())) > 1:
+                raise DataError(f"its sequences have different lengths: {lengths}", where=leaf.path)
+            if not lengths or 0 in lengths.values():
+                raise DataError("has no frames", where=leaf.path)
+            folder = self._folder()
+            for frames in self._writers.values():
+                frames.close()
+            with full_disk(leaf.path):
+                leaf.path.parent.mkdir(parents=True, exist_ok=True)
+                if leaf.path.exists():
+                    os.replace(leaf.path, folder.parent / "old")
+                os.replace(folder, leaf.path)
+        finally:
+            self.abandon()
+        return leaf
+
+    def abandon(self) -> None:
+        """Remove what was written; an old leaf stays as it is."""
+        self._writers = {}
+        if self._staging is not None:
+            shutil.rmtree(self._staging, ignore_errors=True)
+            self._staging = None
+
+    def __enter__(self) -> LeafWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abandon()
+
+
+def write_leaf(
+    root: str | Path,
+    identity: str,
+    kind: str,
+    view: str,
+    sequences: Mapping[str, Array],
+    forms: Mapping[str, Form] | None = None,
+    *,
+    floor: float = 0.0,
+) -> Leaf:
+    """Write a leaf whose sequences are in memory: :class:`LeafWriter`, all at once.
+
+    Args:
+        root: of the dataset.
+        identity, kind, view: the leaf.
         sequences: file name without suffix -> array [T, …]. Names decide the order in which
             the toolboxes see the files.
+        forms: of the files that are not ``plain``.
+        floor: for compact files.
 
     Raises:
-        DataError: the sequences are empty or of different lengths.
+        DataError: the sequences are empty or of different lengths, or the disk is full.
     """
-    leaf = Leaf(identity, kind, view, Path(root) / identity / kind / view)
-    lengths = {name: len(sequence) for name, sequence in sequences.items()}
-    if len(set(lengths.values())) > 1:
-        raise DataError(f"its sequences have different lengths: {lengths}", where=leaf.path)
-    if not lengths or 0 in lengths.values():
-        raise DataError("has no frames", where=leaf.path)
-    leaf.path.parent.mkdir(parents=True, exist_ok=True)
-    # Staged under the root, where toolboxes take what a kill leaves for an identity that no
-    # partition names; inside the leaf's own folder they would take it for a view.
-    with tempfile.TemporaryDirectory(dir=root, prefix=f"{_STAGING}{identity}.{kind}.{view}.") as staging:
-        folder = Path(staging) / view
-        folder.mkdir()
-        for name, sequence in sequences.items():
-            write_sequence(folder / f"{name}.pkl", sequence)
-        if leaf.path.exists():
-            os.replace(leaf.path, Path(staging) / "old")
-        os.replace(folder, leaf.path)
-    return leaf
+    leaf = LeafWriter(root, identity, kind, view, forms, floor=floor)
+    leaf.append(sequences)
+    return leaf.commit()
 
 
 def clear_staging(root: str | Path, leaf: str = "*/*/*") -> None:
@@ -100,11 +217,30 @@ def clear_staging(root: str | Path, leaf: str = "*/*/*") -> None:
         shutil.rmtree(rest, ignore_errors=True)
 
 
-def read_leaf(leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[int] | None = None) -> list[Array]:
+@overload
+def read_leaf(
+    leaf: Leaf | str | Path,
+    data_in_use: Sequence[bool] | Sequence[int] | None = None,
+    *,
+    lazy: Literal[False] = False,
+) -> list[Array]: ...
+
+
+@overload
+def read_leaf(
+    leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[int] | None = None, *, lazy: bool
+) -> list[Array | CompactSequence]: ...
+
+
+def read_leaf(
+    leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[int] | None = None, *, lazy: bool = False
+) -> list[Array] | list[Array | CompactSequence]:
     """Read a leaf's sequences in file order, as the toolboxes' datasets do.
 
     Args:
+        leaf: the leaf, or its folder.
         data_in_use: a mask over the sorted files, or their positions; None takes all.
+        lazy: open compact files without reading their frames.
 
     Raises:
         DataError: no pkl, an unreadable one, or different lengths (the files are named).
@@ -115,7 +251,7 @@ def read_leaf(leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[in
     files = choose(leaf.files(), data_in_use)
     if not files:
         raise DataError("no .pkl file to use", where=leaf.path, how="check data_in_use, or remove the folder")
-    sequences = [read_sequence(file) for file in files]
+    sequences = [open_sequence(file) if lazy else read_sequence(file) for file in files]
     lengths = [len(sequence) for sequence in sequences]
     if len(set(lengths)) > 1:
         listed = ", ".join(f"{f.name}: {n}" for f, n in zip(files, lengths))
