@@ -13,8 +13,11 @@ EXTRAS = {
     "plot": ["matplotlib>=3.7"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+# Not part of "all": one machine does without it, and it is the one that lags behind new Pythons.
+EXTRAS["ray"] = ["ray>=2.9"]
 EXTRAS["test"] = [
     *EXTRAS["all"],
+    *EXTRAS["ray"],
     "hypothesis>=6.100",
     "mypy>=1.10",
     "onnx>=1.16",
