@@ -1,0 +1,115 @@
+"""What every person detector looks like to the rest of gaitext."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitext.errors import ConfigError
+from gaitext.video import read_frames
+
+__all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector"]
+
+Frame = npt.NDArray[np.uint8]
+#: float64 [N, 5]: x, y, w, h in frame pixels and the score in 0..1, by descending score.
+Detections = npt.NDArray[np.float64]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds persons.
+
+    Attributes:
+        settings: what decides the result (library, a digest of the weights, thresholds), as plain
+            JSON values; recorded with everything extracted.
+    """
+
+    settings: dict[str, Any]
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Persons in each of ``frames`` (RGB uint8 [H, W, 3], sizes may differ).
+
+        Returns:
+            For each frame float64 [N, 5]: x, y, w, h, score, by descending score. x, y, w, h are in
+            frame pixels, x and y being the box's left and top edge, within the frame.
+        """
+        ...
+
+
+#: Prefix of a detector's specification -> (module, function of the text after the prefix and options).
+DETECTORS: dict[str, tuple[str, str]] = {
+    "onnx": ("gaitext.extraction.detect.onnx", "load"),
+    "mmdet": ("gaitext.extraction.detect.mmdet", "load"),
+}
+
+
+def load_detector(specification: str) -> Detector:
+    """Load a detector from ``onnx:FILE`` or ``mmdet:CONFIG[:CHECKPOINT]``.
+
+    Options follow a question mark: ``onnx:yolo11n.onnx?score=0.4&iou=0.6``. They are the fields of
+    :class:`~gaitext.extraction.detect.onnx.OnnxDetectorSettings` and
+    :class:`~gaitext.extraction.detect.mmdet.MmdetDetectorSettings`.
+
+    Raises:
+        ConfigError: unknown prefix or option, nothing after the prefix, or a model that cannot be
+            loaded.
+        MissingDependencyError: the library behind it is not installed.
+    """
+    prefix, _, rest = specification.partition(":")
+    known = ", ".join(f"{name}:…" for name in sorted(DETECTORS))
+    if prefix not in DETECTORS:
+        raise ConfigError(f"unknown detector '{specification}'", where="detector", how=f"known ones: {known}")
+    rest, _, text = rest.partition("?")
+    if not rest:
+        raise ConfigError(f"'{specification}' names no model", where="detector", how=f"write {prefix}:FILE")
+    options = {}
+    for part in filter(None, text.split("&")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"'{part}' in '{specification}' is no option",
+                where="detector",
+                how="options are KEY=VALUE, joined by &",
+            )
+        options[key] = value
+    module, function = DETECTORS[prefix]
+    loaded: Detector = getattr(importlib.import_module(module), function)(rest, options)
+    return loaded
+
+
+def detect_video(
+    path: str | Path,
+    detector: Detector,
+    *,
+    batch_size: int = 8,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Detections]:
+    """Persons in every frame of a video or frame folder, a batch of frames in memory at a time.
+
+    Args:
+        progress: called with the number of frames done after every batch.
+
+    Yields:
+        Of each frame in turn, float64 [N, 5] as :meth:`Detector.detect` returns it.
+
+    Raises:
+        VideoError: the video cannot be read; what was yielded before is good.
+    """
+    batch: list[Frame] = []
+    done = 0
+    for _, frame in read_frames(path):
+        batch.append(frame)
+        if len(batch) == batch_size:
+            yield from detector.detect(batch)
+            done, batch = done + len(batch), []
+            if progress is not None:
+                progress(done)
+    if batch:
+        yield from detector.detect(batch)
+        if progress is not None:
+            progress(done + len(batch))
