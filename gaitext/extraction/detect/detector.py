@@ -67,7 +67,7 @@ def load_detector(specification: str) -> Detector:
     rest, _, text = rest.partition("?")
     if not rest:
         raise ConfigError(f"'{specification}' names no model", where="detector", how=f"write {prefix}:FILE")
-    options = {}
+    options: dict[str, str] = {}
     for part in filter(None, text.split("&")):
         key, equals, value = part.partition("=")
         if not equals:
@@ -76,6 +76,8 @@ def load_detector(specification: str) -> Detector:
                 where="detector",
                 how="options are KEY=VALUE, joined by &",
             )
+        if key in options:
+            raise ConfigError(f"option '{key}' is given twice", where=specification)
         options[key] = value
     module, function = DETECTORS[prefix]
     loaded: Detector = getattr(importlib.import_module(module), function)(rest, options)
