@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from gaitext.cli.app import (
-    Quiet,
-    app,
-    console,
-)
+from gaitext.cli.app import Engine, Quiet, Shard, Workers, app, console
 
 
 @app.command()
 def extract(
-    video: Annotated[Path, typer.Argument(help="Video file.")],
-    boxes: Annotated[Path, typer.Option(help="MOT-challenge CSV: frame, id, x, y, w, h.")],
-    estimator: Annotated[str, typer.Option(help="onnx:MODEL")],
+    source: Annotated[
+        Path, typer.Argument(help="A video, a folder of frames, or a tree <id>/<type>/<view> of either.")
+    ],
+    estimator: Annotated[str, typer.Option(help="onnx:FILE, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or bundled.")],
     out: Annotated[Path, typer.Option(help="Folder to write the dataset to; several videos may share it.")],
-    identity: Annotated[str, typer.Option("--id", help="Folder name; may hold {track}, {clip}, {video}.")] = "{track}",
-    kind: Annotated[str, typer.Option("--type", help="Likewise.")] = "nm-{clip:02d}",
-    view: Annotated[str, typer.Option(help="Likewise.")] = "000",
+    boxes: Annotated[
+        str | None,
+        typer.Option(help="MOT-challenge CSV, COCO json, a folder that mirrors the tree, or `full`."),
+    ] = None,
+    detector: Annotated[str | None, typer.Option(help="mmdet:CONFIG:CHECKPOINT or onnx:FILE finds the boxes.")] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option("--id", help="Folder name; may hold {track}, {clip}, {video}; in a tree {id}, {type}, {view}."),
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="Likewise.")] = None,
+    view: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    tracks: Annotated[
+        str | None, typer.Option(help="all or longest. \\[default: all of a lone video, the longest in a tree]")
+    ] = None,
     clip_frames: Annotated[int | None, typer.Option(help="Cut tracks into sequences of this many boxes.")] = None,
     min_frames: Annotated[int, typer.Option(help="Shorter sequences are not written, but reported.")] = 10,
     min_score: Annotated[float, typer.Option(help="Frames with a lower mean keypoint score are dropped.")] = 0.4,
-    crop_scale: Annotated[float, typer.Option(help="By how much boxes grow.")] = 1.25,
-    batch_size: Annotated[int, typer.Option(min=1, help="Crops given to the estimator at a time.")] = 16,
+    crop_scale: Annotated[
+        float | None, typer.Option(help="By how much boxes grow. \\[default: 1.25; 1 with --boxes full]")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Crops given to the estimator at a time.")] = None,
+    form: Annotated[
+        str, typer.Option(help="Heatmaps on disk: plain (float16), compact (8 bits) or lossless.")
+    ] = "plain",
+    merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
+    ] = True,
+    workers: Workers = 0,
+    engine: Engine = "local",
+    shard: Shard = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make heatmap sequences from a video and the boxes of its people."""
-    from gaitext.extraction import ExtractSettings, extract_video
+    """Make heatmap sequences from video: one clip, or a dataset of them."""
+    from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
     from gaitext.progress import progress
 
     settings = ExtractSettings.parse(
@@ -41,16 +60,32 @@ def extract(
             "identity": identity,
             "type": kind,
             "view": view,
+            "tracks": tracks,
             "clip_frames": clip_frames,
             "min_frames": min_frames,
             "min_score": min_score,
             "crop_scale": crop_scale,
             "batch_size": batch_size,
+            "form": form,
+            "merge": merge,
         },
         where="extract",
     )
-    logging.getLogger("gaitext.extraction").setLevel(logging.ERROR)  # the report says the same
-    with progress("crops", None, quiet=quiet) as update:
-        report = extract_video(video, boxes, estimator, out, settings, progress=update)
+    sources = find_sources(source, boxes)
+    with progress("crops", None, quiet=quiet or len(sources) > 1) as update:
+        report = extract_dataset(
+            sources,
+            estimator,
+            out,
+            settings,
+            detector=detector,
+            resume=resume,
+            workers=workers,
+            engine=engine,
+            shard=shard,
+            quiet=quiet,
+            progress=update,
+        )
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
     console.print(f"dataset_root: {out / 'sequences'}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1 if report.failed else 0)

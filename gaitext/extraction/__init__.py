@@ -2,6 +2,7 @@
 
 from gaitext.extraction.boxes import Track, read_boxes
 from gaitext.extraction.crops import crop_images
+from gaitext.extraction.dataset import extract_dataset
 from gaitext.extraction.extract import extract_video
 from gaitext.extraction.plan import ExtractSettings
 from gaitext.extraction.report import ExtractReport
@@ -13,6 +14,7 @@ __all__ = [
     "Source",
     "Track",
     "crop_images",
+    "extract_dataset",
     "extract_video",
     "find_sources",
     "read_boxes",

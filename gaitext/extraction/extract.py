@@ -1,31 +1,39 @@
-"""From a video and boxes to sequences of heatmaps and poses."""
+"""From one video and boxes to sequences of heatmaps and poses."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 import gaitext
 from gaitext.errors import DataError, VideoError
-from gaitext.extraction.boxes import Track, read_boxes
-from gaitext.extraction.manifest import Entry, Manifest, video_digest
+from gaitext.extraction.assembly import Assembly
+from gaitext.extraction.boxes import Track
+from gaitext.extraction.pipeline import OTHER_VIDEO, Pipeline
 from gaitext.extraction.plan import Clip, ExtractSettings, plan_clips
+from gaitext.extraction.records import Entry, Records
 from gaitext.extraction.report import ExtractReport
-from gaitext.extraction.run import OTHER_VIDEO, Part, Run
+from gaitext.extraction.sources import Source
 from gaitext.geometry import crop_boxes
-from gaitext.pose import PoseEstimator, load_estimator
+from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
 from gaitext.store import clear_staging
-from gaitext.video import probe
+from gaitext.video import digest, probe, sha256
 
-__all__ = ["extract_video"]
+__all__ = ["extract_source", "extract_video"]
 
 logger = logging.getLogger(__name__)
 
 _ELSEWHERE = "give this video other names (--id '{video}-{track}', say) or another --out"
+#: GaitHeat grows boxes by this; a box that is the whole frame is not grown.
+_SCALE = {"person": 1.25, "full": 1.0}
+_BATCH = 16
 
 
 def extract_video(
@@ -39,24 +47,27 @@ def extract_video(
 ) -> ExtractReport:
     """Turn the tracked persons of a video into sequences that the toolboxes read (GaitHeat §3.2).
 
-    Every box grows to a 3:4 crop, is cut from the frame in RGB with black outside, is resized to
-    192×256, and becomes 17 heatmaps. Frames with a low mean keypoint score are dropped. Each clip
-    becomes ``out/sequences/<id>/<type>/<view>/`` with four files of equal length:
+    Every box grows to a crop of the estimator's shape (3:4), is cut from the frame in RGB with
+    black outside, is resized to 192×256, and becomes 17 heatmaps. Frames with a low mean keypoint
+    score are dropped. Each clip becomes ``out/sequences/<id>/<type>/<view>/`` with four files of
+    equal length:
 
-    - ``0_heatmaps.pkl`` float16 [T, 17, 64, 48], as the estimator gave them,
+    - ``0_heatmaps.pkl`` float16 [T, 17, 64, 48], as the estimator gave them (or in another form,
+      or merged, see :class:`~gaitext.extraction.ExtractSettings`),
     - ``1_poses.pkl`` float32 [T, 17, 3], x, y in heatmap pixels and score,
     - ``2_poses_frame.pkl`` float32 [T, 17, 3], x, y in frame pixels and score,
     - ``3_boxes.pkl`` float32 [T, 4], the crops as x, y, w, h in frame pixels.
 
-    ``out/manifest.json`` records where each comes from. Sequences appear whole or not at all and
-    are recorded one by one: run again after a kill, and what is finished is not done again.
+    ``out/records/<id>/<type>/<view>.json`` records where each comes from. Sequences appear whole or
+    not at all and are recorded one by one: run again after a kill, and what is finished is not done
+    again. Memory does not grow with the video's length.
 
     Args:
-        video: the video file.
-        boxes: a MOT-challenge file, or what :func:`~gaitext.extraction.read_boxes` returns.
+        video: a video file, or a folder of pictures.
+        boxes: a file that :func:`~gaitext.extraction.read_boxes` reads, or what it returned.
         estimator: a specification for :func:`gaitext.pose.load_estimator`, or an estimator.
         out: output folder; several videos may share it.
-        settings: names, cutting and filtering.
+        settings: names, cutting, filtering and form.
         progress: called with (crops done, crops to do) after every batch.
 
     Returns:
@@ -66,31 +77,69 @@ def extract_video(
         VideoError: the video cannot be read as far as the boxes go; sequences that end before the
             damage are written.
         DataError: malformed boxes, boxes beyond the video, a leaf that another video's extraction
-            made, or no sequence at all with enough usable frames.
+            made, a full disk, or no sequence at all with enough usable frames.
         ConfigError: wrong settings or estimator.
         ShapeError: an estimator with other shapes.
         MissingDependencyError: PyAV or the estimator's library is not installed.
     """
+    video = Path(video)
+    given = boxes if isinstance(boxes, dict) else Path(boxes)
+    report = ExtractReport()
+    try:
+        extract_source(Source(video, boxes=given), estimator, out, settings, report=report, progress=progress)
+    finally:
+        if report.written or report.standing or report.skipped:
+            Records(out).conclude(report)
+    return report
+
+
+def extract_source(
+    source: Source,
+    estimator: str | PoseEstimator,
+    out: str | Path,
+    settings: ExtractSettings | None = None,
+    *,
+    report: ExtractReport,
+    resume: bool = True,
+    tracks: dict[int, Track] | None = None,
+    found_by: Entry | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """:func:`extract_video` for a source that may stand in a tree; ``manifest.json`` is not written.
+
+    Args:
+        source: what :func:`~gaitext.extraction.find_sources` found.
+        estimator, out, settings, progress: as for :func:`extract_video`.
+        report: filled in, also when an error ends the work.
+        resume: keep what stands with the same settings.
+        tracks: its boxes, where they are not ``source``'s own.
+        found_by: the settings of the detector that found ``tracks``, for the records.
+    """
     started = time.perf_counter()
-    video, out = Path(video), Path(out)
-    settings = settings or ExtractSettings()
-    if not video.is_file():
-        raise VideoError("no such file", where=video, how="check the path of the video")
-    source = "boxes" if isinstance(boxes, dict) else str(boxes)
-    tracks = boxes if isinstance(boxes, dict) else read_boxes(boxes)
-    clips = plan_clips(tracks.values(), video, settings)
+    out, settings = Path(out), settings or ExtractSettings()
+    video = source.path
+    if not video.exists():
+        raise VideoError("no such file or folder", where=video, how="check the path of the video")
+    boxes = "its boxes" if not isinstance(source.boxes, Path) else str(source.boxes)
+    if tracks is None:
+        tracks = source.tracks()
+    if tracks is None:
+        raise DataError("has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector")
+    clips = _clips(source, tracks, settings, report)
     if isinstance(estimator, str):
         estimator = load_estimator(estimator)
-    manifest = Manifest(out / "manifest.json")
-    report = ExtractReport()
-    parts = _remaining(clips, video, estimator, settings, out, manifest, report)
-    if parts:
-        info = probe(video)
-        _check_reach(parts, info.frames, video, source)
-        # With a manifest there, a leaf that it does not name is one whose recording was cut off.
-        manifest.create()
-        run = Run(parts, estimator, settings, out, manifest, report, progress)
-        run.over(video, source)
+    records = Records(out)
+    todo = _remaining(clips, source, found_by, estimator, settings, out, records, report, resume)
+    if todo:
+        _check_reach(todo, probe(video).frames, video, boxes)
+        _check_space(todo, estimator, settings, out)
+        # With a records folder there, a leaf it does not name is one whose recording was cut off.
+        records.folder.mkdir(parents=True, exist_ok=True)
+        batch = settings.batch_size or getattr(estimator, "batch_size", None) or _BATCH
+        whole = sha256(video)
+        for assembly in todo:
+            assembly.entry["sha256"] = whole
+        Pipeline(todo, estimator, batch, records, report, progress).over(video, boxes)
     report.seconds = time.perf_counter() - started
     if not report.written and not report.standing:
         listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
@@ -102,41 +151,65 @@ def extract_video(
         )
     for leaf, why in report.skipped.items():
         logger.warning("%s: not written: %s", leaf, why)
-    return report
+
+
+def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, report: ExtractReport) -> list[Clip]:
+    """The clips of the tracks that are wanted; the others go into the report."""
+    place = None
+    if source.identity is not None and source.type is not None and source.view is not None:
+        place = (source.identity, source.type, source.view)
+    which = settings.tracks or ("all" if place is None else "longest")
+    wanted = list(tracks.values())
+    if which == "longest" and len(tracks) > 1:
+        from gaitext.extraction.tracker import longest
+
+        kept, others = longest(tracks)
+        wanted = [kept]
+        for track in others:
+            report.left_out[f"{source.name} track {track.id}"] = len(track.frames)
+    return plan_clips(wanted, source.path, settings, place)
 
 
 def _remaining(
     clips: Sequence[Clip],
-    video: Path,
+    source: Source,
+    found_by: Entry | None,
     estimator: PoseEstimator,
     settings: ExtractSettings,
     out: Path,
-    manifest: Manifest,
+    records: Records,
     report: ExtractReport,
-) -> list[Part]:
+    resume: bool,
+) -> list[Assembly]:
     """The clips that are still to be done; what stands already goes into the report."""
-    digest = video_digest(video)
-    parts = []
+    video, scale = source.path, settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
+    aspect = estimator.input_size[1] / estimator.input_size[0]
+    recognised = digest(video)
+    todo = []
     for clip in clips:
         made_with = {
-            "video_digest": digest,
+            "video_digest": recognised,
             "track": clip.track,
             "boxes_digest": hashlib.sha256(clip.frames.tobytes() + clip.boxes.tobytes()).hexdigest(),
+            "detector": found_by,
             "estimator": estimator.settings,
-            "crop_scale": settings.crop_scale,
+            "crop_scale": scale,
             "min_score": settings.min_score,
             "min_frames": settings.min_frames,
+            "form": settings.form,
+            "merge": settings.merge,
         }
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
-        known = manifest.leaves.get(clip.leaf)
+        known = records.get(clip.leaf)
         folder = out / "sequences" / clip.leaf
-        if known is not None and known["made_with"] == made_with and (known["skipped"] or folder.is_dir()):
+        same = known is not None and known["made_with"] == made_with
+        if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
             if known["skipped"]:
                 report.skipped[clip.leaf] = known["skipped"]
             else:
                 report.standing.append(clip.leaf)
             continue
-        if known is None and folder.exists() and not manifest.path.exists():
+        if known is None and folder.exists() and not records.folder.exists():
             raise DataError("is there already, and not of this command's making", where=folder, how=_ELSEWHERE)
         if known is not None and not _same_origin(known, video, made_with):
             owner = known["made_with"]["track"]
@@ -148,38 +221,46 @@ def _remaining(
             "gaitext": gaitext.__version__,
             "made_with": made_with,
         }
-        parts.append(Part(clip, crop_boxes(clip.boxes, scale=settings.crop_scale), entry, len(clip.frames)))
-    mine = {clip.leaf for clip in clips}
-    numbers = {clip.track for clip in clips}
-    report.stale = [
-        leaf
-        for leaf, entry in manifest.leaves.items()
-        if leaf not in mine
-        and not entry["skipped"]
-        and entry["made_with"]["video_digest"] == digest
-        and entry["made_with"]["track"] in numbers
-    ]
-    for leaf in report.stale:
-        logger.warning("%s holds frames of the same track, cut or named by other settings", leaf)
-    return parts
+        crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
+        todo.append(Assembly(clip, crops, entry, settings, out))
+    return todo
 
 
 def _same_origin(known: Entry, video: Path, made_with: Entry) -> bool:
     """Whether a recorded leaf may be replaced: it is of the same track of the same video.
 
-    The same file, or a file of the same name and place with new content.
+    The same file, or a file of the same name and place with new content. A detector numbers tracks
+    anew, so its tracks of one video are taken for the same.
     """
     same = known["made_with"]["video_digest"] == made_with["video_digest"] or known["video"] == str(video)
-    return same and bool(known["made_with"]["track"] == made_with["track"])
+    detected = made_with["detector"] is not None or known["made_with"].get("detector") is not None
+    return same and (detected or bool(known["made_with"]["track"] == made_with["track"]))
 
 
-def _check_reach(parts: Sequence[Part], frames: int | None, video: Path, source: str) -> None:
+def _check_reach(todo: Sequence[Assembly], frames: int | None, video: Path, boxes: str) -> None:
     """Raise where a box lies beyond the last frame, before any work is done."""
-    for part in parts:
-        last = int(part.clip.frames[-1])
+    for assembly in todo:
+        last = int(assembly.clip.frames[-1])
         if frames is not None and last > frames:
             raise DataError(
-                f"track {part.clip.track} has a box in frame {last}, but {video} has {frames} frames",
-                where=source,
+                f"track {assembly.clip.track} has a box in frame {last}, but {video} has {frames} frames",
+                where=boxes,
                 how=OTHER_VIDEO,
             )
+
+
+def _check_space(todo: Sequence[Assembly], estimator: PoseEstimator, settings: ExtractSettings, out: Path) -> None:
+    """Raise where the sequences cannot fit on the disk, before any work is done."""
+    size = getattr(estimator, "heatmap_size", HEATMAP_SHAPE[1:])
+    # What a compact form takes depends on the heatmaps; a tenth is less than it ever did.
+    share = 1.0 if settings.form == "plain" else 0.1
+    each = int(np.prod(size)) * 2 * (17 if settings.merge is None else 1) * share
+    needed = each * sum(assembly.left for assembly in todo)
+    out.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise DataError(
+            f"its sequences need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free",
+            where=out,
+            how="make room, or take a smaller form (--form compact, --merge) and run the same command again",
+        )

@@ -6,7 +6,7 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,15 @@ from pydantic import Field, field_validator
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.extraction.boxes import Track
+from gaitext.skeleton import PartitionLike, resolve_partition
+from gaitext.store import Form
 
 __all__ = ["Clip", "ExtractSettings", "frame_ranges", "plan_clips"]
 
-_FIELDS = ("track", "clip", "video")
+_FIELDS = ("track", "clip", "video", "id", "type", "view")
+#: Names of sequences from a lone video, and from one in a tree <id>/<type>/<view>.
+_LONE = {"identity": "{track}", "type": "nm-{clip:02d}", "view": "000"}
+_IN_TREE = {"identity": "{id}", "type": "{type}", "view": "{view}"}
 
 
 class ExtractSettings(Settings):
@@ -26,29 +31,43 @@ class ExtractSettings(Settings):
 
     Attributes:
         identity, type, view: names of the three folders. They may hold ``{track}`` (the track's
-            number), ``{clip}`` (the clip's number within the track, from 1) and ``{video}`` (the
-            video's file name without its suffix), formatted as Python does (``{clip:02d}``).
+            number), ``{clip}`` (the clip's number within the track, from 1), ``{video}`` (the
+            video's file name without its suffix) and, for a video in a tree, ``{id}``, ``{type}``
+            and ``{view}`` (its place there), formatted as Python does (``{clip:02d}``). None
+            keeps the place in a tree; a lone video's are ``{track}``, ``nm-{clip:02d}``, ``000``.
+        tracks: ``all``, or the ``longest`` only; None: all of a lone video, the longest in a tree,
+            where each video shows one person.
         clip_frames: cut every track into clips of this many boxes, each a sequence of its own;
-            None keeps a track whole. Heatmaps of a whole sequence (104 KB a frame) are in memory
-            until it is written.
+            None keeps a track whole.
         min_frames: sequences left with fewer frames are not written, but reported.
         min_score: frames with a mean keypoint score below this are dropped (GaitHeat: 0.4).
-        crop_scale: by how much boxes grow (GaitHeat: 1.25).
-        batch_size: crops given to the estimator at a time.
+        crop_scale: by how much boxes grow (GaitHeat: 1.25); None: 1.25, and 1 where the box is
+            the whole frame.
+        batch_size: crops given to the estimator at a time; None leaves it to the estimator.
+        form: of the heatmaps on disk: ``plain`` float16 as the toolboxes' own tools write them,
+            ``compact`` (8 bits), or ``lossless`` (float16 without the zeros); see
+            :mod:`gaitext.store`.
+        merge: a partition (a name, or lists of joints) whose parts the 17 heatmaps are merged to
+            before they are stored (``alignment.merge: offline``); None stores all 17.
     """
 
-    identity: str = "{track}"
-    type: str = "nm-{clip:02d}"
-    view: str = "000"
+    identity: str | None = None
+    type: str | None = None
+    view: str | None = None
+    tracks: Literal["all", "longest"] | None = None
     clip_frames: int | None = Field(default=None, ge=1)
     min_frames: int = Field(default=10, ge=1)
     min_score: float = 0.4
-    crop_scale: float = Field(default=1.25, gt=0)
-    batch_size: int = Field(default=16, ge=1)
+    crop_scale: float | None = Field(default=None, gt=0)
+    batch_size: int | None = Field(default=None, ge=1)
+    form: Form = "plain"
+    merge: PartitionLike | None = None
 
     @field_validator("identity", "type", "view")
     @classmethod
-    def _known_fields(cls, template: str) -> str:
+    def _known_fields(cls, template: str | None) -> str | None:
+        if template is None:
+            return None
         try:
             used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
         except ValueError as error:
@@ -57,6 +76,13 @@ class ExtractSettings(Settings):
             if name not in _FIELDS:
                 raise ValueError(f"'{{{name}}}' is unknown; there are {', '.join(f'{{{f}}}' for f in _FIELDS)}")
         return template
+
+    @field_validator("merge")
+    @classmethod
+    def _known_partition(cls, merge: PartitionLike | None) -> PartitionLike | None:
+        if merge is not None:
+            resolve_partition(merge, where="merge")
+        return merge
 
 
 @dataclass(frozen=True)
@@ -78,22 +104,33 @@ class Clip:
     boxes: npt.NDArray[np.float64]
 
 
-def plan_clips(tracks: Iterable[Track], video: Path, settings: ExtractSettings) -> list[Clip]:
+def plan_clips(
+    tracks: Iterable[Track],
+    video: Path,
+    settings: ExtractSettings,
+    place: tuple[str, str, str] | None = None,
+) -> list[Clip]:
     """Cut tracks into clips and name them.
 
     Clips are cut by boxes, before frames are dropped, so that which sequences there are does not
     depend on the estimator and a rerun can tell what is finished without running it.
+
+    Args:
+        place: identity, type and view of a video in a tree.
 
     Raises:
         ConfigError: a name that is no folder name, or two clips with the same name.
     """
     clips: list[Clip] = []
     owners: dict[str, Clip] = {}
+    known = {} if place is None else dict(zip(("id", "type", "view"), place))
+    templates = _LONE if place is None else _IN_TREE
+    templates = {part: getattr(settings, part) or default for part, default in templates.items()}
     for track in tracks:
         step = settings.clip_frames or len(track.frames)
         for number, start in enumerate(range(0, len(track.frames), step), 1):
-            fields = {"track": track.id, "clip": number, "video": video.stem}
-            leaf = "/".join(_name(settings, part, fields) for part in ("identity", "type", "view"))
+            fields = {"track": track.id, "clip": number, "video": video.stem, **known}
+            leaf = "/".join(_name(part, template, fields) for part, template in templates.items())
             part = slice(start, start + step)
             clip = Clip(track.id, number, leaf, track.frames[part], track.boxes[part])
             if leaf in owners:
@@ -101,7 +138,7 @@ def plan_clips(tracks: Iterable[Track], video: Path, settings: ExtractSettings) 
                 field = "track" if other.track != track.id else "clip"
                 raise ConfigError(
                     f"track {other.track} clip {other.number} and track {track.id} clip {number} "
-                    f"would both be written to {leaf}",
+                    f"of {video} would both be written to {leaf}",
                     where="extract",
                     how=f"put {{{field}}} into --id, --type or --view",
                 )
@@ -110,11 +147,16 @@ def plan_clips(tracks: Iterable[Track], video: Path, settings: ExtractSettings) 
     return clips
 
 
-def _name(settings: ExtractSettings, part: str, fields: dict[str, Any]) -> str:
-    template: str = getattr(settings, part)
+def _name(part: str, template: str, fields: dict[str, Any]) -> str:
     try:
         name = template.format(**fields)
-    except (ValueError, AttributeError, IndexError, KeyError) as error:
+    except KeyError as error:
+        raise ConfigError(
+            f"'{template}' holds {{{error.args[0]}}}, which only videos in a tree <id>/<type>/<view> have",
+            where=f"extract.{part}",
+            how="use {track}, {clip} or {video}",
+        ) from error
+    except (ValueError, AttributeError, IndexError) as error:
         raise ConfigError(f"'{template}' cannot be filled in ({error})", where=f"extract.{part}") from error
     if not name or name != name.strip() or name.startswith(".") or any(c in name for c in "/\\\0"):
         raise ConfigError(

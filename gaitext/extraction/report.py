@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 __all__ = ["ExtractReport"]
@@ -15,8 +16,10 @@ class ExtractReport:
         written: leaves (``id/type/view``) written now.
         standing: leaves finished by an earlier run with the same settings.
         skipped: leaf -> why it was not written (now or by an earlier run).
-        stale: leaves of this video's tracks in the output folder that these settings do not make;
-            they are left alone.
+        left_out: tracks that were not asked for (all but the longest) -> their number of boxes.
+        stale: leaves of these videos in the output folder that these settings do not make; they
+            are left alone.
+        failed: source -> the error that stopped it. What was finished before it is written.
         frames: crops estimated now.
         dropped: reason -> how many of them were dropped.
         seconds: wall time.
@@ -25,10 +28,29 @@ class ExtractReport:
     written: list[str] = field(default_factory=list)
     standing: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     frames: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: {"score": 0, "outside": 0})
     seconds: float = 0.0
+
+    @classmethod
+    def together(cls, reports: Iterable[ExtractReport]) -> ExtractReport:
+        """One report of several; ``seconds`` are added up."""
+        whole = cls()
+        for report in reports:
+            whole.written += report.written
+            whole.standing += report.standing
+            whole.skipped |= report.skipped
+            whole.left_out |= report.left_out
+            whole.stale += report.stale
+            whole.failed |= report.failed
+            whole.frames += report.frames
+            for reason, count in report.dropped.items():
+                whole.dropped[reason] = whole.dropped.get(reason, 0) + count
+            whole.seconds += report.seconds
+        return whole
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -38,6 +60,8 @@ class ExtractReport:
             f"({self.frames} crops in {self.seconds:.1f} s{rate})",
             f"dropped frames: {self.dropped['score']} below the score, {self.dropped['outside']} outside the frame",
         ]
+        lines += [f"not the longest track: {track}, {boxes} boxes" for track, boxes in self.left_out.items()]
         lines += [f"not written: {leaf}: {why}" for leaf, why in self.skipped.items()]
         lines += [f"left from other settings: {leaf}" for leaf in self.stale]
+        lines += [f"FAILED: {source}: {why}" for source, why in self.failed.items()]
         return "\n".join(lines)

@@ -1,5 +1,6 @@
 """From a video to sequences on disk: places, filters, resuming, kills and errors."""
 
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from gaitext.errors import DataError, VideoError
 from gaitext.extraction import ExtractSettings, extract_video, read_boxes
+from gaitext.extraction.records import Records
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.store import leaves, read_leaf
 from gaitext.video import write_video
@@ -37,6 +39,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def manifest(out: Path) -> dict:
     return json.loads((out / "manifest.json").read_text())["leaves"]
+
+
+def recorded(out: Path) -> dict:
+    """What the records themselves say, which manifest.json repeats when a command ends."""
+    return dict(Records(out).all())
 
 
 def contents(out: Path) -> dict[str, list[np.ndarray]]:
@@ -79,6 +86,7 @@ def test_peaks_stand_on_the_joints(scene: Path, tmp_path: Path) -> None:
     assert entry["dropped"] == {"score": "6-7"}
     assert entry["kept"] == 10
     assert entry["video"].endswith("walk.mp4")
+    assert entry["sha256"] == hashlib.sha256((scene / "walk.mp4").read_bytes()).hexdigest()
     assert entry["made_with"]["track"] == 1
     assert entry["made_with"]["estimator"]["file"] == "dots.onnx"
     assert entry["made_with"]["crop_scale"] == 1.25
@@ -140,14 +148,14 @@ def test_a_kill_loses_nothing_finished(scene: Path, tmp_path: Path) -> None:
     try:
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline and process.poll() is None:
-            if (out / "manifest.json").exists() and len(manifest(out)) >= 3:
+            if len(recorded(out)) >= 3:
                 break
             time.sleep(0.01)
     finally:
         process.kill()
         process.wait()
     assert process.returncode == -signal.SIGKILL, "it finished before it was killed"
-    finished = sorted(manifest(out))
+    finished = sorted(recorded(out))
     assert 3 <= len(finished) < 8
     before = {name: (out / "sequences" / name).stat().st_mtime_ns for name in finished}
     for name in finished:
@@ -161,7 +169,8 @@ def test_a_kill_loses_nothing_finished(scene: Path, tmp_path: Path) -> None:
     assert sorted(report.standing) == finished
     assert rest.seen == 6 * (8 - len(finished))
     assert {name: (out / "sequences" / name).stat().st_mtime_ns for name in finished} == before
-    assert not [path for path in out.rglob(".*") if path.name != ".manifest.lock"]
+    assert not list(out.rglob(".*"))
+    assert manifest(out) == recorded(out)
     # An uninterrupted run gives the same.
     extract_video(video, boxes, Counting(), tmp_path / "whole", settings)
     resumed, whole = contents(out), contents(tmp_path / "whole")
@@ -235,8 +244,8 @@ def test_other_peoples_leaves_are_not_overwritten(scene: Path, tmp_path: Path) -
     (foreign / "sequences/1/nm-01/000").mkdir(parents=True)
     with pytest.raises(DataError, match="not of this command's making"):
         extract_video(scene / "walk.mp4", scene / "boxes.csv", Counting(), foreign)
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(DataError, match=r"manifest\.json: is not readable"):
+    (tmp_path / "records/1/nm-01/000.json").write_text("{")
+    with pytest.raises(DataError, match=r"000\.json: is no record"):
         extract_video(scene / "walk.mp4", scene / "boxes.csv", Counting(), tmp_path)
 
 

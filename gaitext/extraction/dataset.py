@@ -1,0 +1,161 @@
+"""Many videos: the same extraction over a pool of processes or machines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from gaitext.errors import DataError, GaitextError, MissingDependencyError
+from gaitext.execution import Outcome, map_sequences, worker_index
+from gaitext.extraction.detect import Detector, load_detector
+from gaitext.extraction.extract import extract_source
+from gaitext.extraction.plan import ExtractSettings
+from gaitext.extraction.records import Records
+from gaitext.extraction.report import ExtractReport
+from gaitext.extraction.sources import Source
+from gaitext.pose import PoseEstimator, load_estimator
+
+__all__ = ["extract_dataset"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Tools:
+    """What a worker loads once and uses for all its videos."""
+
+    estimator: PoseEstimator
+    detector: Detector | None
+
+
+#: This process's tools: a process works for one extraction at a time.
+_tools: _Tools | None = None
+
+
+def extract_dataset(
+    sources: Sequence[Source],
+    estimator: str | PoseEstimator,
+    out: str | Path,
+    settings: ExtractSettings | None = None,
+    *,
+    detector: str | Detector | None = None,
+    resume: bool = True,
+    workers: int = 0,
+    engine: str = "local",
+    shard: str | None = None,
+    quiet: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExtractReport:
+    """Extract every source, each whole in one process, and say what became of all of them.
+
+    A source that cannot be used is reported and stops nobody else. A worker that is lost has its
+    sources done again. Finished sequences are not done again, now or in a later run.
+
+    Args:
+        sources: what :func:`~gaitext.extraction.find_sources` found.
+        estimator: its specification; an estimator itself only with ``workers=0``, engine ``local``.
+        out: output folder, on a file system that all workers see.
+        settings: names, cutting, filtering and form.
+        detector: finds the boxes of sources that have none: a specification for
+            :func:`~gaitext.extraction.detect.load_detector`, or a detector. Its boxes are kept in
+            ``out/boxes``.
+        resume: keep what stands with the same settings; False makes everything again.
+        workers, engine, shard: see :func:`gaitext.execution.map_sequences`.
+        quiet: no progress bar.
+        progress: of a single source, as for :func:`~gaitext.extraction.extract_video`.
+
+    Returns:
+        The report of all sources; ``failed`` names those that could not be used. It is also in
+        ``out/manifest.json``, unless this is one shard of several.
+
+    Raises:
+        ConfigError: wrong settings, estimator, detector or engine.
+        DataError: two sources for one sequence.
+    """
+    started = time.perf_counter()
+    out, settings = Path(out), settings or ExtractSettings()
+    names = Counter(source.name for source in sources)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise DataError(f"{names[twice[0]]} sources are called {twice[0]}", how="give each a name of its own")
+    work = partial(_extract_one, out, settings, resume, progress if len(sources) == 1 else None)
+    outcomes = map_sequences(
+        work,
+        list(sources),
+        workers=workers,
+        engine=engine,
+        shard=shard,
+        initialise=_load,
+        initialise_arguments=(estimator, detector, workers > 0),
+        label="videos",
+        quiet=quiet or len(sources) == 1,
+    )
+    report = ExtractReport.together(_reported(outcome) for outcome in outcomes)
+    report.seconds = time.perf_counter() - started
+    if shard is None:
+        Records(out).conclude(report)
+    return report
+
+
+def _reported(outcome: Outcome[Source, ExtractReport]) -> ExtractReport:
+    """A source's report; one that was lost with its worker, or met an error of no kind of ours, failed."""
+    if outcome.result is not None:
+        return outcome.result
+    return ExtractReport(failed={outcome.item.name: f"{type(outcome.error).__name__}: {outcome.error}"})
+
+
+def _load(estimator: str | PoseEstimator, detector: str | Detector | None, own_gpu: bool) -> None:
+    """Load what this process works with, on a GPU of its own where there are several."""
+    global _tools
+    if own_gpu:
+        # Before CUDA starts in this process, and for every library in it. Ray has done so already.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+        if len(devices) > 1:
+            os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
+    _tools = _Tools(
+        load_estimator(estimator) if isinstance(estimator, str) else estimator,
+        load_detector(detector) if isinstance(detector, str) else detector,
+    )
+
+
+def _extract_one(
+    out: Path,
+    settings: ExtractSettings,
+    resume: bool,
+    progress: Callable[[int, int], None] | None,
+    source: Source,
+) -> ExtractReport:
+    assert _tools is not None
+    logging.getLogger("gaitext.extraction").setLevel(logging.ERROR)  # the report says the same
+    report = ExtractReport()
+    try:
+        tracks = found_by = None
+        if source.boxes is None and _tools.detector is not None:
+            from gaitext.extraction.found import find_tracks
+
+            tracks, found_by = find_tracks(source, _tools.detector, out)
+        extract_source(
+            source,
+            _tools.estimator,
+            out,
+            settings,
+            report=report,
+            resume=resume,
+            tracks=tracks,
+            found_by=found_by,
+            progress=progress,
+        )
+    except MissingDependencyError:
+        raise
+    except GaitextError as error:
+        report.failed[source.name] = str(error)
+    return report
