@@ -27,11 +27,21 @@ def walkers(
     frames: Annotated[str | None, typer.Option(help="Per sequence: N or MIN-MAX. \\[default: 40-60]")] = None,
     roll: Annotated[float | None, typer.Option(help="Degrees the camera is turned about its axis.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. \\[default: 0]")] = None,
+    content: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated, of heatmaps,poses,poses_frame,boxes (default), silhouettes,keypoints,video."
+        ),
+    ] = None,
+    video: Annotated[bool, typer.Option("--video", help="Add H.264 videos and their boxes to the content.")] = False,
+    crf: Annotated[
+        float | None, typer.Option(help="Videos' rate factor, 0-51; larger is worse. \\[default: 20]")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML of WalkerSettings; the options above win.")] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Make a synthetic gait dataset: heatmaps and poses in the toolboxes' layout."""
+    """Make a synthetic gait dataset: heatmaps, poses, silhouettes in the toolboxes' layout, and video."""
     from gaitext.config import load_yaml, merge
     from gaitext.walkers import WalkerSettings, dataset_bytes, write_dataset
 
@@ -44,15 +54,21 @@ def walkers(
         "frames": None if frames is None else _frames(frames),
         "camera": None if roll is None else {"roll": roll},
         "seed": seed,
+        "content": None if content is None else [name.strip() for name in content.split(",")],
+        "video": None if crf is None else {"crf": crf},
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     values = merge(chosen, {} if config is None else load_yaml(config))
     settings = WalkerSettings.parse(values, where="walkers")
+    if video and "video" not in settings.content:
+        settings = WalkerSettings.parse({**values, "content": [*settings.content, "video"]}, where="walkers")
     errors.print(f"{settings.identities} people, {dataset_bytes(settings) / 1e9:.1f} GB in all", highlight=False)
     written = write_dataset(settings, out, workers=workers, quiet=quiet)
     console.print(
         f"{written.written} sequences written, {written.kept} already there ({written.frames} frames)\n"
-        f"dataset_root: {written.sequences}\ndataset_partition: {written.partition}",
+        + (f"dataset_root: {written.sequences}\n" if settings.sequences else "")
+        + f"dataset_partition: {written.partition}"
+        + (f"\nvideos: {written.videos}\nboxes: {written.boxes}" if written.videos else ""),
         soft_wrap=True,
         highlight=False,
     )

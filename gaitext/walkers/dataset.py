@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import gaitext
-from gaitext.errors import ConfigError, DataError
+from gaitext.errors import ConfigError, DataError, import_extra
 from gaitext.execution import map_sequences, raise_failures
 from gaitext.pose import HEATMAP_SHAPE
 from gaitext.store import clear_staging, write_json, write_leaf
@@ -92,6 +92,8 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
         DataError: ``out`` holds something else, or the disk is too small.
         MissingDependencyError: a video is asked for and PyAV is not installed.
     """
+    if "video" in settings.content:
+        import_extra("av", "video", "writing videos of walkers")
     out = Path(out)
     _claim(settings, out)
     sequences, partition = out / "sequences", out / "partition.json"

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from gaitext.errors import ConfigError, DataError
+from gaitext.extraction.boxes import read_boxes
 from gaitext.store import leaves, read_leaf, read_partition
-from gaitext.walkers import WalkerSettings, dataset_bytes, write_dataset
+from gaitext.video import probe
+from gaitext.walkers import WalkerSettings, dataset_bytes, make_walk, write_dataset
 from gaitext.walkers import dataset as module
 
 SMALL = WalkerSettings(identities=3, protocol="own", types=("nm-01", "cl-01"), views=("000", "090"), frames=(5, 9))
@@ -165,3 +167,98 @@ def test_protocols_fill_types_and_views() -> None:
 def test_wrong_settings_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         WalkerSettings.parse(values, where="walkers")
+
+
+FILMED = WalkerSettings(
+    identities=2,
+    protocol="own",
+    types=("nm-01", "bg-01"),
+    views=("072",),
+    frames=(3, 4),
+    content=("video", "keypoints", "silhouettes"),
+    camera={"width": 64, "height": 48, "focal": 64.0, "distance": 4.2},
+)
+
+
+def test_silhouettes_keypoints_and_videos(tmp_path: Path) -> None:
+    done = write_dataset(FILMED, tmp_path, quiet=True)
+    assert (done.videos, done.boxes) == (tmp_path / "videos", tmp_path / "boxes")
+    for leaf in leaves(done.sequences):
+        assert [file.name for file in leaf.files()] == ["4_silhouettes.pkl", "5_keypoints.pkl"]
+        silhouettes, keypoints = read_leaf(leaf)
+        walk = make_walk(FILMED, int(leaf.identity), leaf.type, leaf.view)
+        assert (silhouettes.shape, silhouettes.dtype) == ((len(walk), 64, 64), np.uint8)
+        assert set(np.unique(silhouettes)) == {0, 255}
+        assert keypoints.dtype == np.float32
+        np.testing.assert_allclose(keypoints[..., :2], walk.keypoints, rtol=1e-6)
+        np.testing.assert_allclose(keypoints[..., 2], walk.visibility, rtol=1e-6)
+        name = Path(leaf.identity, leaf.type)
+        assert probe(done.videos / name / "072.mp4").frames == len(walk)
+        assert len(read_boxes(done.boxes / name / "072.csv")[1].frames) == len(walk)
+    assert write_dataset(FILMED, tmp_path, quiet=True).written == 0
+
+
+def test_silhouettes_are_the_same_with_a_video_and_without(tmp_path: Path) -> None:
+    write_dataset(FILMED, tmp_path / "with", quiet=True)
+    plain = FILMED.model_copy(update={"content": ("silhouettes", "keypoints")})
+    assert write_dataset(plain, tmp_path / "without", quiet=True).videos is None
+    one, other = (snapshot(tmp_path / name / "sequences") for name in ("with", "without"))
+    assert one == other
+
+
+def test_videos_do_not_depend_on_workers(tmp_path: Path) -> None:
+    write_dataset(FILMED, tmp_path / "here", quiet=True)
+    write_dataset(FILMED, tmp_path / "pool", workers=2, quiet=True)
+    assert snapshot(tmp_path / "here") == snapshot(tmp_path / "pool")
+
+
+def test_videos_alone_make_no_leaf(tmp_path: Path) -> None:
+    done = write_dataset(FILMED.model_copy(update={"content": ("video",)}), tmp_path, quiet=True)
+    assert done.written == 4
+    assert not done.sequences.exists()
+    assert len(list(tmp_path.rglob("*.mp4"))) == len(list(tmp_path.rglob("*.csv"))) == 4
+
+
+@pytest.mark.parametrize("victim", ["write_leaf", "write_footage"])
+def test_a_kill_between_a_walks_files_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str) -> None:
+    out, calls = tmp_path / "out", 0
+    write = getattr(module, victim)
+
+    def killed(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+        return write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, victim, killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_dataset(FILMED, out, quiet=True)
+    # What a kill -9 leaves of an encoder, and a boxes file that somebody took away.
+    (out / "videos" / "001" / "nm-01" / ".072.abc.tmp.mp4").write_bytes(b"half")
+    (out / "boxes" / "001" / "nm-01" / "072.csv").unlink()
+    done = write_dataset(FILMED, out, quiet=True)
+    assert (done.written, done.kept) == (4, 0)
+    write_dataset(FILMED, tmp_path / "whole", quiet=True)
+    assert snapshot(out) == snapshot(tmp_path / "whole")
+
+
+def test_folders_from_before_there_were_videos_are_resumed(tmp_path: Path) -> None:
+    few = SMALL.model_copy(update={"identities": 2, "types": ("nm-01",), "content": ("boxes",)})
+    write_dataset(few, tmp_path, quiet=True)
+    assert "video" not in json.loads((tmp_path / "walkers.json").read_text())["settings"]
+    assert write_dataset(few, tmp_path, quiet=True).written == 0
+
+
+def test_bytes_of_videos_are_estimated_roughly(tmp_path: Path) -> None:
+    filmed = FILMED.model_copy(update={"frames": 12, "camera": FILMED.camera.model_copy(update={"width": 160})})
+    write_dataset(filmed, tmp_path, quiet=True)
+    on_disk = sum(file.stat().st_size for file in tmp_path.rglob("*.*") if file.suffix != ".json")
+    assert 0.3 < on_disk / dataset_bytes(filmed) < 3
+
+
+def test_odd_frames_cannot_be_filmed() -> None:
+    with pytest.raises(ConfigError, match="even"):
+        WalkerSettings.parse({"content": ["video"], "camera": {"width": 641}}, where="walkers")
+    WalkerSettings.parse({"content": ["silhouettes"], "camera": {"width": 641}}, where="walkers")

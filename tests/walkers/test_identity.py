@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaitext.walkers import WalkerSettings, make_walk, observe
+from gaitext.walkers import Scene, WalkerSettings, make_walk, observe
 from gaitext.walkers.seeds import Stream, walk_generator
 
 PEOPLE = 40
@@ -86,6 +86,54 @@ def test_nuisances_do_not_give_identity_away(observed: list[list[dict[str, np.nd
     gallery, probes = (np.stack([person[what] for person in walk]) for walk in observed)
     hits = rank1(gallery, probes) * PEOPLE
     assert hits <= 4  # P(more) under chance is 0.3 %, and the seed is fixed
+
+
+FILMED = WalkerSettings(
+    identities=PEOPLE, frames=3, camera={"width": 96, "height": 72, "focal": 96.0, "distance": 4.2, "elevation": 1.1}
+)
+
+
+def appearance(identity: int, kind: str) -> dict[str, np.ndarray]:
+    """Statistics of a frame's pixels that say nothing of the body's size or motion."""
+    scene = Scene(make_walk(FILMED, identity, kind, "090"), FILMED.seed)
+    rgb, silhouette = scene.frame(1)
+    body, empty = rgb[silhouette] / 255, rgb[~silhouette] / 255
+    rows = rgb.reshape(6, 12, 8, 12, 3).mean((1, 3)) / 255
+    top, bottom = (rgb[part][silhouette[part]] / 255 for part in (slice(0, 36), slice(36, None)))
+    return {
+        "colours worn": np.concatenate((body.mean(0), body.std(0), top.mean(0), bottom.mean(0))),
+        "background": np.concatenate((empty.mean(0), empty.std(0))),
+        "whole picture": rows.ravel(),
+        "noise and light": np.array([scene.looks.noise, scene.looks.sun, *scene.looks.light, *scene.looks.gain]),
+        "garments": np.array([scene.looks.sleeve, scene.looks.leg, scene.looks.hem, scene.looks.hairline]),
+    }
+
+
+@pytest.fixture(scope="module")
+def filmed() -> list[list[dict[str, np.ndarray]]]:
+    return [[appearance(i, kind) for i in range(1, PEOPLE + 1)] for kind in ("nm-01", "nm-02")]
+
+
+@pytest.mark.parametrize("what", ["colours worn", "background", "whole picture", "noise and light", "garments"])
+def test_looks_do_not_give_identity_away(filmed: list[list[dict[str, np.ndarray]]], what: str) -> None:
+    gallery, probes = (np.stack([person[what] for person in walk]) for walk in filmed)
+    assert rank1(gallery, probes) * PEOPLE <= 4  # as above
+
+
+def test_another_person_in_the_same_walk_looks_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaitext.walkers import walk as module
+
+    mine = Scene(make_walk(FILMED, 1, "nm-01", "090"), 0)
+    other = module.sample_identity(0, 2)
+    monkeypatch.setattr(module, "sample_identity", lambda seed, identity: other)
+    theirs = Scene(make_walk(FILMED, 1, "nm-01", "090"), 0)
+    assert theirs.walk.stature != mine.walk.stature
+    np.testing.assert_array_equal(theirs.looks.tiles, mine.looks.tiles)
+    assert (theirs.looks.sleeve, theirs.looks.noise) == (mine.looks.sleeve, mine.looks.noise)
+    neither = ~(mine.silhouette(1) | theirs.silhouette(1))
+    neither[36:] = False  # above the shadow
+    neither[:, 30:66] = False  # and away from the blurred outlines
+    np.testing.assert_array_equal(mine.frame(1)[0][neither], theirs.frame(1)[0][neither])
 
 
 def test_the_leak_test_finds_leaks() -> None:
