@@ -1,0 +1,244 @@
+"""What a sequence's file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitext.skeleton import COCO_JOINTS, MIRROR_PAIRS
+from gaitext.store import CompactSequence, open_sequence
+
+__all__ = ["FileContents", "Sequence", "amount", "channel_names", "form_of", "guess_kind", "inspect_file"]
+
+Array = npt.NDArray[Any]
+#: What :func:`gaitext.store.open_sequence` returns.
+Sequence = Union[Array, CompactSequence]
+
+#: Values in memory at a time: a sequence may be longer than memory.
+_BLOCK = 4_000_000
+
+
+@dataclass
+class FileContents:
+    """What one file holds.
+
+    Attributes:
+        path: of the file.
+        kind: ``heatmaps``, ``poses``, ``boxes``, ``silhouettes``, ``pictures`` or ``other``,
+            guessed from the shape and the name.
+        form: how it is stored: ``float16 pickle``, ``compact, 8 bits`` or ``compact, lossless``.
+        dtype, shape: of the whole sequence, time first.
+        bytes: of the file.
+        low, high: of the finite values; NaN where there are none.
+        zeros: share of values that are 0.
+        nans, infinite: how many values are.
+        empty: frames without any peak (heatmaps), joint (poses), area (boxes) or person (silhouettes).
+        channels: names of heatmaps' channels or poses' joints.
+        means: for each channel, the mean height of the peak, or the mean score.
+        scores: for each frame, the mean over channels of what ``means`` averages; empty for other kinds.
+    """
+
+    path: Path
+    kind: str
+    form: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+    low: float = float("nan")
+    high: float = float("nan")
+    zeros: float = 0.0
+    nans: int = 0
+    infinite: int = 0
+    empty: int = 0
+    channels: list[str] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+    @property
+    def bytes_per_frame(self) -> float:
+        return self.bytes / self.shape[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers and text only; what is unknown is None."""
+        return {
+            "file": str(self.path),
+            "kind": self.kind,
+            "form": self.form,
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "bytes": self.bytes,
+            "bytes_per_frame": round(self.bytes_per_frame, 1),
+            "low": _finite(self.low),
+            "high": _finite(self.high),
+            "zeros": self.zeros,
+            "nans": self.nans,
+            "infinite": self.infinite,
+            "empty_frames": self.empty,
+            "means": {name: _finite(mean) for name, mean in zip(self.channels, self.means)},
+            "scores": [_finite(score) for score in self.scores],
+        }
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def describe(self, *, channels: bool = True) -> str:
+        """A few lines for people, with or without a table of channels."""
+        lines = [
+            f"{self.path.name}: {self.kind}, {self.form}",
+            f"  {self.dtype} {list(self.shape)}, {amount(self.bytes)}, {amount(self.bytes_per_frame)} a frame",
+            f"  values {self.low:.4g} to {self.high:.4g}, {self.zeros:.1%} zeros"
+            + (f", {self.nans} NaN" if self.nans else ", no NaN")
+            + (f", {self.infinite} infinite" if self.infinite else ""),
+        ]
+        lacking = {
+            "heatmaps": "any peak",
+            "poses": "any joint",
+            "boxes": "a box of positive size",
+            "silhouettes": "a person",
+        }
+        if self.kind in lacking:
+            lines.append(f"  frames without {lacking[self.kind]}: {self.empty}")
+        if self.means and channels:
+            lines.append("  mean peak of each channel:" if self.kind == "heatmaps" else "  mean score of each joint:")
+            lines += _columns([f"{name} {mean:.3f}" for name, mean in zip(self.channels, self.means)])
+        return "\n".join(lines)
+
+
+def inspect_file(path: str | Path, *, merged: list[str] | None = None) -> FileContents:
+    """Read a sequence's file and say what it holds.
+
+    Args:
+        path: a ``.pkl`` of any form; a compact one is read some frames at a time.
+        merged: names of the parts, where heatmaps are known to be merged.
+
+    Raises:
+        DataError: missing, truncated, empty, or holding something else than arrays.
+    """
+    path = Path(path)
+    sequence = open_sequence(path)
+    if isinstance(sequence, CompactSequence):
+        sequence.verify()
+    kind = guess_kind(path.name, sequence.shape, sequence.dtype)
+    contents = FileContents(
+        path, kind, form_of(sequence), str(sequence.dtype), tuple(sequence.shape), path.stat().st_size
+    )
+    if kind in ("heatmaps", "poses"):
+        contents.channels = channel_names(sequence.shape[1], merged)
+    low, high, zeros, count = np.inf, -np.inf, 0, 0
+    heights: list[Array] = []
+    for block in _blocks(sequence):
+        count += block.size
+        zeros += block.size - int(np.count_nonzero(block))
+        finite = np.isfinite(block)
+        if not finite.all():
+            contents.nans += int(np.isnan(block).sum())
+            contents.infinite += int(np.isinf(block).sum())
+        low = min(low, float(block.min(initial=np.inf, where=finite)))
+        high = max(high, float(block.max(initial=-np.inf, where=finite)))
+        height, empty = _heights(kind, np.where(finite, block, 0))
+        contents.empty += int(empty.sum())
+        if height is not None:
+            heights.append(height)
+    contents.zeros = zeros / count if count else 0.0
+    if low <= high:
+        contents.low, contents.high = low, high
+    if heights:
+        stacked = np.concatenate(heights)
+        contents.means, contents.scores = stacked.mean(0).tolist(), stacked.mean(1).tolist()
+    return contents
+
+
+def guess_kind(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """What a sequence of this shape, in a file of this name, is likely to be.
+
+    >>> guess_kind("0_heatmaps.pkl", (30, 17, 64, 48), np.dtype("f2"))
+    'heatmaps'
+    >>> guess_kind("sils.pkl", (30, 64, 64), np.dtype("u1"))
+    'silhouettes'
+    """
+    if len(shape) == 4:
+        bytes_of_colour = dtype == np.uint8 and 3 in (shape[1], shape[3])
+        return "pictures" if bytes_of_colour else "heatmaps"
+    if len(shape) == 3:
+        named = any(word in name.lower() for word in ("pose", "keypoint", "joint"))
+        return "poses" if named or shape[2] in (2, 3) else "silhouettes"
+    if len(shape) == 2 and shape[1] == 4:
+        return "boxes"
+    return "other"
+
+
+def form_of(sequence: Sequence) -> str:
+    """How a sequence is stored."""
+    if isinstance(sequence, CompactSequence):
+        return "compact, lossless" if sequence.bits == 16 else f"compact, {sequence.bits} bits"
+    return f"{sequence.dtype} pickle"
+
+
+def channel_names(channels: int, merged: list[str] | None = None) -> list[str]:
+    """Names of heatmaps' channels: joints, the parts they were merged to, or numbers.
+
+    >>> channel_names(2)
+    ['channel 0', 'channel 1']
+    """
+    if merged is not None and len(merged) == channels:
+        return list(merged)
+    if channels == len(COCO_JOINTS):
+        return list(COCO_JOINTS)
+    return [f"channel {i}" for i in range(channels)]
+
+
+def amount(count: float) -> str:
+    """Bytes for people, in decimal units.
+
+    >>> amount(104_448)
+    '104.4 KB'
+    """
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} TB"
+
+
+def _blocks(sequence: Sequence) -> Iterator[Array]:
+    """The frames, some at a time, as float32, or float64 where that is stored."""
+    frames = max(1, _BLOCK // max(1, int(np.prod(sequence.shape[1:], dtype=np.int64))))
+    kept = np.float64 if sequence.dtype == np.float64 else np.float32
+    for first in range(0, len(sequence), frames):
+        yield np.asarray(sequence[first : first + frames]).astype(kept)
+
+
+def _heights(kind: str, block: Array) -> tuple[Array | None, Array]:
+    """Peaks or scores [n, V] of some frames, and which frames are empty [n]."""
+    if kind == "heatmaps":
+        peaks = block.reshape(*block.shape[:2], -1).max(-1)
+        return peaks, peaks.max(-1) <= 0
+    if kind == "poses":
+        if block.shape[2] < 3:
+            return None, np.logical_not(block.any((1, 2)))
+        return block[..., 2], block[..., 2].max(-1) <= 0
+    empty = np.zeros(len(block), np.bool_)
+    if kind == "boxes":
+        empty |= (block[:, 2:] <= 0).any(-1)
+    if kind == "silhouettes":
+        empty |= ~block.any((1, 2))
+    return None, empty
+
+
+def _columns(cells: list[str]) -> list[str]:
+    """Cells in lines: middle joints alone, left beside right; or four a line."""
+    if len(cells) == len(COCO_JOINTS):
+        rows = [[cells[0]], *([cells[left], cells[right]] for left, right in MIRROR_PAIRS)]
+    else:
+        rows = [cells[i : i + 4] for i in range(0, len(cells), 4)]
+    width = max(map(len, cells)) + 3
+    return ["    " + "".join(cell.ljust(width) for cell in row).rstrip() for row in rows]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

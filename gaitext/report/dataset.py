@@ -1,0 +1,357 @@
+"""What a dataset holds, without reading most of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaitext.errors import DataError
+from gaitext.report.contents import amount, form_of, guess_kind, inspect_file
+from gaitext.report.listing import Listed, SizeRule, list_leaves, spread
+from gaitext.store import CompactSequence, open_sequence, read_partition
+
+__all__ = ["DatasetContents", "FileGroup", "TypeRow", "inspect_dataset"]
+
+#: Leaves whose files are opened to see what files of their names are.
+_OPENED = 12
+#: Leaves whose poses are read for scores, and leaves whose length is read where sizes do not tell.
+_SCORED, _MEASURED = 300, 2000
+#: As many of a kind of trouble are named.
+_NAMED = 10
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass
+class FileGroup:
+    """All files of one name: how many, their bytes, and what some of them are."""
+
+    name: str
+    files: int
+    bytes: int
+    kind: str = "unreadable"
+    forms: dict[str, int] = field(default_factory=dict)
+    frame: str = ""
+    opened: int = 0
+
+
+@dataclass
+class TypeRow:
+    """All sequences of one type; ``score`` is None where no poses were read."""
+
+    type: str
+    sequences: int
+    frames: int
+    median: float
+    bytes: int
+    score: float | None = None
+
+
+@dataclass
+class DatasetContents:
+    """What a dataset holds.
+
+    Attributes:
+        root: the folder of ``<id>/<type>/<view>``, or what was looked at of it.
+        frames, lengths: of all sequences; lengths are the least, the median and the greatest.
+        estimated: sequences whose length was not read and is not told by sizes: taken to be usual.
+        groups: by file name.
+        types: a row for each type.
+        odd: leaf -> what is wrong with it, as far as names and sizes show.
+        histogram: of the frames' mean scores, ten bins from 0 to 1, of ``scored`` leaves.
+        records: leaves that have a record of their extraction.
+        skipped: leaf -> why it was not written; failed: source or leaf -> why.
+        partition: identities for training, for testing, and in neither.
+    """
+
+    root: Path
+    identities: int
+    views: int
+    sequences: int
+    bytes: int
+    frames: int = 0
+    lengths: tuple[int, float, int] = (0, 0.0, 0)
+    estimated: int = 0
+    groups: list[FileGroup] = field(default_factory=list)
+    types: list[TypeRow] = field(default_factory=list)
+    odd: dict[str, str] = field(default_factory=dict)
+    histogram: list[int] = field(default_factory=list)
+    scored: int = 0
+    mean_score: float | None = None
+    records: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    partition: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers and text only; what is unknown is None."""
+        values = {name: value for name, value in vars(self).items() if name not in ("groups", "types")}
+        return values | {
+            "root": str(self.root),
+            "lengths": dict(zip(("min", "median", "max"), self.lengths)),
+            "files": [vars(group) for group in self.groups],
+            "types": [vars(row) for row in self.types],
+        }
+
+    def __str__(self) -> str:
+        """Some lines for people."""
+        least, median, most = self.lengths
+        about = f" (of {self.estimated} sequences the length is estimated)" if self.estimated else ""
+        lines = [
+            f"{self.root}: {self.sequences} sequences of {self.identities} identities, "
+            f"{len(self.types)} types, {self.views} views",
+            f"{self.frames} frames{about}, {least} to {most} a sequence, median {median:g}",
+            f"{amount(self.bytes)}, {amount(self.bytes / max(self.frames, 1))} a frame",
+        ]
+        if self.partition:
+            lines.append("partition: " + ", ".join(f"{count} {name}" for name, count in self.partition.items()))
+        lines += _table(
+            ("file", "kind", "form", "frame", "files", "bytes"),
+            [
+                (group.name, group.kind, ", ".join(group.forms), group.frame, str(group.files), amount(group.bytes))
+                for group in self.groups
+            ],
+        )
+        opened = min((group.opened for group in self.groups), default=0)
+        if opened < self.sequences:
+            lines.append(f"(kind, form and frame: of {opened} files of each name that were opened)")
+        rows = [
+            (
+                row.type,
+                str(row.sequences),
+                str(row.frames),
+                f"{row.median:g}",
+                amount(row.bytes),
+                "–" if row.score is None else f"{row.score:.2f}",
+            )
+            for row in self.types
+        ]
+        lines += _table(("type", "sequences", "frames", "median", "bytes", "score"), rows[:40])
+        if len(rows) > 40:
+            lines.append(f"… and {len(rows) - 40} types more")
+        if self.mean_score is not None:
+            top = max(self.histogram)
+            bars = "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in self.histogram)
+            lines.append(f"scores of frames 0 |{bars}| 1, mean {self.mean_score:.2f} (of {self.scored} sequences)")
+        if self.records:
+            lines.append(f"{self.records} sequences have a record of their extraction")
+        for said, listed in (("inconsistent", self.odd), ("skipped", self.skipped), ("failed", self.failed)):
+            if listed:
+                lines.append(f"{said}: {len(listed)}")
+                lines += [f"  {name}: {why}" for name, why in list(listed.items())[:_NAMED]]
+                lines += [f"  … and {len(listed) - _NAMED} more"] if len(listed) > _NAMED else []
+        return "\n".join(lines)
+
+
+def inspect_dataset(root: str | Path, *, within: tuple[str, ...] = (), out: Path | None = None) -> DatasetContents:
+    """Say what a dataset holds.
+
+    All folders are listed, and all records are read; of the sequences some are opened, spread
+    evenly. A plain file's length follows from its size, as all of a name have frames of one size.
+
+    Args:
+        root: the folder of ``<id>/<type>/<view>``.
+        within: only the folder of this id (and type).
+        out: the folder of records, partition and manifest; default: the parent of ``root``.
+
+    Raises:
+        DataError: no sequence in it, or a damaged manifest.
+    """
+    root = Path(root)
+    out = root.absolute().parent if out is None else out
+    every = list_leaves(root, within)
+    listed = [leaf for leaf in every if leaf.files]
+    if not listed:
+        raise DataError(
+            "holds no sequences", where=root.joinpath(*within), how="give OUT, or the root of <id>/<type>/<view>/*.pkl"
+        )
+    contents = DatasetContents(
+        root.joinpath(*within),
+        len({leaf.identity for leaf in listed}),
+        len({leaf.view for leaf in listed}),
+        len(listed),
+        sum(leaf.bytes for leaf in listed),
+    )
+    contents.odd = {leaf.name: "has no .pkl" for leaf in every if not leaf.files}
+    kept = _records(out, within, contents, {leaf.name for leaf in listed})
+    contents.failed = _failed(out / "manifest.json")
+    contents.partition = _partition(out / "partition.json", {leaf.identity for leaf in listed})
+    rules = _groups(listed, contents)
+    lengths = _lengths(listed, rules, kept, contents)
+    contents.frames = int(lengths.sum())
+    contents.lengths = int(lengths.min()), float(np.median(lengths)), int(lengths.max())
+    scores = _scores(listed, contents)
+    by_type: dict[str, list[int]] = defaultdict(list)
+    for i, leaf in enumerate(listed):
+        by_type[leaf.type].append(i)
+    contents.types = [
+        TypeRow(
+            name,
+            len(members),
+            int(lengths[members].sum()),
+            float(np.median(lengths[members])),
+            sum(listed[i].bytes for i in members),
+            float(np.mean(scores[name])) if scores.get(name) else None,
+        )
+        for name, members in sorted(by_type.items())
+    ]
+    return contents
+
+
+def _records(out: Path, within: tuple[str, ...], contents: DatasetContents, present: set[str]) -> dict[str, int]:
+    """Frames of each leaf by its record; skipped ones go into ``contents``."""
+    kept: dict[str, int] = {}
+    above = out / "records"
+    pattern = "/".join([*within, *["*"] * (2 - len(within)), "*.json"])
+    for path in sorted(above.glob(pattern)) if above.is_dir() else []:
+        if path.name.startswith("."):
+            continue
+        name = path.relative_to(above).with_suffix("").as_posix()
+        try:
+            entry = json.loads(path.read_bytes())
+            why, count = entry["skipped"], int(entry["kept"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            contents.odd[name] = f"has a damaged record ({type(error).__name__}: {error})"
+            continue
+        contents.records += 1
+        if why:
+            contents.skipped[name] = str(why)
+        elif name in present:
+            kept[name] = count
+        else:
+            contents.odd[name] = "has a record, but no sequence"
+    return kept
+
+
+def _failed(path: Path) -> dict[str, str]:
+    try:
+        failed = json.loads(path.read_text(encoding="utf-8")).get("failed", {})
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"is not readable ({error})", where=path, how="restore or delete it") from error
+    pairs = failed.items() if isinstance(failed, dict) else ((f"{i}", one) for i, one in enumerate(failed, 1))
+    return {str(name): why if isinstance(why, str) else json.dumps(why) for name, why in pairs}
+
+
+def _partition(path: Path, identities: set[str]) -> dict[str, int]:
+    if not path.is_file():
+        return {}
+    train, test = (set(names) & identities for names in read_partition(path))
+    return {"in training": len(train), "in test": len(test), "in neither": len(identities - train - test)}
+
+
+def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, SizeRule]:
+    """Open some files of each name; returns how sizes tell lengths, and finds leaves that differ."""
+    sets = Counter(tuple(name for name, _ in leaf.files) for leaf in listed)
+    usual = sets.most_common(1)[0][0]
+    members: dict[str, list[tuple[Path, int]]] = defaultdict(list)
+    for leaf in listed:
+        names = tuple(name for name, _ in leaf.files)
+        for name, size in leaf.files:
+            members[name].append((Path(leaf.path, name), size))
+        if names != usual:
+            lacks, more = set(usual) - set(names), set(names) - set(usual)
+            said = [f"lacks {', '.join(sorted(lacks))}"] if lacks else []
+            contents.odd[leaf.name] = "; ".join(said + ([f"also has {', '.join(sorted(more))}"] if more else []))
+    rules = {}
+    for name, files in sorted(members.items()):
+        group = FileGroup(name, len(files), sum(size for _, size in files))
+        chosen = [files[i] for i in spread(len(files), _OPENED)]
+        forms: Counter[str] = Counter()
+        for path, _ in chosen:
+            try:
+                sequence = open_sequence(path)
+            except DataError as error:
+                contents.odd.setdefault("/".join(path.parts[-4:-1]), f"{name}: {error.what}")
+                continue
+            group.kind = guess_kind(name, sequence.shape, sequence.dtype)
+            group.frame = f"{sequence.dtype} {list(sequence.shape[1:])}"
+            forms[form_of(sequence)] += 1
+        group.forms, group.opened = dict(forms.most_common()), len(chosen)
+        contents.groups.append(group)
+        rule = SizeRule.of(chosen)
+        if rule is not None:
+            rules[name] = rule
+    return rules
+
+
+def _lengths(
+    listed: Sequence[Listed], rules: dict[str, SizeRule], kept: dict[str, int], contents: DatasetContents
+) -> np.ndarray:
+    """Frames of each leaf [N]; leaves whose files differ in length are noted."""
+    lengths = np.zeros(len(listed), np.int64)
+    unknown = []
+    for i, leaf in enumerate(listed):
+        told = {name: count for name, size in leaf.files if name in rules and (count := rules[name].frames(size))}
+        if len(set(told.values())) > 1:
+            said = ", ".join(f"{name} {count}" for name, count in told.items())
+            contents.odd.setdefault(leaf.name, f"files of different lengths: {said}")
+        for name, size in leaf.files:
+            if name in rules and name not in told and not _is_compact(Path(leaf.path, name)):
+                contents.odd.setdefault(leaf.name, f"{name}: its size of {size} bytes is that of no whole frames")
+        count = next(iter(told.values()), 0)
+        if told and kept.get(leaf.name, count) != count:
+            contents.odd.setdefault(leaf.name, f"{count} frames, its record says {kept[leaf.name]}")
+        lengths[i] = count or kept.get(leaf.name, 0)
+        if not lengths[i]:
+            unknown.append(i)
+    for i in (unknown[j] for j in spread(len(unknown), _MEASURED)):
+        name, _ = min(listed[i].files, key=lambda file: file[1])
+        try:
+            lengths[i] = len(open_sequence(Path(listed[i].path, name)))
+        except DataError as error:
+            contents.odd.setdefault(listed[i].name, f"{name}: {error.what}")
+    rest = lengths == 0
+    if rest.any():
+        contents.estimated = int(rest.sum())
+        lengths[rest] = int(np.median(lengths[~rest])) if (~rest).any() else 0
+    return lengths
+
+
+def _is_compact(path: Path) -> bool:
+    try:
+        return isinstance(open_sequence(path), CompactSequence)
+    except DataError:
+        return False
+
+
+def _scores(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, list[float]]:
+    """Mean scores of some sequences by type, from the smallest file of poses; a histogram of their frames."""
+    poses = {group.name for group in contents.groups if group.kind == "poses"}
+    means: dict[str, list[float]] = defaultdict(list)
+    frames: list[float] = []
+    for i in spread(len(listed), _SCORED):
+        leaf = listed[i]
+        name = min((file for file in leaf.files if file[0] in poses), key=lambda file: file[1], default=("", 0))[0]
+        try:
+            scores = inspect_file(Path(leaf.path, name)).scores if name else []
+        except DataError:
+            continue
+        if scores:
+            means[leaf.type].append(float(np.mean(scores)))
+            frames += scores
+            contents.scored += 1
+    if frames:
+        contents.histogram = np.histogram(np.clip(frames, 0, 1), 10, (0, 1))[0].tolist()
+        contents.mean_score = float(np.mean(frames))
+    return means
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows under a head, in columns; numbers to the right."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    right = [all(row[i][:1].isdigit() or row[i] == "–" for row in rows) for i in range(len(head))]
+    right[0] = False
+    lines = []
+    for row in (head, *rows):
+        cells = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right))
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines

@@ -1,0 +1,161 @@
+"""Where an extracted sequence comes from: its record, and the video named there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitext.errors import ConfigError, DataError
+from gaitext.skeleton import resolve_partition
+from gaitext.video import VIDEO_SUFFIXES, digest
+
+__all__ = ["Origin", "find_origin", "find_video", "frame_numbers", "record_path"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An extraction's record of one sequence.
+
+    Attributes:
+        path: of the record.
+        entry: what stands in it.
+    """
+
+    path: Path
+    entry: dict[str, Any]
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        made: dict[str, Any] = self.entry["made_with"]
+        return made
+
+    @property
+    def frames(self) -> npt.NDArray[np.int64]:
+        """Numbers of the frames that were kept, counted from 1."""
+        return frame_numbers(self.entry["frames"])
+
+    @property
+    def parts(self) -> list[str] | None:
+        """Names of the parts that the heatmaps were merged to, if they were."""
+        merge = self.made_with.get("merge")
+        try:
+            return None if merge is None else list(resolve_partition(merge))
+        except ConfigError:
+            return None
+
+    def __str__(self) -> str:
+        """A few lines for people."""
+        made = self.made_with
+        dropped = ", ".join(f"{why} {frames}" for why, frames in self.entry.get("dropped", {}).items() if frames)
+        estimator = made.get("estimator")
+        if isinstance(estimator, dict):
+            estimator = ", ".join(f"{key} {value}" for key, value in estimator.items() if value is not None)
+        lines = [
+            f"from {self.entry['video']}, track {made.get('track')}, clip {self.entry.get('clip')}",
+            f"  frames kept: {self.entry.get('kept')} ({self.entry['frames']})",
+            f"  frames dropped: {dropped or 'none'}",
+            f"  estimator: {estimator}",
+        ]
+        settings = ("detector", "crop_scale", "min_score", "min_frames", "form", "merge")
+        said = ", ".join(f"{key} {made[key]}" for key in settings if made.get(key) is not None)
+        lines.append(f"  {said}{', ' if said else ''}gaitext {self.entry.get('gaitext')}")
+        return "\n".join(lines)
+
+
+def record_path(leaf: Path) -> Path:
+    """Where the record of ``OUT/sequences/<id>/<type>/<view>`` lies."""
+    leaf = leaf.absolute()
+    view, kind, identity = leaf.name, leaf.parents[0].name, leaf.parents[1].name
+    return leaf.parents[3] / "records" / identity / kind / f"{view}.json"
+
+
+def find_origin(leaf: Path) -> Origin | None:
+    """Read a leaf's record; None where there is none, as with walkers.
+
+    Raises:
+        DataError: there is one, but it is damaged.
+    """
+    if len(leaf.absolute().parents) < 4:
+        return None
+    path = record_path(leaf)
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        frame_numbers(entry["frames"])
+        entry["video"], entry["made_with"]["video_digest"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"is no record of an extraction ({type(error).__name__}: {error})",
+            where=path,
+            how="delete it and extract the sequence again",
+        ) from error
+    return Origin(path, entry)
+
+
+def frame_numbers(ranges: str) -> npt.NDArray[np.int64]:
+    """Read frame numbers written as ranges.
+
+    Raises:
+        ValueError: not such ranges.
+
+    >>> frame_numbers("1-3,7").tolist()
+    [1, 2, 3, 7]
+    """
+    numbers: list[int] = []
+    for run in filter(None, ranges.split(",")):
+        first, _, last = run.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return np.array(numbers, np.int64)
+
+
+def find_video(leaf: Path, origin: Origin | None, given: Path | None, *, check: bool = True) -> Path | None:
+    """The video that a sequence was made from, if it can be found.
+
+    Args:
+        leaf: folder of the sequence.
+        origin: its record. Without one, ``OUT/videos/<id>/<type>/<view>`` is taken, where
+            ``gaitext walkers --video`` writes.
+        given: where the video has moved.
+        check: compare its digest with the record's; otherwise only warn.
+
+    Returns:
+        None where it is gone and none was given.
+
+    Raises:
+        DataError: there is a video, but another one than the sequence was made from.
+        VideoError: the given one is not there.
+    """
+    out = leaf.absolute().parents[3]
+    if given is not None:
+        video = given
+    elif origin is not None:
+        # A relative path was relative to where the extraction was started, which nobody knows now.
+        named = Path(origin.entry["video"])
+        places = [place for place in (named, out / named) if place.exists()]
+        if not places:
+            return None
+        video = places[0]
+    else:
+        stem = out / "videos" / leaf.absolute().relative_to(leaf.absolute().parents[2])
+        places = [place for suffix in sorted(VIDEO_SUFFIXES) if (place := Path(f"{stem}{suffix}")).is_file()]
+        return places[0] if places else None
+    if origin is not None and digest(video) != origin.made_with["video_digest"]:
+        what = f"is not the video that {leaf} was made from: its contents differ"
+        if check:
+            raise DataError(
+                what,
+                where=video,
+                how="give the right one with --video; if this one has the same frames (re-encoded, another "
+                "container), --unchecked takes it",
+            )
+        logger.warning("%s: %s", video, what)
+    return video
