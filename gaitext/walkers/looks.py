@@ -113,7 +113,7 @@ def draw_looks(colours: Floats, coat: bool, rng: np.random.Generator) -> Looks:
         sun=float(rng.uniform(0.25, 0.75)),
         ambient=float(rng.uniform(0.45, 0.8)),
         shadow=float(rng.uniform(0.0, 0.6)),
-        gain=rng.uniform(0.75, 1.2) * rng.uniform(0.92, 1.08, 3),
+        gain=rng.uniform(0.85, 1.35) * rng.uniform(0.92, 1.08, 3),
         blur=float(rng.uniform(0.06, 0.24)),
         noise=float(rng.uniform(0.5, 4.0)),
     )

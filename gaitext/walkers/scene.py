@@ -54,7 +54,7 @@ class Scene:
         camera = walk.camera
         size = (camera.height, camera.width)
         self._gain = (255 * looks.gain).astype(np.float32)
-        empty = draw_background(camera, rng) * (0.5 + 0.6 * looks.ambient)
+        empty = draw_background(camera, rng) * (0.4 + 0.6 * looks.ambient)
         self._empty = _softened(np.clip(empty * self._gain, 0, 255).astype(np.float32), looks.blur)
         self._stored = np.rint(self._empty).astype(np.int16)
         # One sheet of noise, laid elsewhere in every frame, is as good as a sheet a frame.
@@ -139,7 +139,7 @@ class Scene:
         lit, skyward, facing = (normal @ self._directions).T
         shade = looks.ambient * (0.85 + 0.15 * skyward) + looks.sun * np.maximum(lit, 0)
         # Surfaces seen at a slant get less of the light from everywhere: outlines show on like colours.
-        shade *= 0.55 + 0.45 * facing
+        shade *= 0.65 + 0.45 * facing
         return albedo * shade[:, None]
 
     def _grow_hair(
