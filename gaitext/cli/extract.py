@@ -40,7 +40,7 @@ def extract(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Crops given to the estimator at a time.")] = None,
     form: Annotated[
-        str, typer.Option(help="Heatmaps on disk: plain (float16), compact (8 bits) or lossless.")
+        str, typer.Option(help="Heatmaps on disk: plain, compact (8 bits) or lossless.")
     ] = "plain",
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
     resume: Annotated[

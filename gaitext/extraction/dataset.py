@@ -17,6 +17,7 @@ from gaitext.errors import DataError, GaitextError, MissingDependencyError
 from gaitext.execution import Outcome, map_sequences, worker_index
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.extract import extract_source
+from gaitext.extraction.found import find_tracks
 from gaitext.extraction.plan import ExtractSettings
 from gaitext.extraction.records import Records
 from gaitext.extraction.report import ExtractReport
@@ -140,8 +141,6 @@ def _extract_one(
     try:
         tracks = found_by = None
         if source.boxes is None and _tools.detector is not None:
-            from gaitext.extraction.found import find_tracks
-
             tracks, found_by = find_tracks(source, _tools.detector, out)
         extract_source(
             source,

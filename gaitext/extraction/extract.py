@@ -21,6 +21,7 @@ from gaitext.extraction.plan import Clip, ExtractSettings, plan_clips
 from gaitext.extraction.records import Entry, Records
 from gaitext.extraction.report import ExtractReport
 from gaitext.extraction.sources import Source
+from gaitext.extraction.tracker import longest
 from gaitext.geometry import crop_boxes
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
 from gaitext.store import clear_staging
@@ -161,8 +162,6 @@ def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, 
     which = settings.tracks or ("all" if place is None else "longest")
     wanted = list(tracks.values())
     if which == "longest" and len(tracks) > 1:
-        from gaitext.extraction.tracker import longest
-
         kept, others = longest(tracks)
         wanted = [kept]
         for track in others:

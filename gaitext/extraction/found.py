@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from gaitext.errors import DataError
 from gaitext.extraction.boxes import Track, read_boxes
-from gaitext.extraction.detect import Detector
+from gaitext.extraction.detect import Detector, detect_video
 from gaitext.extraction.records import Entry
 from gaitext.extraction.sources import Source
 from gaitext.extraction.tracker import TrackerSettings, track
-from gaitext.stages import ahead
 from gaitext.store import atomic_path, write_json
-from gaitext.video import digest, read_frames
+from gaitext.video import digest
 
 __all__ = ["find_tracks"]
-
-logger = logging.getLogger(__name__)
-
-#: Frames given to a detector at a time.
-_BATCH = 8
 
 
 def find_tracks(
@@ -52,7 +41,7 @@ def find_tracks(
     made_with = json.loads(json.dumps({"video_digest": digest(source.path), **found_by}))
     if _read(note) == made_with and boxes.is_file():
         return read_boxes(boxes), found_by
-    detections = [found for frames in _batches(source.path) for found in detector.detect(frames)]
+    detections = list(detect_video(source.path, detector))
     tracks = track(detections, settings)
     if not tracks:
         seen = sum(bool(len(found)) for found in detections)
@@ -67,18 +56,6 @@ def find_tracks(
         temporary.write_text("".join(_lines(tracks)), encoding="utf-8")
     write_json(note, made_with)
     return read_boxes(boxes), found_by
-
-
-def _batches(video: Path) -> Iterator[list[npt.NDArray[np.uint8]]]:
-    batch: list[npt.NDArray[np.uint8]] = []
-    with closing(ahead(read_frames(video), _BATCH)) as frames:
-        for _, frame in frames:
-            batch.append(frame)
-            if len(batch) == _BATCH:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
 
 
 def _lines(tracks: dict[int, Track]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import ConfigError
+from gaitext.stages import ahead
 from gaitext.video import read_frames
 
 __all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector"]
@@ -104,13 +106,14 @@ def detect_video(
     """
     batch: list[Frame] = []
     done = 0
-    for _, frame in read_frames(path):
-        batch.append(frame)
-        if len(batch) == batch_size:
-            yield from detector.detect(batch)
-            done, batch = done + len(batch), []
-            if progress is not None:
-                progress(done)
+    with closing(ahead(read_frames(path), batch_size)) as frames:
+        for _, frame in frames:
+            batch.append(frame)
+            if len(batch) == batch_size:
+                yield from detector.detect(batch)
+                done, batch = done + len(batch), []
+                if progress is not None:
+                    progress(done)
     if batch:
         yield from detector.detect(batch)
         if progress is not None:
