@@ -23,9 +23,10 @@ def full_frame(path: str | Path) -> Track:
     """One box a frame that is the whole frame: for pictures and videos that a person fills.
 
     It is treated like any box: ``crop_scale`` makes it grow, and what lies outside the frame is
-    black, as mmpose's ``inference_topdown`` does where it is given no boxes. With the default of
-    1.25 a tight crop gets the margin that pose networks were trained with; where the pictures were
-    cut with a margin already, ``crop_scale=1`` only pads them to 3:4.
+    black. With 1, which `gaitext extract --boxes full` takes unless told otherwise, the frame is
+    only padded to 3:4. Pose networks are trained with a margin (1.25): where the person touches the
+    frame's edges, ``crop_scale=1.25`` gives it one, as mmpose's ``inference_topdown`` does where it
+    is given no boxes.
 
     Args:
         path: a video file, which is decoded to count its frames (a container may miscount), or a frame
