@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
+from gaitext.store.arena import zeros
 
 __all__ = ["SEGMENT", "STEP_FLOOR", "FrameCoder"]
 
@@ -35,6 +36,7 @@ _LEAST, _GREATEST = -11, 8
 STEP_FLOOR = 2.0**_LEAST
 _TOP = 254
 _ROW = 512  # of the table: q - zero is -253 … 253
+_FOUR, _HALVES = np.uint64(0x0001_0001_0001_0001), np.intp(SEGMENT // 4)
 _LIMIT = 2.0**14
 
 
@@ -144,8 +146,7 @@ class FrameCoder:
         mask = np.unpackbits(
             np.frombuffer(coded, np.uint8, self._payload - self._head, self._head), count=self.segments
         )
-        stored, odd = divmod(len(coded) - self._payload, self._bytes)
-        if odd:
+        if (len(coded) - self._payload) % self._bytes:
             raise ValueError("a frame's bytes are no whole segments")
         if self._values is None:
             values = np.frombuffer(coded, self._item, offset=self._payload)
@@ -153,11 +154,10 @@ class FrameCoder:
             head = np.frombuffer(coded, "<u2", 2 * self.channels)
             starts, counts = head[: self.channels], head[self.channels :]
             numbers = np.frombuffer(coded, np.uint8, offset=self._payload)
-            if stored == self.segments:
-                index = numbers.reshape(self.channels, -1) + starts[:, None]
-            else:
-                index = numbers.reshape(-1, SEGMENT) + starts.repeat(counts)[:, None]
-            values = self._values.take(index, mode="clip").reshape(-1).view(self._item)
+            # Four uint16 are added at a time, as one uint64: no sum overflows into its neighbour.
+            index = numbers.astype(np.uint16).view(np.uint64)
+            index += (starts * _FOUR).repeat(counts * _HALVES)
+            values = self._values.take(index.view(np.uint16), mode="clip").view(self._item)
         if self._items == 1:
             out[mask.view(np.bool_)] = values
         else:
@@ -165,7 +165,7 @@ class FrameCoder:
 
     def empty(self, frames: int) -> Array:
         """Memory for some frames to decode into: [frames, items]."""
-        return np.zeros((frames, self.segments * self._items), self._item)
+        return zeros(frames * self.segments * self._items, self._item).reshape(frames, -1)
 
     def view(self, decoded: Array) -> Array:
         """Decoded memory as frames [n, …]."""

@@ -95,6 +95,7 @@ class CompactSequence:
         if len(sizes) == 0 or self._offsets[-1] != at:
             raise DataError("is damaged: its index does not fit its frames", where=self.path, how=_AGAIN)
         self._ends = self._offsets.tolist()
+        file.expect()
 
     def __len__(self) -> int:
         return len(self._ends) - 1
