@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.errors import VideoError, import_extra
+from gaitext.errors import GaitextError, VideoError, import_extra
 from gaitext.frames import frame_files, frame_sizes, read_images
 from gaitext.store import atomic_path
 
@@ -255,7 +255,7 @@ def write_video(
                 raise VideoError("there are no frames to write", where=path)
             out.mux(stream.encode())
     except (av.error.FFmpegError, ValueError) as error:
-        if isinstance(error, VideoError):
+        if isinstance(error, GaitextError):
             raise
         raise VideoError(f"frame {count + 1} cannot be written ({error})", where=path) from error
     return count
