@@ -19,6 +19,8 @@ __all__ = ["ray_actors"]
 
 logger = logging.getLogger(__name__)
 
+#: How long the head of a cluster may take to accept a connection, seconds.
+_TIMEOUT = 10.0
 #: How long no worker may have started before the log says what they wait for, seconds.
 _PATIENCE = 30.0
 
@@ -55,16 +57,32 @@ def ray_actors(task: Task, engine: Engine, workers: int, items: int) -> Iterator
 
 
 def _connect(ray: Any, address: str | None) -> None:
+    host, _, port = (address or "").rpartition(":")
+    if port.isdecimal():
+        _knock(host.rpartition("//")[2].strip("[]"), int(port))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here reports to nobody
     try:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise GaitextError(
-            f"Ray cannot be reached or started ({error})",
-            where="engine",
-            how="`ray status` on its head shows whether the cluster runs; Python and Ray must be of the same "
-            "version on all machines",
-        ) from error
+        raise _unreachable(address, error) from error
+
+
+def _knock(host: str, port: int) -> None:
+    """Meet a wrong address at once: Ray itself would try for minutes."""
+    try:
+        socket.create_connection((host, port), _TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(f"{host}:{port}", error) from error
+
+
+def _unreachable(address: str | None, error: Exception) -> GaitextError:
+    what = "Ray cannot be started" if address is None else f"there is no Ray cluster at {address}"
+    return GaitextError(
+        f"{what} ({error})",
+        where="engine",
+        how="`ray status` on the head shows whether the cluster runs; Python and Ray must be of the same versions "
+        "on all machines; a cluster with token authentication wants RAY_AUTH_MODE=token here, too",
+    )
 
 
 def _room(ray: Any, num_cpus: float, num_gpus: float) -> int:
@@ -126,7 +144,7 @@ class Actors:
             return answer
         except self._ray.exceptions.RayError as error:  # its process, its machine, or its answer is gone
             self._kill(self._actors.pop(index))  # it may only be out of reach, and must not go on
-            return Lost(f"with {type(error).__name__}{_reason(str(error))}")
+            return Lost(f"with {type(error).__name__}{_reason(str(error))}", str(error))
 
     def close(self, idle: Collection[int]) -> None:
         for actor in self._actors.values():

@@ -10,7 +10,8 @@ from pathlib import Path
 from gaitext.errors import DataError
 from gaitext.execution import worker_index
 
-PATIENCE = 30.0
+PATIENCE = 60.0
+loaded: list[str] = []
 
 
 def wait_for(path: Path) -> Path:
@@ -33,21 +34,23 @@ def half_backwards(value: int) -> float:
     return half(value)
 
 
+def meet(item: int, marks: Path, workers: int) -> tuple[int, int, list[str]]:
+    """Wait until that many workers have loaded, so that each has an item."""
+    until = time.monotonic() + PATIENCE
+    while len(list(marks.glob("load-*"))) < workers and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    return worker_index(), os.getpid(), loaded
+
+
 def where_am_i(item: int) -> tuple[int, int, str | None]:
     time.sleep(0.05)
     return worker_index(), os.getpid(), os.environ.get("OMP_NUM_THREADS")
 
 
-loaded: list[str] = []
-
-
 def load(text: str, marks: Path) -> None:
     (marks / f"load-{os.getpid()}-{time.monotonic_ns()}").touch()
     loaded.append(f"{text}{worker_index()}")
-
-
-def use_loaded(item: int) -> list[str]:
-    return loaded
 
 
 def load_nothing(marks: Path) -> None:
