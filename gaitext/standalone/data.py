@@ -16,7 +16,7 @@ from gaitext.errors import ConfigError, DataError, GaitextError
 from gaitext.sampling import FrameSampling, sample_frames
 from gaitext.standalone.settings import DataSettings
 from gaitext.standalone.transforms import Chain
-from gaitext.store import Array, Leaf, choose, leaves, read_leaf, read_partition
+from gaitext.store import Array, CompactSequence, Leaf, choose, leaves, read_leaf, read_partition
 
 __all__ = ["Batch", "Request", "SequenceDataset", "collate", "find_leaves", "loader"]
 
@@ -134,14 +134,14 @@ class SequenceDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.leaves)
 
-    def load(self, index: int) -> list[Array]:
-        """A leaf's whole sequences, from memory if they were cached."""
+    def load(self, index: int) -> Sequence[Array | CompactSequence]:
+        """A leaf's sequences: from memory if they are cached; otherwise compact ones are read frame by frame."""
         if index in self._cache:
             return self._cache[index]
-        sequences = read_leaf(self.leaves[index], self.settings.data_in_use)
-        if self.settings.cache:
-            self._cache[index] = sequences
-        return sequences
+        if not self.settings.cache:
+            return read_leaf(self.leaves[index], self.settings.data_in_use, lazy=True)
+        self._cache[index] = read_leaf(self.leaves[index], self.settings.data_in_use)
+        return self._cache[index]
 
     def load_all(self) -> None:
         """Read everything into memory now (``data_cfg.cache``), before workers are forked."""

@@ -96,7 +96,7 @@ class FrameCoder:
         planes[..., : self.plane] = frames.reshape(len(frames), self.channels, self.plane)
         if self.bits != 8:
             cells = planes.reshape(len(frames), self.segments, SEGMENT)
-            filled: Array = cells.view(np.uint8).any(axis=-1)
+            filled = np.asarray(cells.view(np.uint8).any(axis=-1))
             return [np.packbits(mask).tobytes() + cell[mask].tobytes() for cell, mask in zip(cells, filled)]
         numbers, starts = self._quantise(planes)
         cells = numbers.reshape(len(frames), self.segments, SEGMENT)

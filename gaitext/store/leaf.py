@@ -90,6 +90,7 @@ class LeafWriter:
         self.leaf = Leaf(identity, kind, view, Path(root) / identity / kind / view)
         self._root, self._forms, self._floor = Path(root), dict(forms or {}), floor
         self._writers: dict[str, FrameWriter] = {}
+        self._carried: dict[str, int] = {}
         self._staging: Path | None = None
 
     @property
@@ -123,6 +124,20 @@ class LeafWriter:
             self.abandon()
             raise
 
+    def carry(self, path: Path, frames: int) -> None:
+        """Copy a finished file of so many frames into the leaf, as it is.
+
+        Raises:
+            DataError: the disk is full. The leaf is abandoned then.
+        """
+        try:
+            with full_disk(self.leaf.path):
+                shutil.copyfile(path, self._folder() / path.name)
+        except BaseException:
+            self.abandon()
+            raise
+        self._carried[path.stem] = frames
+
     def _folder(self) -> Path:
         if self._staging is None:
             leaf = self.leaf
@@ -143,7 +158,7 @@ class LeafWriter:
         """
         leaf = self.leaf
         try:
-            lengths = {name: writer.frames for name, writer in self._writers.items()}
+            lengths = self._carried | {name: writer.frames for name, writer in self._writers.items()}
             if len(set(lengths.values())) > 1:
                 raise DataError(f"its sequences have different lengths: {lengths}", where=leaf.path)
             if not lengths or 0 in lengths.values():
@@ -162,7 +177,7 @@ class LeafWriter:
 
     def abandon(self) -> None:
         """Remove what was written; an old leaf stays as it is."""
-        self._writers = {}
+        self._writers, self._carried = {}, {}
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None

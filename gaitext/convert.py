@@ -1,0 +1,261 @@
+"""A data set from one form into another: float16, compact, lossless; merged into parts or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gaitext.errors import ConfigError, DataError
+from gaitext.execution import Outcome, map_sequences, raise_failures
+from gaitext.skeleton import PartitionLike, resolve_partition
+from gaitext.store import (
+    Array,
+    CompactSequence,
+    Form,
+    Leaf,
+    LeafWriter,
+    clear_staging,
+    leaves,
+    open_sequence,
+    write_json,
+)
+from gaitext.transforms import HeatmapMerge
+
+__all__ = ["ConvertForm", "ConvertReport", "convert_dataset"]
+
+#: ``float16`` is the toolboxes' own pickle; see docs/storage.md.
+ConvertForm = Literal["float16", "compact", "lossless"]
+
+#: Frames in memory at a time, of compact sources.
+_BATCH = 64
+_RECORD = ".convert.json"
+#: Changes whenever equal settings would give other files.
+_VERSION = 1
+
+
+@dataclass
+class Change:
+    """What became of heatmaps: of one leaf, or summed over leaves.
+
+    Attributes:
+        frames: converted.
+        before, after: bytes of the heatmap files.
+        greatest: error of a pixel against the source (merged, where parts were asked for).
+        absolute, pixels: sum of errors, and of how many pixels.
+        moved, peaks: maps whose first maximum is another pixel now, of how many that have one above 0.
+    """
+
+    frames: int = 0
+    before: int = 0
+    after: int = 0
+    greatest: float = 0.0
+    absolute: float = 0.0
+    pixels: int = 0
+    moved: int = 0
+    peaks: int = 0
+
+    def add(self, other: Change) -> None:
+        greatest = max(self.greatest, other.greatest)
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        self.greatest = greatest
+
+    def compare(self, source: Array, stored: Array) -> None:
+        """Count the differences between frames [n, C, H, W]."""
+        error = np.abs(stored.astype(np.float32) - source.astype(np.float32))
+        self.greatest = max(self.greatest, float(error.max(initial=0)))
+        self.absolute += float(error.sum(dtype=np.float64))
+        self.pixels += error.size
+        maps, stored = (each.reshape(-1, each.shape[-2] * each.shape[-1]) for each in (source, stored))
+        peaked = maps.max(1) > 0
+        self.peaks += int(peaked.sum())
+        self.moved += int((maps.argmax(1) != stored.argmax(1))[peaked].sum())
+
+
+@dataclass
+class ConvertReport:
+    """What :func:`convert_dataset` did.
+
+    Attributes:
+        out: the new data set's root.
+        written: leaves made now; ``kept``: found finished.
+        change: of the leaves made now.
+        outcomes: of each leaf that was to be made.
+    """
+
+    out: Path
+    written: int = 0
+    kept: int = 0
+    change: Change = field(default_factory=Change)
+    outcomes: list[Outcome[Leaf, Change]] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Outcome[Leaf, Change]]:
+        return [outcome for outcome in self.outcomes if outcome.error is not None]
+
+    def raise_failures(self) -> None:
+        """Raise one error that names every leaf that could not be converted, if any."""
+        raise_failures(
+            [Outcome(outcome.item.name, outcome.result, outcome.error) for outcome in self.outcomes], "sequences"
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{self.written} sequences written, {self.kept} already there, {len(self.failed)} failed"]
+        change = self.change
+        if change.frames:
+            before, after = change.before / change.frames, change.after / change.frames
+            lines.append(
+                f"bytes per frame: {before:.0f} before, {after:.0f} after ({before / after:.1f} times fewer; "
+                f"{change.frames} frames)"
+            )
+            lines.append(
+                f"error: greatest {change.greatest:.2g}, mean {change.absolute / max(change.pixels, 1):.2g}; "
+                f"argmax moved in {100 * change.moved / max(change.peaks, 1):.2f} % of {change.peaks} maps"
+            )
+        return "\n".join(lines)
+
+
+def convert_dataset(
+    source: str | Path,
+    out: str | Path,
+    form: ConvertForm,
+    *,
+    merge: PartitionLike | None = None,
+    floor: float = 0.0,
+    workers: int = 0,
+    quiet: bool = False,
+) -> ConvertReport:
+    """Write the data set ``source`` into ``out``, its heatmaps in another form.
+
+    Heatmaps are pkls of floating numbers [T, C, H, W]; a leaf's other pkls are copied as they are,
+    so that ``data_in_use`` counts the same files. A leaf appears whole or not at all. Run it again
+    to resume: what is finished is not done again. One call at a time may write to ``out``.
+
+    Args:
+        source: root of a data set, ``<id>/<type>/<view>/*.pkl``.
+        out: a new or empty folder, or one that this function wrote with the same settings.
+        form: ``float16`` (the toolboxes' own), ``compact`` (8 bits) or ``lossless``.
+        merge: a partition: 17 joints' maps become its K parts', for ``alignment.merge: offline``.
+        floor: for ``compact``, values nearer to 0 than this become 0.
+        workers: processes; 0 works in this one.
+        quiet: no progress bar.
+
+    Returns:
+        What was done. Leaves that failed do not stop the others: see
+        :meth:`ConvertReport.raise_failures`.
+
+    Raises:
+        ConfigError: unknown partition, or ``out`` was written with other settings.
+        DataError: no data set, ``out`` overlaps it or holds something else, or a full disk.
+    """
+    source, out = Path(source), Path(out)
+    one, other = source.resolve(), out.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise DataError(
+            "lies in the data set that is to be converted, or around it", where=out, how="give a new folder"
+        )
+    partition = None if merge is None else resolve_partition(merge, where="--merge")
+    found = leaves(source)
+    if not found:
+        raise DataError(
+            "holds no sequences", where=source, how="give the folder of <id>/<type>/<view>, a config's dataset_root"
+        )
+    _claim(out, {"version": _VERSION, "form": form, "merge": partition, "floor": floor})
+    clear_staging(out)
+    todo = [leaf for leaf in found if not _finished(leaf, out)]
+    report = ConvertReport(out, kept=len(found) - len(todo))
+    work = partial(
+        _convert, out=out, form=form, merge=None if partition is None else HeatmapMerge(partition), floor=floor
+    )
+    report.outcomes = map_sequences(work, todo, workers=workers, label="convert", quiet=quiet)
+    for outcome in report.outcomes:
+        if outcome.result is not None:
+            report.written += 1
+            report.change.add(outcome.result)
+    return report
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make sure that ``out`` is ours and of these settings, and say so in it."""
+    record = out / _RECORD
+    settings = json.loads(json.dumps(settings))
+    if record.is_file():
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"is not readable ({error})", where=record, how="give a new folder") from error
+        if found != settings:
+            raise ConfigError(
+                f"was converted with other settings: {found}",
+                where=out,
+                how="give the same settings to resume, or a new folder",
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
+    write_json(record, settings)
+
+
+def _finished(leaf: Leaf, out: Path) -> bool:
+    # Leaves appear whole; one that somebody has thinned out is made again.
+    made = Leaf(leaf.identity, leaf.type, leaf.view, out / leaf.name)
+    return made.path.is_dir() and [file.name for file in made.files()] == [file.name for file in leaf.files()]
+
+
+def _convert(leaf: Leaf, *, out: Path, form: ConvertForm, merge: HeatmapMerge | None, floor: float) -> Change:
+    change = Change()
+    files = leaf.files()
+    if not files:
+        raise DataError("no .pkl file", where=leaf.path, how="remove the folder")
+    stored: Form = "plain" if form == "float16" else form
+    heatmaps: list[tuple[Path, Array | CompactSequence]] = []
+    with LeafWriter(out, leaf.identity, leaf.type, leaf.view, {f.stem: stored for f in files}, floor=floor) as writer:
+        for file in files:
+            sequence = open_sequence(file)
+            if not _is_heatmaps(sequence):
+                writer.carry(file, len(sequence))
+                continue
+            if isinstance(sequence, CompactSequence):
+                sequence.verify()
+            heatmaps.append((file, sequence))
+            for frames in _batches(sequence, merge, file):
+                writer.append({file.stem: _as_form(frames, form, file)})
+        if not heatmaps:
+            raise DataError("holds no heatmaps: no pkl of floating numbers [T, C, H, W]", where=leaf.path)
+    for file, sequence in heatmaps:
+        made = open_sequence(writer.leaf.path / file.name)
+        change.frames += len(sequence)
+        change.before += file.stat().st_size
+        change.after += (writer.leaf.path / file.name).stat().st_size
+        for start, frames in zip(range(0, len(sequence), _BATCH), _batches(sequence, merge, file)):
+            change.compare(frames, made[start : start + _BATCH])
+    return change
+
+
+def _is_heatmaps(sequence: Array | CompactSequence) -> bool:
+    return sequence.ndim == 4 and sequence.dtype.kind == "f"
+
+
+def _batches(sequence: Array | CompactSequence, merge: HeatmapMerge | None, file: Path) -> Iterator[Array]:
+    change: Callable[[Array], Array] = (lambda frames: frames) if merge is None else merge
+    for start in range(0, len(sequence), _BATCH):
+        try:
+            yield change(sequence[start : start + _BATCH])
+        except DataError as error:
+            raise error if error.where == str(file) else DataError(error.what, where=file, how=error.how) from error
+
+
+def _as_form(frames: Array, form: ConvertForm, file: Path) -> Array:
+    if form != "float16":
+        return frames
+    with np.errstate(over="ignore"):
+        half = frames.astype(np.float16, copy=False)
+    if np.isinf(half).sum() != np.isinf(frames).sum():
+        raise DataError("holds numbers that float16 cannot", where=file, how="take the lossless form")
+    return half
