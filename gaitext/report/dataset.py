@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import DataError
+from gaitext.extraction.records import Records
 from gaitext.report.contents import amount, form_of, guess_kind, inspect_file
 from gaitext.report.listing import Listed, SizeRule, list_leaves, spread
 from gaitext.store import CompactSequence, open_sequence, read_partition
@@ -206,17 +207,17 @@ def inspect_dataset(root: str | Path, *, within: tuple[str, ...] = (), out: Path
 def _records(out: Path, within: tuple[str, ...], contents: DatasetContents, present: set[str]) -> dict[str, int]:
     """Frames of each leaf by its record; skipped ones go into ``contents``."""
     kept: dict[str, int] = {}
-    above = out / "records"
+    records = Records(out)
     pattern = "/".join([*within, *["*"] * (2 - len(within)), "*.json"])
-    for path in sorted(above.glob(pattern)) if above.is_dir() else []:
+    for path in sorted(records.folder.glob(pattern)):
         if path.name.startswith("."):
             continue
-        name = path.relative_to(above).with_suffix("").as_posix()
+        name = path.relative_to(records.folder).with_suffix("").as_posix()
         try:
-            entry = json.loads(path.read_bytes())
+            entry = records.get(name) or {}
             why, count = entry["skipped"], int(entry["kept"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            contents.odd[name] = f"has a damaged record ({type(error).__name__}: {error})"
+        except (DataError, KeyError, TypeError, ValueError):
+            contents.odd[name] = f"has a damaged record: {path}"
             continue
         contents.records += 1
         if why:

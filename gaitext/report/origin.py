@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError
+from gaitext.extraction.records import Records
 from gaitext.skeleton import resolve_partition
 from gaitext.video import VIDEO_SUFFIXES, digest
 
-__all__ = ["Origin", "find_origin", "find_video", "frame_numbers", "record_path"]
+__all__ = ["Origin", "find_origin", "find_video", "frame_numbers"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,35 +70,41 @@ class Origin:
         return "\n".join(lines)
 
 
-def record_path(leaf: Path) -> Path:
-    """Where the record of ``OUT/sequences/<id>/<type>/<view>`` lies."""
-    leaf = leaf.absolute()
-    view, kind, identity = leaf.name, leaf.parents[0].name, leaf.parents[1].name
-    return leaf.parents[3] / "records" / identity / kind / f"{view}.json"
-
-
 def find_origin(leaf: Path) -> Origin | None:
     """Read a leaf's record; None where there is none, as with walkers.
 
     Raises:
         DataError: there is one, but it is damaged.
     """
-    if len(leaf.absolute().parents) < 4:
+    view, kind, identity, out = _places(leaf)
+    records = Records(out)
+    name = f"{identity}/{kind}/{view}"
+    entry = records.get(name) if name in records else None
+    if entry is None:
         return None
-    path = record_path(leaf)
+    path = records.folder / f"{name}.json"
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
         frame_numbers(entry["frames"])
-        entry["video"], entry["made_with"]["video_digest"]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        str(entry["video"])
+    except (ValueError, KeyError, AttributeError) as error:
         raise DataError(
-            f"is no record of an extraction ({type(error).__name__}: {error})",
+            f"is no record of an extracted sequence ({type(error).__name__}: {error})",
             where=path,
-            how="delete it and extract the sequence again",
+            how="remove it and its sequence, and extract that one again",
         ) from error
     return Origin(path, entry)
+
+
+def _places(leaf: Path) -> tuple[str, str, str, Path]:
+    """View, type and identity of ``OUT/sequences/<id>/<type>/<view>``, and OUT."""
+    parents = leaf.absolute().parents
+    # A lone folder near the root of the file system has neither; what is not there holds no record.
+    return (
+        leaf.absolute().name,
+        parents[0].name,
+        parents[min(1, len(parents) - 1)].name,
+        parents[min(3, len(parents) - 1)],
+    )
 
 
 def frame_numbers(ranges: str) -> npt.NDArray[np.int64]:
@@ -134,28 +140,29 @@ def find_video(leaf: Path, origin: Origin | None, given: Path | None, *, check: 
         DataError: there is a video, but another one than the sequence was made from.
         VideoError: the given one is not there.
     """
-    out = leaf.absolute().parents[3]
+    view, kind, identity, out = _places(leaf)
     if given is not None:
-        video = given
+        places = [given]
     elif origin is not None:
         # A relative path was relative to where the extraction was started, which nobody knows now.
         named = Path(origin.entry["video"])
         places = [place for place in (named, out / named) if place.exists()]
-        if not places:
-            return None
-        video = places[0]
     else:
-        stem = out / "videos" / leaf.absolute().relative_to(leaf.absolute().parents[2])
-        places = [place for suffix in sorted(VIDEO_SUFFIXES) if (place := Path(f"{stem}{suffix}")).is_file()]
+        stem = out / "videos" / identity / kind
+        places = [stem / f"{view}{suffix}" for suffix in sorted(VIDEO_SUFFIXES)]
+        places = [place for place in places if place.is_file()]
+    if origin is None or not places:
         return places[0] if places else None
-    if origin is not None and digest(video) != origin.made_with["video_digest"]:
-        what = f"is not the video that {leaf} was made from: its contents differ"
-        if check:
-            raise DataError(
-                what,
-                where=video,
-                how="give the right one with --video; if this one has the same frames (re-encoded, another "
-                "container), --unchecked takes it",
-            )
-        logger.warning("%s: %s", video, what)
-    return video
+    for place in places:
+        if digest(place) == origin.made_with["video_digest"]:
+            return place
+    what = f"is not the video that {leaf} was made from: its contents differ"
+    if check:
+        raise DataError(
+            what,
+            where=places[0],
+            how="give the right one with --video; if this one has the same frames (re-encoded, another "
+            "container), --unchecked takes it",
+        )
+    logger.warning("%s: %s", places[0], what)
+    return places[0]
