@@ -24,7 +24,7 @@ class Figure:
 
     Attributes:
         start, end: [T, P, 3] metres, world axes; radii: [P, 2] metres.
-        axis, stretch: [T, P, 3] and [P], as in :class:`~gaitext.walkers.solids.Solids`.
+        axis, stretch, hollow: [T, P, 3], [P] and [P], as in :class:`~gaitext.walkers.solids.Solids`.
         left, ahead: [T, P, 3] unit vectors: the body's (or the head's) left and front there.
         material, beyond: [P]: a piece's material up to ``cut`` [P] (a share of its length) and after.
         trunk, head: [P] bool: pieces that may stand open in front, and that hair grows on.
@@ -42,10 +42,11 @@ class Figure:
     cut: Floats
     trunk: np.ndarray
     head: np.ndarray
+    hollow: np.ndarray
 
     def solids(self, frame: int) -> Solids:
         """The pieces at one frame."""
-        return Solids(self.start[frame], self.end[frame], self.radii, self.axis[frame], self.stretch)
+        return Solids(self.start[frame], self.end[frame], self.radii, self.axis[frame], self.stretch, self.hollow)
 
 
 @dataclass
@@ -69,12 +70,13 @@ class _Pieces:
         stretch: float = 1.0,
         trunk: bool = False,
         head: bool = False,
+        hollow: bool = False,
     ) -> None:
         first, last = radii if isinstance(radii, tuple) else (radii, radii)
         along = self.left if axis is None else axis
         self.rows.append((start, end, along, self.left, self.ahead))
         after = material if beyond is None else beyond
-        self.numbers.append((first, last, stretch, material, after, cut, trunk, head))
+        self.numbers.append((first, last, stretch, material, after, cut, trunk, head, hollow))
 
 
 def build(walk: Walk, looks: Looks) -> Figure:
@@ -110,6 +112,7 @@ def build(walk: Walk, looks: Looks) -> Figure:
         cut=numbers[:, 5],
         trunk=numbers[:, 6] > 0,
         head=numbers[:, 7] > 0,
+        hollow=numbers[:, 8] > 0,
     )
 
 
@@ -180,8 +183,12 @@ def _leg(pieces: _Pieces, walk: Walk, looks: Looks, side: int) -> None:
     shank = bare - 1.0 if bare >= 1 else -1.0
     pieces.add(hip, knee, (1.05 * radii[11], radii[13]), Material.BOTTOM, Material.SKIN, thigh)
     pieces.add(knee, ankle, (radii[13], radii[15]), Material.BOTTOM, Material.SKIN, shank)
-    if walk.clothes.coat:
-        pieces.add(hip, hip + 0.62 * (knee - hip), (1.2 * radii[11], 1.35 * radii[13]), Material.TOP)
+    if walk.clothes.coat or looks.skirt:
+        # Cloth follows the thigh: between the legs it is _skirt's.
+        material, long = _hanging(walk, looks)
+        wide = 1.35 if walk.clothes.coat else 1.15
+        reach = hip + 0.92 * long * (knee - hip)
+        pieces.add(hip, reach, (1.15 * radii[11], wide * radii[13]), material, hollow=True)
     heel, toe = walk.extra_3d[:, 1 + 2 * side], walk.extra_3d[:, 2 + 2 * side]
     sole = _unit(toe - heel)
     across = _unit(np.cross(_UP, sole))
@@ -197,13 +204,20 @@ def _leg(pieces: _Pieces, walk: Walk, looks: Looks, side: int) -> None:
     )
 
 
+def _hanging(walk: Walk, looks: Looks) -> tuple[Material, float]:
+    """What a coat's lower part or a skirt is made of, and how far it reaches, as a share of the thigh."""
+    if walk.clothes.coat:
+        return Material.TOP, looks.hem + 0.05
+    return Material.BOTTOM, min(looks.leg, 0.95)
+
+
 def _skirt(pieces: _Pieces, walk: Walk, looks: Looks) -> None:
     """What hangs about both legs: a coat's lower part, or a skirt."""
     joints, radii = walk.keypoints_3d, walk.radii
     hips, knees = _middle(walk, _HIPS), _middle(walk, _KNEES)
     half = float(np.linalg.norm(joints[0, 11] - joints[0, 12])) / 2 + radii[11]
     coat = walk.clothes.coat
-    reach = 0.7 if coat else min(looks.leg, 0.95)
+    material, reach = _hanging(walk, looks)
     deep = (1.3 if coat else 1.1) * radii[11]
     # Wide enough in front and behind for the stride that it covers.
     stride = np.abs(((joints[:, 13] - joints[:, 14]) * pieces.ahead).sum(-1)).max() / 2
@@ -212,9 +226,10 @@ def _skirt(pieces: _Pieces, walk: Walk, looks: Looks) -> None:
         hips,
         hips + reach * (knees - hips),
         (deep, hem),
-        Material.TOP if coat else Material.BOTTOM,
+        material,
         stretch=min(max(half / deep, 0.9), 1.8) if hem < 1.4 * deep else 1.0,
         trunk=coat,
+        hollow=True,
     )
 
 

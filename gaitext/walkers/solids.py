@@ -37,6 +37,7 @@ class Solids:
         radii: [P, 2] metres at start and end.
         axis: [P, 3] unit vectors, and ``stretch`` [P]: the solid is that many times as thick along
             its axis vector; 1 is round.
+        hollow: [P] bool: has no rounded end beyond ``end``, as a coat has none below its hem.
     """
 
     start: Floats
@@ -44,6 +45,7 @@ class Solids:
     radii: Floats
     axis: Floats
     stretch: Floats
+    hollow: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def draw(solids: Solids, camera: CameraSettings) -> Hits:
         middle = ((ax * a + ay * c) * x + (r * k)) / flatness + ((ax * b + ay * d) / flatness) * y
         most = middle * middle * flatness + r * r - px * px - py * py
         t = middle - tilt * np.sqrt(np.maximum(most, 0))
+        outside = (t > reached) if solids.hollow[i] else None
         np.clip(t, 0, reached, out=t)
         middle -= t
         middle *= middle
@@ -151,6 +154,8 @@ def draw(solids: Solids, camera: CameraSettings) -> Hits:
         at = (m * t - height - (e * x + f * y)) * (1 / unit) + z
         box = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
         seen = (most > 0) & (at < nearest[box])
+        if outside is not None:
+            seen &= ~outside
         np.copyto(nearest[box], at, where=seen)
         np.copyto(piece[box], i, where=seen)
         np.copyto(share[box], t * (1 / reached), where=seen)

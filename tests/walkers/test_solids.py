@@ -1,5 +1,6 @@
 """Solids against a slow reference: true perspective rays and a sphere at every step of the segment."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -16,7 +17,8 @@ TILTED = CAMERA.model_copy(update={"tilt": 12.0, "roll": 20.0})
 def solids(*rows: tuple[object, ...]) -> Solids:
     """Rows of start, end, two radii, axis, stretch."""
     start, end, radii, axis, stretch = (np.array(column, dtype=float) for column in zip(*rows))
-    return Solids(start, end, radii, axis / np.linalg.norm(axis, axis=1, keepdims=True), stretch)
+    axis = axis / np.linalg.norm(axis, axis=1, keepdims=True)
+    return Solids(start, end, radii, axis, stretch, np.zeros(len(start), bool))
 
 
 def reference(shapes: Solids, camera: CameraSettings, steps: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +142,21 @@ def test_normals_and_places_point_outwards_from_the_axis(case: str) -> None:
     assert (np.sign(normal[far, 0]) == np.sign(x[far])).mean() > 0.95
     half = float(shapes.radii.max() * shapes.stretch[0])
     assert np.abs(place[:, 0]).max() == pytest.approx(half, abs=0.03)  # a pixel
+
+
+def test_a_hollow_solid_ends_where_its_segment_does() -> None:
+    shapes = solids(
+        ((0, 3, 1.3), (0, 3, 0.8), (0.12, 0.12), X, 1), ((0, 3.05, 0.9), (0, 3.05, 0.5), (0.05, 0.05), X, 1)
+    )
+    level = CAMERA.model_copy(update={"elevation": 0.8})  # the eye is as high as the hem
+    closed, _ = whole(shapes, level)
+    hollow, depth = whole(replace(shapes, hollow=np.array([True, False])), level)
+    hem = round((CAMERA.height - 1) / 2)
+    np.testing.assert_array_equal(hollow[:hem], closed[:hem])
+    assert (closed[hem + 1] == 0).any()
+    assert not (hollow[hem + 1 :] == 0).any()
+    assert (hollow[hem + 2] == 1).any()  # the leg shows below
+    assert np.isinf(depth[hollow < 0]).all()
 
 
 def test_what_is_behind_the_camera_is_left_out() -> None:
