@@ -32,12 +32,20 @@ ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder for Ray, where it finds no other cluster; paths of sockets are short."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
+    with short_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        for name, value in (ENVIRONMENT | {"RAY_TMPDIR": str(folder)}).items():
             patch.setenv(name, value)
         cluster = Cluster(
             initialize_head=True,
@@ -152,36 +160,29 @@ map_sequences(partial(announce_and_sleep, marks=Path(sys.argv[1])), range(4), wo
 """
 
 
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder for Ray, where it finds no cluster; paths of sockets are short."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-def test_a_ray_that_was_started_ends_with_ctrl_c(tmp_path: Path, short_folder: Path) -> None:
+def test_a_ray_that_was_started_ends_with_ctrl_c(tmp_path: Path) -> None:
     here = str(Path(__file__).parents[2])
-    job = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | ENVIRONMENT | {"PYTHONPATH": here, "RAY_TMPDIR": str(short_folder)},
-    )
-    until = time.monotonic() + work.PATIENCE
-    while not list(tmp_path.iterdir()) and job.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    started = _marked(short_folder)
-    os.killpg(job.pid, signal.SIGINT)
-    _, said = job.communicate(timeout=60)
-    assert "KeyboardInterrupt" in said
-    assert started > 2, "the job, a raylet, an actor"
-    until = time.monotonic() + 20
-    while _marked(short_folder) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert _marked(short_folder) == 0
+    with short_folder() as folder:
+        job = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | ENVIRONMENT | {"PYTHONPATH": here, "RAY_TMPDIR": str(folder)},
+        )
+        until = time.monotonic() + work.PATIENCE
+        while not list(tmp_path.iterdir()) and job.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        started = _marked(folder)
+        os.killpg(job.pid, signal.SIGINT)
+        _, said = job.communicate(timeout=60)
+        assert "KeyboardInterrupt" in said
+        assert started > 2, "the job, a raylet, an actor"
+        until = time.monotonic() + 20
+        while _marked(folder) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert _marked(folder) == 0
 
 
 def _marked(mark: Path) -> int:
@@ -195,11 +196,14 @@ def _marked(mark: Path) -> int:
 
 def test_a_machine_that_is_lost_loses_nothing(cluster: Any, tmp_path: Path) -> None:
     """Three actors on two machines; the one that a second machine brought goes down with it."""
-    machine = cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE)
+    machine = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
     doomed = machine.node_id
     cluster.wait_for_nodes()
     assert _room(ray, 1, 0) == 3
     assert _room(ray, 2, 0) == 1
+    assert _room(ray, 1, 1) == _room(ray, 0.25, 1) == _room(ray, 1, 0.25) == 1
+    (gpu,) = map_sequences(os.getenv, ["CUDA_VISIBLE_DEVICES"], engine="ray", quiet=True)
+    assert gpu.result == "0", "where a cluster has GPUs, a worker has one"
 
     def at_work() -> bool:
         return any(tmp_path.glob(f"{doomed}-*"))
@@ -223,7 +227,7 @@ def test_a_machine_that_is_lost_loses_nothing(cluster: Any, tmp_path: Path) -> N
 
     saboteur = threading.Thread(target=pull_the_plug)
     saboteur.start()
-    results = raise_failures(map_sequences(where, ITEMS, engine="ray", quiet=True), "items")
+    results = raise_failures(map_sequences(where, ITEMS, engine="ray?num_gpus=0", quiet=True), "items")
     saboteur.join()
     assert [item for item, _ in results] == ITEMS
     assert doomed not in {here for _, here in results}
