@@ -55,8 +55,8 @@ def draw_background(camera: CameraSettings, rng: np.random.Generator) -> npt.NDA
     image += (0.3 * rough * noise((height, width), (3, 7, 30), rng))[..., None] * rng.standard_normal(3).astype(
         np.float32
     )
-    slope = rng.normal(0, 0.12, 2)
-    image *= (1 + slope[0] * (x / x[-1]) + slope[1] * (y / y[-1]))[..., None].astype(np.float32)
+    slope = rng.normal(0, 0.12, 2).tolist()
+    image *= (1 + slope[0] * (x / x[-1]) + slope[1] * (y / y[-1]))[..., None]
     return np.clip(image, 0.0, 1.1)
 
 
@@ -67,7 +67,13 @@ def _colour(rng: np.random.Generator) -> npt.NDArray[np.float32]:
 
 
 def _blend(image: Floats, where: Floats, colour: Floats) -> None:
-    image += where[..., None] * (colour - image)
+    """Lay ``colour`` [3] or [H, W, 3] over the image as far as ``where`` [H, W] says, 0 … 1."""
+    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+    if len(rows) == 0:
+        return
+    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    laid = colour if colour.ndim == 1 else colour[part]
+    image[part] += where[part][..., None] * (laid - image[part])
 
 
 def _pattern(image: Floats, x: Floats, y: Floats, rng: np.random.Generator, busy: float) -> None:
@@ -76,8 +82,9 @@ def _pattern(image: Floats, x: Floats, y: Floats, rng: np.random.Generator, busy
     if kind == 0:
         return
     size, angle = float(rng.uniform(0.3, 1.5)), float(rng.choice((0.0, rng.uniform(0, np.pi))))
-    u = (np.cos(angle) * x + np.sin(angle) * y) / size
-    v = (np.cos(angle) * y - np.sin(angle) * x) / size
+    # Plain numbers keep float32 arrays float32, whichever numpy.
+    cos, sin = float(np.cos(angle)) / size, float(np.sin(angle)) / size
+    u, v = cos * x + sin * y, cos * y - sin * x
     if kind == 1:  # a chequered surface
         where = ((np.floor(u) + np.floor(v)) % 2).astype(np.float32)
     elif kind == 2:  # joints between tiles
@@ -94,7 +101,7 @@ def _thing(image: Floats, x: Floats, y: Floats, rng: np.random.Generator) -> Non
     """A window, a board or a disc on the wall."""
     reach = float(np.abs(x).max())
     cx, cy = rng.uniform(-reach, reach), rng.uniform(0, 4)
-    w, h = rng.uniform(0.15, 1.2, 2)
+    w, h = rng.uniform(0.15, 1.2, 2).tolist()
     if rng.random() < 0.25:
         _blend(image, (((x - cx) / w) ** 2 + ((y - cy) / h) ** 2 < 1).astype(np.float32), _colour(rng))
         return
@@ -120,8 +127,9 @@ def _bar(image: Floats, rng: np.random.Generator) -> None:
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     cx, cy, angle = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0, np.pi)
     long, thick = rng.uniform(0.03, 0.3) * height, rng.uniform(0.005, 0.03) * height
-    u = np.cos(angle) * (x - cx) + np.sin(angle) * (y - cy)
-    v = np.cos(angle) * (y - cy) - np.sin(angle) * (x - cx)
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    u = cos * (x - cx) + sin * (y - cy)
+    v = cos * (y - cy) - sin * (x - cx)
     u -= np.clip(u, -long, long)
     across = np.sqrt(u * u + v * v) / thick
     _blend(image, (across < 1).astype(np.float32), _colour(rng) * (1 - 0.5 * np.minimum(across, 1) ** 2)[..., None])

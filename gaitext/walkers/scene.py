@@ -55,11 +55,11 @@ class Scene:
         size = (camera.height, camera.width)
         self._gain = (255 * looks.gain).astype(np.float32)
         empty = draw_background(camera, rng) * (0.4 + 0.6 * looks.ambient)
-        self._empty = _softened(np.clip(empty * self._gain, 0, 255).astype(np.float32), looks.blur)
-        self._stored = np.rint(self._empty).astype(np.int16)
+        empty = _softened(np.clip(empty * self._gain, 0, 255), looks.blur)
+        self._empty = np.rint(empty).astype(np.int16)
         # One sheet of noise, laid elsewhere in every frame, is as good as a sheet a frame.
         sheet = looks.noise * rng.standard_normal((size[0] + 64, size[1] + 64, 3), dtype=np.float32)
-        sheet = 0.6 * sheet + 0.8 * sheet[..., 1:2]
+        sheet = 0.6 * sheet + 0.8 * sheet[..., 1:2]  # mostly of brightness
         self._noise = np.rint(sheet).astype(np.int16)
         self._laid = rng.integers(0, 64, (len(walk), 2))
         self._turn = camera_axes(camera).T
@@ -84,7 +84,7 @@ class Scene:
         """
         hits, silhouette = self._look(t)
         camera = self.walk.camera
-        image = self._stored.copy()
+        image = self._empty.copy()
         self._cast_shadow(image, t)
         seen = hits.piece >= 0
         if seen.any():
@@ -180,7 +180,7 @@ class Scene:
             determinant = np.linalg.det(shape)
             if (low >= high).any() or abs(determinant) < 1e-6:
                 continue
-            (a, b), (c, d) = np.linalg.inv(shape)
+            (a, b), (c, d) = np.linalg.inv(shape).tolist()
             x = np.arange(low[0], high[0], dtype=np.float32) - np.float32(flat[0, 0])
             y = (np.arange(low[1], high[1], dtype=np.float32) - np.float32(flat[0, 1]))[:, None]
             away = (a * x + b * y) ** 2 + (c * x + d * y) ** 2
