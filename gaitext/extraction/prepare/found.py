@@ -1,0 +1,114 @@
+"""What a dataset's folder holds, before anything is made of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from gaitext.errors import DataError
+from gaitext.frames import is_image
+from gaitext.video import VIDEO_SUFFIXES
+
+__all__ = ["Clip", "Found", "folders", "refuse_twins", "videos_and_frame_folders"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sequence of a dataset, where it lies.
+
+    Attributes:
+        source: the video, or the folder of frames.
+        frames: names of the files in ``source`` that are its frames, in order, where these are not
+            simply all pictures in natural order; None where they are.
+    """
+
+    identity: str
+    type: str
+    view: str
+    source: Path
+    frames: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """``id/type/view``."""
+        return f"{self.identity}/{self.type}/{self.view}"
+
+    @property
+    def leaf(self) -> Path:
+        """Where it goes in the tree: a video keeps its suffix."""
+        suffix = "" if self.frames is not None or self.source.is_dir() else self.source.suffix
+        return Path(self.identity, self.type, self.view + suffix)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        clips: by name.
+        missing: names (``id/type/view``, or the part that is known) that the dataset has and the
+            folder has not.
+        left_out: what is there and was not taken -> why.
+    """
+
+    clips: list[Clip]
+    missing: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones."""
+    try:
+        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot be listed ({error.strerror})", where=root, how="check the path") from error
+
+
+def videos_and_frame_folders(root: Path) -> Iterator[Path]:
+    """All videos below ``root``, and the folders that hold pictures, however deep, sorted.
+
+    Links to folders are followed, but not into a folder that is being walked already.
+    """
+    yield from _below(root, frozenset({os.path.realpath(root)}))
+
+
+def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"cannot be listed ({error.strerror})", where=folder, how="check the path") from error
+    if any(is_image(entry.name) for entry in entries):
+        yield folder
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            real = os.path.realpath(entry)
+            if real in above:
+                logger.warning("%s links to a folder above it and is left out", entry)
+            else:
+                yield from _below(entry, above | {real})
+        elif entry.suffix.lower() in VIDEO_SUFFIXES:
+            yield entry
+
+
+def refuse_twins(clips: Iterable[Clip]) -> list[Clip]:
+    """The clips sorted by name, if no two have the same.
+
+    Raises:
+        DataError: two have.
+    """
+    ordered = sorted(clips, key=lambda clip: (clip.identity, clip.type, clip.view, str(clip.source)))
+    for one, two in pairwise(ordered):
+        if one.name == two.name:
+            raise DataError(
+                f"{one.source} and {two.source} would both be {one.name}",
+                how="remove one of them, or give the folder that holds only one",
+            )
+    return ordered

@@ -1,0 +1,299 @@
+"""Making the tree: links or copies, the partition, and a record of what is there and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.execution import map_sequences, raise_failures
+from gaitext.extraction.prepare.found import Clip, Found
+from gaitext.extraction.prepare.pattern import find_own
+from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, find_ccpg, find_sustech1k
+from gaitext.extraction.sources import find_sources
+from gaitext.frames import is_image
+from gaitext.store import full_disk, read_partition, write_json
+
+__all__ = ["DATASETS", "PrepareReport", "prepare"]
+
+#: Name -> what finds its sequences below a folder.
+DATASETS: dict[str, Callable[[Path], Found]] = {
+    "casia-b": find_casia_b,
+    "ccpg": find_ccpg,
+    "sustech1k": find_sustech1k,
+    "own": find_own,
+}
+
+_SHOWN = 10
+
+
+@dataclass
+class PrepareReport:
+    """What `gaitext prepare` found and made.
+
+    Attributes:
+        videos: the tree, for `gaitext extract`.
+        partition: the partition json.
+        written, standing: sequences made now, and found finished.
+        missing: what the dataset has and the folder has not.
+        left_out: what is in the folder and was not taken -> why.
+        stale: sequences in the tree that this folder does not have; they are left alone.
+        train, test: how many people of each set are there.
+        absent: people of the partition who are not there.
+        strangers: people who are there and in neither set.
+    """
+
+    videos: Path
+    partition: Path
+    written: int = 0
+    standing: int = 0
+    missing: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+    train: int = 0
+    test: int = 0
+    absent: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """A few lines for people; all of it is in ``prepared.json``."""
+        lines = [
+            f"{self.written} sequences made, {self.standing} already there",
+            f"people: {self.train} to train, {self.test} to test",
+        ]
+        lists = (
+            ("not there", self.missing),
+            ("not taken", [f"{path}: {why}" for path, why in self.left_out.items()]),
+            ("people of the partition who are not there", self.absent),
+            ("people who are in neither set", self.strangers),
+            ("in the tree from another time, and left alone", self.stale),
+        )
+        for what, names in lists:
+            if names:
+                lines.append(f"{what}: {len(names)}")
+                lines += [f"  {name}" for name in islice(names, _SHOWN)]
+                lines += [f"  … and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+        return "\n".join(lines)
+
+
+def prepare(
+    name: str,
+    root: str | Path,
+    out: str | Path,
+    *,
+    pattern: str | None = None,
+    partition: str | Path | None = None,
+    train_share: float = 0.75,
+    seed: int = 0,
+    copy: bool = False,
+    workers: int = 0,
+    quiet: bool = False,
+) -> PrepareReport:
+    """Make a tree ``out/videos/<id>/<type>/<view>`` of a dataset, and ``out/partition.json``.
+
+    The tree holds symbolic links, or copies. Each sequence appears whole or not at all, and what is
+    there already is not made again. ``out/prepared.json`` records everything the report counts.
+
+    Args:
+        name: a key of :data:`DATASETS`.
+        root: the dataset's folder.
+        out: made where there is none.
+        pattern: of the names of own clips, see :func:`find_own`.
+        partition: a json with TRAIN_SET and TEST_SET, which is taken over; needed for CCPG and
+            SUSTech1K (OpenGait has them in ``datasets/CCPG/CCPG.json`` and
+            ``datasets/SUSTech1K/SUSTech1K.json``). CASIA-B's is the usual 74/50.
+        train_share: of the people in own clips, where there is no ``partition``.
+        seed: of the draw of those people.
+        copy: copy the files instead of linking to them.
+        workers: processes to copy with; 0 copies in this one.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: unknown dataset, a wrong pattern, or no partition where one is needed.
+        DataError: nothing found, two sequences of one name, something in the way, a full disk.
+    """
+    root, out = Path(root), Path(out)
+    if name not in DATASETS:
+        raise ConfigError(f"unknown dataset '{name}'", where="prepare", how=suggest(name, DATASETS))
+    if pattern is not None and name != "own":
+        raise ConfigError("only own clips have a --pattern", where="prepare", how=f"leave it out for {name}")
+    if not root.is_dir():
+        raise DataError("no such folder", where=root, how="check the path")
+    given = None if partition is None else read_partition(partition)
+    if given is None and name not in ("casia-b", "own"):
+        file = f"datasets/{name.upper().replace('SUSTECH', 'SUSTech')}/"
+        raise ConfigError(
+            f"{name} needs a partition", where="prepare", how=f"give --partition; OpenGait has one in {file}"
+        )
+    found = find_own(root, pattern) if name == "own" and pattern is not None else DATASETS[name](root)
+    identities = sorted({clip.identity for clip in found.clips})
+    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else _draw(identities, train_share, seed))
+
+    videos = out / "videos"
+    _refuse_overlap(root, videos)
+    mine = _made_before(out / "prepared.json")
+    report = PrepareReport(videos, out / "partition.json", missing=found.missing, left_out=found.left_out)
+    with full_disk(videos):
+        videos.mkdir(parents=True, exist_ok=True)
+    make = partial(_make, videos=videos, copy=copy)
+    jobs = [_Job(clip, clip.name in mine) for clip in found.clips]
+    made = raise_failures(map_sequences(make, jobs, workers=workers, label=name, quiet=quiet), "sequences")
+    report.written, report.standing = sum(made), len(made) - sum(made)
+    names = {clip.name for clip in found.clips}
+    report.stale = [source.name for source in find_sources(videos) if source.name not in names]
+    there = set(identities)
+    report.train, report.test = len(there & set(train)), len(there & set(test))
+    report.absent = sorted({*train, *test} - there)
+    report.strangers = sorted(there - {*train, *test})
+    write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
+    write_json(out / "prepared.json", _record(name, root, copy, found, report))
+    return report
+
+
+def _record(name: str, root: Path, copy: bool, found: Found, report: PrepareReport) -> dict[str, object]:
+    return {
+        "dataset": name,
+        "root": os.path.abspath(root),
+        "copied": copy,
+        "sequences": {clip.name: str(clip.source) for clip in found.clips},
+        **{key: getattr(report, key) for key in ("missing", "left_out", "absent", "strangers", "stale")},
+    }
+
+
+def _draw(identities: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    if not 0 < share < 1:
+        raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--train-share")
+    if len(identities) < 2:
+        raise DataError(
+            f"there is one person ({identities[0]}), and training and testing need different ones",
+            how="check the pattern, or give --partition",
+        )
+    count = min(max(round(share * len(identities)), 1), len(identities) - 1)
+    order = np.random.default_rng(seed).permutation(len(identities))
+    chosen = {identities[index] for index in order[:count]}
+    return [one for one in identities if one in chosen], [one for one in identities if one not in chosen]
+
+
+def _refuse_overlap(root: Path, videos: Path) -> None:
+    """Raise where making the tree would change the data set itself."""
+    one, two = Path(os.path.realpath(root)), Path(os.path.realpath(videos))
+    if one == two or one in two.parents or two in one.parents:
+        raise ConfigError(
+            f"the tree {videos} and the data in {root} lie in each other",
+            where="--out",
+            how="give a folder beside the data",
+        )
+
+
+def _made_before(record: Path) -> set[str]:
+    """Names of the sequences that an earlier run made."""
+    try:
+        return set(json.loads(record.read_text(encoding="utf-8"))["sequences"])
+    except FileNotFoundError:
+        return set()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"is not readable ({error})", where=record, how="give --out another folder") from error
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A sequence to put into the tree, and whether an earlier run put one of this name there."""
+
+    clip: Clip
+    mine: bool
+
+    def __str__(self) -> str:
+        return self.clip.name
+
+
+def _make(job: _Job, *, videos: Path, copy: bool) -> bool:
+    """Put a sequence into the tree; whether anything was to do."""
+    clip = job.clip
+    place = videos / clip.leaf
+    if _stands(clip, place, copy):
+        return False
+    if place.exists() and not (place.is_symlink() or job.mine):
+        raise DataError(
+            "is there, and not of this command's making", where=place, how="remove it, or give --out another folder"
+        )
+    # Hidden, so that nobody takes what a kill leaves for a view; the next run removes it.
+    temporary = place.parent / f".{place.name}.preparing"
+    with full_disk(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        try:
+            if clip.frames is None and not copy:
+                temporary.symlink_to(os.path.abspath(clip.source))
+            elif not clip.source.is_dir():
+                shutil.copy2(clip.source, temporary)
+            else:
+                temporary.mkdir()
+                for file, name in _frames(clip):
+                    if copy:
+                        shutil.copy2(file, temporary / name)
+                    else:
+                        (temporary / name).symlink_to(os.path.abspath(file))
+            if _is_folder(place) or _is_folder(temporary):  # which renaming does not replace
+                _remove(place)
+            os.replace(temporary, place)
+        except OSError as error:
+            _remove(temporary)
+            if isinstance(error, FileNotFoundError):
+                raise DataError("is gone, or a link to nowhere", where=error.filename or clip.source) from error
+            raise
+    return True
+
+
+def _frames(clip: Clip) -> Iterator[tuple[Path, str]]:
+    """Each frame's file and its name in the tree: numbered where its own name would not keep the order."""
+    if clip.frames is None:
+        for name in filter(is_image, sorted(os.listdir(clip.source))):
+            yield clip.source / name, name
+        return
+    digits = max(6, len(str(len(clip.frames))))
+    for number, name in enumerate(clip.frames, 1):
+        yield clip.source / name, f"{number:0{digits}d}{Path(name).suffix}"
+
+
+def _stands(clip: Clip, place: Path, copy: bool) -> bool:
+    """Whether the sequence is in the tree just as it would be made."""
+    if clip.frames is None and not copy:
+        return place.is_symlink() and os.readlink(place) == os.path.abspath(clip.source)
+    if place.is_symlink() or not place.exists():
+        return False
+    if not clip.source.is_dir():
+        return _same(clip.source, place)
+    wanted = {name: file for file, name in _frames(clip)}
+    if {path.name for path in place.iterdir()} != wanted.keys():
+        return False
+    if copy:
+        return all(_same(file, place / name) for name, file in wanted.items())
+    links = {name: place / name for name in wanted}
+    return all(link.is_symlink() and os.readlink(link) == os.path.abspath(wanted[name]) for name, link in links.items())
+
+
+def _same(file: Path, copied: Path) -> bool:
+    """Whether ``copied`` was made from ``file``: size and time of change are kept by copying."""
+    if copied.is_symlink() or not copied.is_file() or not file.is_file():
+        return False
+    one, two = file.stat(), copied.stat()
+    return one.st_size == two.st_size and abs(one.st_mtime - two.st_mtime) < 2  # FAT keeps two seconds
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
