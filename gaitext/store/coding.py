@@ -36,7 +36,7 @@ _LEAST, _GREATEST = -11, 8
 STEP_FLOOR = 2.0**_LEAST
 _TOP = 254
 _ROW = 512  # of the table: q - zero is -253 … 253
-_FOUR, _HALVES = np.uint64(0x0001_0001_0001_0001), np.intp(SEGMENT // 4)
+_FOUR = np.int64(0x0001_0001_0001_0001)
 _LIMIT = 2.0**14
 
 
@@ -75,6 +75,7 @@ class FrameCoder:
         self.per_channel = -(-self.plane // SEGMENT)
         if self.per_channel > np.iinfo(np.uint16).max:
             raise DataError(f"frames of shape {shape} are too large for the compact form")
+        self._whole = self.per_channel * SEGMENT == self.plane
         self.segments = self.channels * self.per_channel
         self._head = 4 * self.channels if bits == 8 else 0
         self._payload = self._head + -(-self.segments // 8)
@@ -137,39 +138,31 @@ class FrameCoder:
 
     # Decoding: a frame at a time, for the toolboxes ask for one at a time.
 
-    def decode(self, coded: bytes, out: Array) -> None:
-        """Decode one frame into ``out``, zeros of :meth:`empty`.
+    def decode(self, coded: bytes) -> Array:
+        """One frame from its bytes.
 
         Raises:
             ValueError, IndexError: the bytes are no frame's.
         """
-        mask = np.unpackbits(
-            np.frombuffer(coded, np.uint8, self._payload - self._head, self._head), count=self.segments
-        )
         if (len(coded) - self._payload) % self._bytes:
             raise ValueError("a frame's bytes are no whole segments")
+        bits = np.frombuffer(coded, np.uint8, self._payload - self._head, self._head)
+        mask = np.unpackbits(bits, count=self.segments).view(np.bool_)
         if self._values is None:
             values = np.frombuffer(coded, self._item, offset=self._payload)
         else:
-            head = np.frombuffer(coded, "<u2", 2 * self.channels)
+            head = np.frombuffer(coded, "<u2", 2 * self.channels).astype(np.int64)
             starts, counts = head[: self.channels], head[self.channels :]
-            numbers = np.frombuffer(coded, np.uint8, offset=self._payload)
-            # Four uint16 are added at a time, as one uint64: no sum overflows into its neighbour.
-            index = numbers.astype(np.uint16).view(np.uint64)
-            index += (starts * _FOUR).repeat(counts * _HALVES)
+            # Four uint16 are added at a time, as one int64: no sum overflows into its neighbour.
+            index = np.frombuffer(coded, np.uint8, offset=self._payload).astype(np.uint16).view(np.int64)
+            index += (starts * _FOUR).repeat(counts + counts)
             values = self._values.take(index.view(np.uint16), mode="clip").view(self._item)
+        out = zeros(self.segments * self._items, self._item)
         if self._items == 1:
-            out[mask.view(np.bool_)] = values
+            out[mask] = values
         else:
-            out.reshape(-1, self._items)[mask.view(np.bool_)] = values.reshape(-1, self._items)
-
-    def empty(self, frames: int) -> Array:
-        """Memory for some frames to decode into: [frames, items]."""
-        return zeros(frames * self.segments * self._items, self._item).reshape(frames, -1)
-
-    def view(self, decoded: Array) -> Array:
-        """Decoded memory as frames [n, …]."""
-        planes = decoded.view(self.dtype).reshape(len(decoded), self.channels, -1)
-        if planes.shape[-1] != self.plane:
-            planes = np.ascontiguousarray(planes[..., : self.plane])
-        return planes.reshape(len(decoded), *self.shape)
+            out.reshape(-1, self._items)[mask] = values.reshape(-1, self._items)
+        if self._whole:
+            return out.view(self.dtype).reshape(self.shape)
+        planes = out.view(self.dtype).reshape(self.channels, -1)
+        return np.ascontiguousarray(planes[:, : self.plane]).reshape(self.shape)

@@ -19,7 +19,7 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -88,13 +88,10 @@ class CompactSequence:
         header, newline, lengths = trailer[:-1].partition(b"\n")
         self._coder, self.bits, self.floor = _coder(header)
         sizes = np.frombuffer(lengths, "<u4") if newline and len(lengths) % 4 == 0 else np.empty(0, "<u4")
-        self._offsets = np.empty(len(sizes) + 1, np.int64)
-        self._offsets[0] = after + 16
-        np.cumsum(sizes, out=self._offsets[1:])
-        self._offsets[1:] += after + 16
-        if len(sizes) == 0 or self._offsets[-1] != at:
+        ends = sizes.cumsum(dtype=np.int64) + (after + 16)
+        self._ends = [after + 16, *ends.tolist()]
+        if len(sizes) == 0 or self._ends[-1] != at:
             raise DataError("is damaged: its index does not fit its frames", where=self.path, how=_AGAIN)
-        self._ends = self._offsets.tolist()
         file.expect()
 
     def __len__(self) -> int:
@@ -133,7 +130,7 @@ class CompactSequence:
             count = len(self._ends) - 1
             if not -count <= j < count:
                 raise IndexError(f"frame {j} of {count}")
-            return self._frames((j % count,))[0]
+            return self._frame(j % count)
         if isinstance(index, tuple):
             first, rest = index[:1], index[1:]
             if not first or not all(isinstance(i, (int, slice)) for i in rest) or first[0] is Ellipsis:
@@ -144,20 +141,22 @@ class CompactSequence:
         frames = self._frames(chosen.reshape(-1).tolist())
         return frames.reshape(*chosen.shape, *self._coder.shape)
 
-    def _frames(self, chosen: Any) -> Array:
-        decoded = self._coder.empty(len(chosen))
-        ends, decode = self._ends, self._coder.decode
+    def _frame(self, j: int) -> Array:
+        start, end = self._ends[j : j + 2]
         try:
-            file = self._file()
-            for out, j in zip(decoded, chosen):
-                decode(file.read(ends[j + 1] - ends[j], ends[j]), out)
+            return self._coder.decode(self._file().read(end - start, start))
         except OSError as error:
             raise _unreadable(self.path, error) from error
         except (ValueError, IndexError) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"is damaged in frame {j}", where=self.path, how=_AGAIN) from error
-        return self._coder.view(decoded)
+
+    def _frames(self, chosen: Sequence[int]) -> Array:
+        frames = np.empty((len(chosen), *self.shape[1:]), self.dtype)
+        for position, j in enumerate(chosen):
+            frames[position] = self._frame(j)
+        return frames
 
     def _file(self) -> Descriptor:
         file = descriptor(self.path)
