@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.records import Records
+from gaitext.extraction.records import Entry, Records
 from gaitext.report.contents import amount, form_of, guess_kind, inspect_file
-from gaitext.report.listing import Listed, SizeRule, list_leaves, spread
+from gaitext.report.listing import Listed, SizeRule, folders, list_leaves, spread, together
 from gaitext.store import CompactSequence, open_sequence, read_partition
 
 __all__ = ["DatasetContents", "FileGroup", "TypeRow", "inspect_dataset"]
@@ -206,24 +207,33 @@ def inspect_dataset(root: str | Path, *, within: tuple[str, ...] = (), out: Path
 
 def _records(out: Path, within: tuple[str, ...], contents: DatasetContents, present: set[str]) -> dict[str, int]:
     """Frames of each leaf by its record; skipped ones go into ``contents``."""
-    kept: dict[str, int] = {}
     records = Records(out)
-    pattern = "/".join([*within, *["*"] * (2 - len(within)), "*.json"])
-    for path in sorted(records.folder.glob(pattern)):
-        if path.name.startswith("."):
-            continue
-        name = path.relative_to(records.folder).with_suffix("").as_posix()
-        try:
-            entry = records.get(name) or {}
-            why, count = entry["skipped"], int(entry["kept"])
-        except (DataError, KeyError, TypeError, ValueError):
-            contents.odd[name] = f"has a damaged record: {path}"
+
+    def read(identity: str) -> list[tuple[str, Entry | None]]:
+        found: list[tuple[str, Entry | None]] = []
+        for kind in within[1:2] or folders(records.folder / identity):
+            above = f"{identity}/{kind}"
+            for file in sorted(os.listdir(records.folder / above)):
+                if file.startswith(".") or not file.endswith(".json"):
+                    continue
+                try:
+                    found.append((f"{above}/{file[:-5]}", records.get(f"{above}/{file[:-5]}")))
+                except DataError:
+                    found.append((f"{above}/{file[:-5]}", None))
+        return found
+
+    kept: dict[str, int] = {}
+    if not records.folder.joinpath(*within).is_dir():
+        return kept
+    for name, entry in together(read, list(within[:1]) or folders(records.folder)):
+        if entry is None or not isinstance(entry.get("kept"), int):
+            contents.odd[name] = f"has a damaged record: {records.folder / name}.json"
             continue
         contents.records += 1
-        if why:
-            contents.skipped[name] = str(why)
+        if entry.get("skipped"):
+            contents.skipped[name] = str(entry["skipped"])
         elif name in present:
-            kept[name] = count
+            kept[name] = entry["kept"]
         else:
             contents.odd[name] = "has a record, but no sequence"
     return kept
@@ -251,11 +261,11 @@ def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, Si
     """Open some files of each name; returns how sizes tell lengths, and finds leaves that differ."""
     sets = Counter(tuple(name for name, _ in leaf.files) for leaf in listed)
     usual = sets.most_common(1)[0][0]
-    members: dict[str, list[tuple[Path, int]]] = defaultdict(list)
+    members: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for leaf in listed:
         names = tuple(name for name, _ in leaf.files)
         for name, size in leaf.files:
-            members[name].append((Path(leaf.path, name), size))
+            members[name].append((leaf.path, size))
         if names != usual:
             lacks, more = set(usual) - set(names), set(names) - set(usual)
             said = [f"lacks {', '.join(sorted(lacks))}"] if lacks else []
@@ -263,7 +273,7 @@ def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, Si
     rules = {}
     for name, files in sorted(members.items()):
         group = FileGroup(name, len(files), sum(size for _, size in files))
-        chosen = [files[i] for i in spread(len(files), _OPENED)]
+        chosen = [(Path(files[i][0], name), files[i][1]) for i in spread(len(files), _OPENED)]
         forms: Counter[str] = Counter()
         for path, _ in chosen:
             try:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from gaitext.errors import DataError
 from gaitext.store import CompactSequence, open_sequence
 
-__all__ = ["Listed", "SizeRule", "list_leaves", "spread"]
+__all__ = ["Listed", "SizeRule", "folders", "list_leaves", "spread", "together"]
+
+Item = TypeVar("Item")
+
+_THREADS = 8
 
 #: Frames of fewer bytes could be taken for a few bytes more of a pickle's head.
 _LEAST = 128
@@ -50,28 +56,41 @@ def list_leaves(root: str | Path, within: tuple[str, ...] = ()) -> list[Listed]:
     Raises:
         DataError: a folder cannot be listed.
     """
-    found = []
     try:
-        for identity in within[:1] or _folders(root):
-            for kind in within[1:2] or _folders(os.path.join(root, identity)):
-                above = os.path.join(root, identity, kind)
-                for view in _folders(above):
-                    path = os.path.join(above, view)
-                    with os.scandir(path) as entries:
-                        files = sorted(
-                            (sys.intern(entry.name), entry.stat().st_size)
-                            for entry in entries
-                            if entry.name.endswith(".pkl") and not entry.name.startswith(".")
-                        )
-                    found.append(Listed(identity, sys.intern(kind), sys.intern(view), path, tuple(files)))
+        identities = list(within[:1]) or folders(root)
+        return together(
+            lambda identity: _list_identity(os.path.join(root, identity), identity, within[1:2]), identities
+        )
     except OSError as error:
         raise DataError(f"cannot be listed ({error.strerror})", where=error.filename or root) from error
+
+
+def _list_identity(folder: str, identity: str, kinds: tuple[str, ...]) -> list[Listed]:
+    found = []
+    for kind in kinds or folders(folder):
+        above = os.path.join(folder, kind)
+        for view in folders(above):
+            path = os.path.join(above, view)
+            with os.scandir(path) as entries:
+                files = sorted(
+                    (sys.intern(entry.name), entry.stat().st_size)
+                    for entry in entries
+                    if entry.name.endswith(".pkl") and not entry.name.startswith(".")
+                )
+            found.append(Listed(identity, sys.intern(kind), sys.intern(view), path, tuple(files)))
     return found
 
 
-def _folders(path: str | Path) -> list[str]:
+def folders(path: str | Path) -> list[str]:
+    """Names of the folders in a folder that are not hidden, sorted."""
     with os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def together(work: Callable[[str], list[Item]], names: Sequence[str]) -> list[Item]:
+    """What ``work`` returns for each name, one after the other; file systems far away are asked at once."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [item for items in pool.map(work, names) for item in items]
 
 
 @dataclass(frozen=True)
