@@ -169,7 +169,7 @@ class _Actor:
     """The process at the other end."""
 
     def start(self, task: bytes, index: int, folder: str) -> bytes:
-        from ray import cloudpickle
+        cloudpickle = import_extra("ray.cloudpickle", "ray", "the ray engine")
 
         try:
             os.chdir(folder)  # relative paths mean what they mean where the command was typed

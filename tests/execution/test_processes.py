@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -105,6 +107,27 @@ def test_a_kill_from_outside_loses_nothing(tmp_path: Path) -> None:
     outcomes = map_sequences(partial(work.wait_to_be_killed, marks=tmp_path), ITEMS, workers=2, quiet=True)
     killer.join()
     assert raise_failures(outcomes, "items") == ITEMS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_death_is_seen_although_a_child_holds_the_pipe(tmp_path: Path) -> None:
+    started = time.monotonic()
+    outcomes = map_sequences(partial(work.die_with_offspring, marks=tmp_path), [7], workers=1, quiet=True)
+    assert raise_failures(outcomes, "items") == [7]
+    assert time.monotonic() - started < 9.5, "not only when the child has gone"
+
+
+def test_progress_counts_what_is_done_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, str]] = []
+
+    @contextlib.contextmanager
+    def progress(label: str, total: int, *, quiet: bool) -> Iterator[Callable[..., None]]:
+        assert (label, total, quiet) == ("things", 5, False)
+        yield lambda done, note="": shown.append((done, note))
+
+    monkeypatch.setattr("gaitext.execution.sequences.progress", progress)
+    map_sequences(work.half, [1, 3, 5, 8, 9], label="things")
+    assert shown == [(1, ""), (2, "1 failed"), (3, "1 failed"), (4, "2 failed"), (5, "2 failed")]
 
 
 def test_an_item_that_kills_its_workers_is_given_up_alone(tmp_path: Path) -> None:

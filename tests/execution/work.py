@@ -95,6 +95,18 @@ def wait_to_be_killed(item: int, marks: Path) -> int:
     return item
 
 
+def die_with_offspring(item: int, marks: Path) -> int:
+    """Killed at the first attempt, while a child of its own holds its pipe open."""
+    mark = marks / str(item)
+    if not mark.exists():
+        mark.touch()
+        if os.fork() == 0:
+            time.sleep(10)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
 class TwoArgumentsError(Exception):
     """Pickles, but does not come back."""
 
