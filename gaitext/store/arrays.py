@@ -66,7 +66,7 @@ def writer(
         written: where the file is going to be moved, if it is not to stay at ``path``.
     """
     if form == "plain":
-        return SequenceWriter(path)
+        return SequenceWriter(path, written=written)
     return CompactWriter(path, bits=8 if form == "compact" else 16, floor=floor, written=written)
 
 

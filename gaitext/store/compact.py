@@ -86,7 +86,10 @@ class CompactSequence:
         if at + length != size or len(trailer) != length or not trailer.endswith(b"."):
             raise DataError("is truncated", where=self.path, how=_AGAIN)
         header, newline, lengths = trailer[:-1].partition(b"\n")
-        self._coder, self.bits, self.floor = _coder(header)
+        try:
+            self._coder, self.bits, self.floor = _coder(header)
+        except DataError as error:
+            raise DataError(error.what, where=self.path, how=error.how) from error
         sizes = np.frombuffer(lengths, "<u4") if newline and len(lengths) % 4 == 0 else np.empty(0, "<u4")
         ends = sizes.cumsum(dtype=np.int64) + (after + 16)
         self._ends = [after + 16, *ends.tolist()]
@@ -285,7 +288,7 @@ class CompactWriter(FrameWriter):
         path: of the file.
         bits: 8, or 16 for the values themselves (lossless).
         floor: with 8 bits, values nearer to 0 than this become 0: an estimator's noise.
-        written: path to record, where the file is going to be moved.
+        written: as in :class:`~gaitext.store.writing.FrameWriter`; the file records it.
 
     Raises (at append):
         DataError: frames that have no such form.
@@ -294,11 +297,10 @@ class CompactWriter(FrameWriter):
     def __init__(
         self, path: str | Path, *, bits: int = 8, floor: float = 0.0, written: str | Path | None = None
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, written=written)
         if bits not in (8, 16):
             raise DataError(f"{bits} bits are not offered", how="8 or 16")
         self.bits, self.floor = bits, floor if bits == 8 else 0.0
-        self.written = os.path.abspath(path if written is None else written)
         self._coder: FrameCoder | None = None
         self._lengths: list[int] = []
         self._digest = hashlib.sha256()
@@ -307,8 +309,8 @@ class CompactWriter(FrameWriter):
         try:
             self._coder = FrameCoder(dtype, shape, self.bits, self.floor)
         except DataError as error:
-            raise DataError(error.what, where=self.path, how=error.how) from error
-        name = self.written.encode("utf-8", "surrogatepass")
+            raise DataError(error.what, where=self.written, how=error.how) from error
+        name = os.path.abspath(self.written).encode("utf-8", "surrogatepass")
         head = PREFIX + bytes(16) + b"X" + struct.pack("<I", len(name)) + name + b"\x86R."
         self._data_at = len(head) + 16
         return head + bytes(16)
@@ -318,7 +320,7 @@ class CompactWriter(FrameWriter):
         try:
             coded = self._coder.encode(frames)
         except DataError as error:
-            raise DataError(error.what, where=self.path, how=error.how) from error
+            raise DataError(error.what, where=self.written, how=error.how) from error
         self._lengths += map(len, coded)
         joined = b"".join(coded)
         self._digest.update(joined)

@@ -27,13 +27,15 @@ class FrameWriter(ABC):
 
     Args:
         path: of the file; an old one is replaced at the end.
+        written: where the file is going to be moved, if it is not to stay at ``path``; errors name it.
 
     Attributes:
         frames: appended so far.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, written: str | Path | None = None) -> None:
         self.path = Path(path)
+        self.written = self.path if written is None else Path(written)
         self.frames = 0
         self._temporary: Path | None = None
         self._dtype: np.dtype[Any] | None = None
@@ -47,16 +49,16 @@ class FrameWriter(ABC):
         """
         frames = np.asarray(frames)
         if frames.ndim == 0 or frames.dtype.hasobject:
-            raise DataError("frames must be an array of numbers with a time axis", where=self.path)
+            raise DataError("frames must be an array of numbers with a time axis", where=self.written)
         if self._dtype is None:
             self._dtype, self._shape = frames.dtype, frames.shape[1:]
-            with full_disk(self.path):
+            with full_disk(self.written):
                 self._temporary = temporary_beside(self.path)
                 self._write(0, self._start(self._dtype, self._shape))
         if (frames.dtype, frames.shape[1:]) != (self._dtype, self._shape):
             raise DataError(
                 f"frames {frames.dtype} {list(frames.shape[1:])} follow frames {self._dtype} {list(self._shape)}",
-                where=self.path,
+                where=self.written,
             )
         if len(frames):
             self._write(None, *self._encode(frames))
@@ -70,7 +72,7 @@ class FrameWriter(ABC):
         """
         if self.frames == 0 or self._temporary is None:
             self.abandon()
-            raise DataError("has no frames", where=self.path)
+            raise DataError("has no frames", where=self.written)
         tail, patches = self._finish()
         self._write(None, tail)
         for position, patch in patches:
@@ -87,7 +89,7 @@ class FrameWriter(ABC):
     def _write(self, position: int | None, *blocks: Any) -> None:
         """Write at ``position``, or at the end."""
         assert self._temporary is not None
-        with full_disk(self.path), self._temporary.open("r+b", buffering=0) as stream:
+        with full_disk(self.written), self._temporary.open("r+b", buffering=0) as stream:
             stream.seek(0, 2) if position is None else stream.seek(position)
             for block in blocks:
                 rest = memoryview(block).cast("B")
