@@ -11,10 +11,38 @@ EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
     "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
     "plot": ["matplotlib>=3.7"],
+    "vitpose": ["transformers>=4.48", "safetensors>=0.4.3"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 # Not part of "all": one machine does without it, and it is the one that lags behind new Pythons.
 EXTRAS["ray"] = ["ray>=2.9"]
+# Nor is what OpenMMLab's packages import; they themselves are installed with --no-deps, as two of
+# them ask for another OpenCV and for compiled code that is not used (docs/estimators.md).
+EXTRAS["mmpose"] = [
+    "addict>=2.4",
+    "einops>=0.6",
+    "importlib_metadata",
+    "json-tricks>=3.16",
+    "mat4py>=0.6",
+    "matplotlib>=3.7",
+    "modelindex",
+    "munkres>=1.1",
+    "numpy>=1.24,<2",
+    "opencv-python-headless>=4.6,<4.11",
+    "packaging",
+    "pillow>=9.4",
+    "pycocotools>=2.0.6",
+    "scipy>=1.10",
+    "setuptools<81",
+    "shapely>=2",
+    "six",
+    "termcolor>=2",
+    "terminaltables>=3.1",
+    "torchvision",
+    "tqdm",
+    "xtcocotools>=1.14",
+    "yapf>=0.40",
+]
 EXTRAS["test"] = [
     *EXTRAS["all"],
     *EXTRAS["ray"],

@@ -7,15 +7,22 @@ from gaitext.pose.estimator import (
     INPUT_SIZE,
     PoseEstimator,
     check_heatmaps,
+    check_images,
     load_estimator,
+    mirror_heatmaps,
 )
+from gaitext.pose.torch_estimator import Precision, TorchEstimator
 
 __all__ = [
     "ESTIMATORS",
     "HEATMAP_SHAPE",
     "INPUT_SIZE",
     "PoseEstimator",
+    "Precision",
+    "TorchEstimator",
     "check_heatmaps",
+    "check_images",
     "decode_heatmaps",
     "load_estimator",
+    "mirror_heatmaps",
 ]
