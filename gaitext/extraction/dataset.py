@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from gaitext.errors import DataError, GaitextError, MissingDependencyError
+from gaitext.errors import DataError, GaitextError, import_extra
 from gaitext.execution import Outcome, map_sequences, worker_index
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.extract import extract_source
@@ -80,9 +80,11 @@ def extract_dataset(
     Raises:
         ConfigError: wrong settings, estimator, detector or engine.
         DataError: two sources for one sequence.
+        MissingDependencyError: PyAV, or what the estimator, detector or engine needs, is missing.
     """
     started = time.perf_counter()
     out, settings = Path(out), settings or ExtractSettings()
+    import_extra("av", "video", "reading a video")  # once, and not as a failure of every video
     names = Counter(source.name for source in sources)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
@@ -153,8 +155,6 @@ def _extract_one(
             found_by=found_by,
             progress=progress,
         )
-    except MissingDependencyError:
-        raise
     except GaitextError as error:
         report.failed[source.name] = str(error)
     return report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -68,3 +70,22 @@ class Counting:
         maps = torch.zeros(len(images), 17, 64, 48)
         maps[:, :, 20, 10] = self.score
         return maps
+
+
+class Dying(Counting):
+    """Kills its process at its second batch, once for each ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.batches = folder, 0
+
+    def heatmaps(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches += 1
+        if self.batches == 2:
+            try:
+                (self.folder / "died").mkdir()
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().heatmaps(images)
