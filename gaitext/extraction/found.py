@@ -36,7 +36,7 @@ def find_tracks(
     """
     settings = settings or TrackerSettings()
     boxes = out / "boxes" / f"{source.name}.csv"
-    note = boxes.with_suffix(".json")
+    note = boxes.with_suffix(".found.json")
     found_by: Entry = {"detector": detector.settings, "tracker": settings.model_dump(mode="json")}
     made_with = json.loads(json.dumps({"video_digest": digest(source.path), **found_by}))
     if _read(note) == made_with and boxes.is_file():

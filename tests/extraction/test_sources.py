@@ -165,6 +165,9 @@ def test_boxes_in_a_folder_that_mirrors_the_tree(tree: Path, tmp_path: Path) -> 
     boxes = {source.name: source.boxes for source in find_sources(tree, mirror)}
     assert boxes.pop("001/bg-01/000") == mirror / "001/bg-01/000.csv"
     assert set(boxes.values()) == {None}  # what lies beside the videos is not mixed in
+    # `gaitext extract --detector` leaves such a note beside the boxes it found.
+    (mirror / "001/bg-01/000.found.json").write_text("{}")
+    assert find_sources(tree, mirror)[0].boxes == mirror / "001/bg-01/000.csv"
     mot(mirror / "090.csv")
     assert find_sources(tree / "002/nm-01/090.avi", mirror)[0].boxes == mirror / "090.csv"
 
