@@ -64,7 +64,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["gaitext", "gaitext.*"]),
-    package_data={"gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json"]},
+    package_data={"gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt"]},
     install_requires=[
         "numpy>=1.24",
         "pydantic>=2.6",
