@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -79,10 +80,10 @@ class Footage:
         """Mean score of the joints, or mean height of the peaks, of a frame."""
         poses = self.poses if self.poses is not None else self.poses_frame
         if poses is not None and poses.shape[2] > 2:
-            return float(np.nanmean(poses[position][:, 2]))
+            return float(_finite(poses[position][:, 2]).mean())
         if self.heatmaps is None:
             return None
-        maps = np.asarray(self.heatmaps[position], np.float32)
+        maps = _finite(self.heatmaps[position])
         return float(maps.reshape(len(maps), -1).max(-1).mean())
 
     def skeleton(
@@ -130,11 +131,11 @@ def load_footage(path: str | Path, *, video: str | Path | None = None, check: bo
             video.
         VideoError: the given video is not there.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # whose folders' names are id, type and view
     leaf = path if path.is_dir() else path.parent
     files = sorted(file for file in leaf.glob("*.pkl") if not file.name.startswith("."))
     opened = {file: open_sequence(file) for file in files}
-    footage = Footage("/".join(leaf.absolute().parts[-3:]), 0, np.empty(0, np.int64))
+    footage = Footage("/".join(leaf.parts[-3:]), 0, np.empty(0, np.int64))
     for file, sequence in opened.items():
         kind = guess_kind(file.name, sequence.shape, sequence.dtype)
         if path.is_file() and file.name != path.name and kind != "boxes":
@@ -156,7 +157,12 @@ def load_footage(path: str | Path, *, video: str | Path | None = None, check: bo
         )
     footage.origin = find_origin(leaf)
     given = None if video is None else Path(video)
-    if footage.boxes is not None or given is not None:
+    placed = footage.boxes is not None or footage.poses_frame is not None
+    if given is not None and not placed:
+        raise DataError(
+            "has no boxes, which say where in the video its frames are", where=leaf, how="leave --video out"
+        )
+    if placed:
         footage.video = find_video(leaf, footage.origin, given, check=check)
     footage.numbers = _numbers(footage, leaf)
     if footage.heatmaps is not None:
@@ -164,6 +170,11 @@ def load_footage(path: str | Path, *, video: str | Path | None = None, check: bo
         footage.groups = groups_of(names)
         footage.full = _full(footage.heatmaps)
     return footage
+
+
+def _finite(values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Values with 0 for NaN and infinity, as :func:`~gaitext.report.contents.inspect_file` counts them."""
+    return np.nan_to_num(np.asarray(values, np.float32), posinf=0, neginf=0)
 
 
 def _scores(pose: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -200,5 +211,5 @@ def _numbers(footage: Footage, leaf: Path) -> npt.NDArray[np.int64]:
 def _full(heatmaps: Sequence) -> float:
     """A usual height of the highest peak, from some frames."""
     looked_at = np.unique(np.linspace(0, len(heatmaps) - 1, _LOOKED_AT).round().astype(int))
-    peaks = [float(np.nan_to_num(np.asarray(heatmaps[int(i)], np.float32)).max()) for i in looked_at]
+    peaks = [float(_finite(heatmaps[int(i)]).max()) for i in looked_at]
     return float(np.percentile(peaks, 75)) or 1.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 from typing import Union
 
@@ -12,6 +14,8 @@ from gaitext.report.leaf import LeafContents, inspect_leaf
 from gaitext.report.origin import find_origin
 
 __all__ = ["Contents", "inspect"]
+
+logger = logging.getLogger(__name__)
 
 Contents = Union[FileContents, LeafContents, DatasetContents]
 
@@ -32,12 +36,11 @@ def inspect(path: str | Path) -> Contents:
     Example:
         >>> print(inspect("data/sequences/1/nm-01/000"))  # doctest: +SKIP
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # whose folders' names are id, type and view
     if path.is_file():
         if path.suffix != ".pkl":
             raise DataError("is no .pkl", where=path, how="give a sequence's .pkl, a leaf's folder, or a dataset")
-        origin = find_origin(path.parent)
-        return inspect_file(path, merged=None if origin is None else origin.parts)
+        return inspect_file(path, merged=_parts(path.parent))
     if not path.is_dir():
         raise DataError("no such file or folder", where=path)
     if _has_sequences(path):
@@ -47,8 +50,19 @@ def inspect(path: str | Path) -> Contents:
     depth = _depth(path)
     if depth is None or depth > 3:
         raise DataError("holds no sequences", where=path, how="give OUT, or the root of <id>/<type>/<view>/*.pkl")
-    within = path.absolute().parts[len(path.absolute().parts) - (3 - depth) :] if depth < 3 else ()
-    return inspect_dataset(path.absolute().parents[2 - depth] if within else path, within=within)
+    if depth == 3:
+        return inspect_dataset(path)
+    return inspect_dataset(path.parents[2 - depth], within=path.parts[depth - 3 :])
+
+
+def _parts(leaf: Path) -> list[str] | None:
+    """Names of the parts that a leaf's heatmaps were merged to."""
+    try:
+        origin = find_origin(leaf)
+    except DataError as error:
+        logger.warning("%s", error)
+        return None
+    return None if origin is None else origin.parts
 
 
 def _has_sequences(folder: Path) -> bool:

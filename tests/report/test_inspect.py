@@ -136,6 +136,7 @@ def test_leaf_with_everything_wrong(tmp_path: Path) -> None:
         str(record),
     ):
         assert word in said
+    assert inspect(leaf / "0_heatmaps.pkl").shape[0] == 6
     for file in leaf.glob("[012]*"):
         file.unlink()
     with pytest.raises(DataError, match=r"3_boxes\.pkl"):
@@ -171,7 +172,7 @@ def test_dataset_by_number(dataset: Path) -> None:
     assert json.loads(json.dumps(said.to_json(), allow_nan=False))["lengths"] == {"min": 4, "median": 8, "max": 12}
     # The root, a part of it, and OUT are all taken for what they are.
     assert inspect(dataset / "sequences").frames == said.frames
-    part = inspect(dataset / "sequences/001")
+    part = inspect(dataset / "sequences/002/../001")
     assert (part.identities, part.sequences, part.frames) == (1, 2, 16)
     assert inspect(dataset / "sequences/001/cl-01").frames == 9
 

@@ -313,3 +313,44 @@ def test_lengths_must_agree(out: Path, video: Path) -> None:
     write_sequence(leaf / "1_poses.pkl", poses(5)[0])
     with pytest.raises(DataError, match="different lengths"):
         load_footage(leaf)
+
+
+def test_skeleton_from_either_kind_of_poses(out: Path) -> None:
+    leaf = out / "sequences" / NAME
+    both = load_footage(leaf)
+    in_map, in_frame = poses(6)
+    identity = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    for gone, kept in (("1_poses", "2_poses_frame"), ("2_poses_frame", "1_poses")):
+        for name, sequence in zip(("1_poses", "2_poses_frame"), poses(6)):
+            write_sequence(leaf / f"{name}.pkl", sequence)
+        (leaf / f"{gone}.pkl").unlink()
+        footage = load_footage(leaf)
+        assert (footage.poses is None, footage.poses_frame is None) == (gone == "1_poses", kept == "1_poses")
+        for position in (0, 4):
+            points, scores = footage.skeleton(position, identity)
+            np.testing.assert_allclose(points, in_frame[position, :, :2], atol=1e-4)
+            np.testing.assert_allclose(scores, in_map[position, :, 2])
+            points, _ = footage.skeleton_in_map(position, 4.0)
+            np.testing.assert_allclose(points, (in_map[position, :, :2] + 0.5) * 4 - 0.5, atol=1e-3)
+        frame = np.full((*SIZE, 3), 50, np.uint8)
+        difference = draw_overlay(footage, 4, frame).astype(int) - draw_overlay(both, 4, frame)
+        assert np.abs(difference).max() <= 2
+
+
+def test_nan_is_drawn_as_nothing(tmp_path: Path) -> None:
+    maps = heatmaps(6)
+    maps[2] = np.nan
+    footage = load_footage(make_leaf(tmp_path, NAME, maps=maps, posed=False))
+    assert footage.score(2) == 0
+    assert contact_sheet(footage).any()
+
+
+def test_a_video_needs_boxes(out: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf = out / "sequences" / NAME
+    monkeypatch.chdir(leaf)
+    assert load_footage(".").video == video  # names come from the whole path
+    for name in ("2_poses_frame", "3_boxes"):
+        (leaf / f"{name}.pkl").unlink()
+    assert load_footage(leaf).video is None
+    with pytest.raises(DataError, match="has no boxes"):
+        load_footage(leaf, video=video)
