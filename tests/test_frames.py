@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitext.errors import VideoError
@@ -124,12 +124,14 @@ def test_folders_that_are_no_video(tmp_path: Path) -> None:
         probe(tmp_path / "masks")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**25), unique=True), st.text("ab_", max_size=3))
 def test_natural_order_is_the_order_of_the_numbers(numbers: list[int], text: str) -> None:
     ordered = sorted((f"{text}{number}.jpg" for number in numbers), key=natural_key)
     assert ordered == [f"{text}{number}.jpg" for number in sorted(numbers)]
 
 
+@settings(deadline=None)
 @given(st.permutations(["", "1", "01", "a", "a1", "a01", "a1b", "1a", "10", "²"]))
 def test_natural_order_does_not_depend_on_the_order_given(names: list[str]) -> None:
     assert sorted(names, key=natural_key) == ["", "01", "1", "1a", "10", "a", "a01", "a1", "a1b", "²"]

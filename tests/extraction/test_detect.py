@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -162,6 +162,7 @@ def test_specifications_that_are_wrong(tmp_path: Path) -> None:
         load_detector(f"onnx:{dot_network(tmp_path / 'pose.onnx')}")
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(np.float64, st.tuples(st.integers(0, 12), st.just(5)), elements=st.integers(1, 9)),
     st.sampled_from([0.3, 0.5, 1.0]),

@@ -13,6 +13,7 @@ import torch
 
 from gaitext.errors import CheckpointError, ConfigError, MissingDependencyError
 from gaitext.extraction.detect import load_detector
+from gaitext.extraction.detect.layouts import LAYOUTS
 
 CONFIG = "yolox_tiny_8xb8-300e_coco"
 
@@ -136,3 +137,18 @@ def test_configs_and_weights_that_do_not_fit(mmdet: types.ModuleType, checkpoint
     )
     with pytest.raises(ConfigError, match="does not say which class is the person"):
         load_detector(f"mmdet:{flowers}")
+
+
+def test_the_yolox_layout_decodes_as_mmdets_head_does(mmdet: types.ModuleType, checkpoint: Path) -> None:
+    head = load_detector(f"mmdet:{CONFIG}:{checkpoint}?device=cpu")._model.bbox_head
+    sizes = [(8, 12), (4, 6), (2, 3)]  # of an input of 64×96
+    cells = sum(rows * columns for rows, columns in sizes)
+    draw = torch.Generator().manual_seed(0)
+    raw = torch.randn(2, cells, 4, generator=draw)
+    scores = torch.rand(2, cells, 3, generator=draw)  # object, car, person
+    expected = head._bbox_decode(
+        torch.cat(head.prior_generator.grid_priors(sizes, device="cpu", with_stride=True)), raw
+    )
+    ours = LAYOUTS["yolox"].decode([torch.cat((raw, scores), -1).numpy()], 1, 64, 96)
+    assert np.allclose(np.stack(ours)[..., :4], expected, atol=1e-4)
+    assert np.allclose(np.stack(ours)[..., 4], scores[..., 0] * scores[..., 2])

@@ -15,6 +15,7 @@ from gaitext.extraction.tracker import TrackerSettings, assign, longest, track
 ANY = TrackerSettings(min_length=1, min_score=0)
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(np.float64, st.tuples(st.integers(0, 5), st.integers(0, 5)), elements=st.integers(0, 4).map(float))
 )
