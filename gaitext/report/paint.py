@@ -195,6 +195,8 @@ def _text_mask(text: str, size: int) -> npt.NDArray[np.float32]:
     images = import_extra("PIL.Image", "video", "writing text into pictures")
     draws = import_extra("PIL.ImageDraw", "video", "writing text into pictures")
     font = _font(size)
+    if not isinstance(font, import_extra("PIL.ImageFont", "video", "writing text into pictures").FreeTypeFont):
+        text = text.encode("latin-1", "replace").decode("latin-1")  # all that the old font has
     left, top, right, bottom = font.getbbox(text)
     base = font.getbbox("Ág|")  # so that lines of different letters are of one height
     top, bottom = min(top, base[1]), max(bottom, base[3])
