@@ -95,7 +95,8 @@ def read_images(
     """Decode the pictures of a frame folder in order, turned upright as their EXIF data ask for.
 
     Frames may differ in size, as person crops do. Grey pictures become RGB; transparency is
-    dropped.
+    dropped. A JPEG carries no checksum: damage that its decoder conceals is not noticed, unlike a
+    file that was cut short.
 
     Args:
         indices: yield only these frames, counted from 0; the others are not opened.

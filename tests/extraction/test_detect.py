@@ -1,6 +1,7 @@
 """Detectors: specifications, suppression, letterboxing, and networks that find red rectangles."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,32 @@ def test_thresholds(tmp_path: Path) -> None:
     assert {round(score, 3) for score in every[:, 4].tolist()} == {0.9, 0.8, 0.7}
     (high,) = load_detector(f"onnx:{path}?person=1&iou=1&score=0.75").detect([large])
     assert {round(score, 3) for score in high[:, 4].tolist()} == {0.9, 0.8}
+
+
+@pytest.mark.parametrize("kind", ["rgb", "bgr", "bgr-imagenet"])
+def test_what_the_network_is_fed(tmp_path: Path, kind: str) -> None:
+    detector: Any = load_detector(f"onnx:{red_network(tmp_path / 'red.onnx', 'end2end')}?input={kind}")
+    fed: list[np.ndarray] = []
+
+    class Session:
+        def run(self, _: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            fed.extend(inputs.values())
+            return [np.zeros((len(fed[-1]), 0, 6), np.float32)]
+
+    detector._session = Session()
+    frame = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE // 2, 3), dtype=np.uint8)  # fits: not scaled
+    detector.detect([frame])
+    padded = np.full((SIZE, SIZE, 3), 114, np.uint8)
+    padded[:, SIZE // 4 : -SIZE // 4] = frame
+    for red, green, blue in (padded[0, 0], padded[5, 30]):
+        # ImageNet's mean and deviation, times 255, as mmdet's configs write them for B, G, R.
+        expected = {
+            "rgb": (red / 255, green / 255, blue / 255),
+            "bgr": (blue, green, red),
+            "bgr-imagenet": ((blue - 103.53) / 57.375, (green - 116.28) / 57.12, (red - 123.675) / 58.395),
+        }[kind]
+        place = (0, 0) if (red, green, blue) == (114, 114, 114) else (5, 30)
+        assert np.allclose(fed[0][0, :, place[0], place[1]], expected, atol=1e-5)
 
 
 def test_every_frame_of_a_video_in_order(tmp_path: Path) -> None:
