@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def open_session(path: Path, purpose: str, *, threads: int = 0, providers: Seque
 
     Args:
         purpose: what needs it, for the error where onnxruntime is missing.
-        threads: of onnxruntime, 0 for one per core.
+        threads: of onnxruntime; 0 for ``OMP_NUM_THREADS``, by which the processes of
+            :mod:`gaitext.execution` share the cores, and one per core where that is not set.
         providers: execution providers, in order; by default CUDA where this onnxruntime has it, and
             the CPU.
 
@@ -31,7 +33,8 @@ def open_session(path: Path, purpose: str, *, threads: int = 0, providers: Seque
     if not path.is_file():
         raise ConfigError("no such file", where=path, how="check the path after 'onnx:'")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
+    told = os.environ.get("OMP_NUM_THREADS", "")  # which onnxruntime itself does not look at
+    options.intra_op_num_threads = threads or (int(told) if told.isdigit() else 0)
     options.log_severity_level = 3  # old exports warn once per weight
     # Between batches its idle threads would otherwise spin and take the cores from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.extraction.detect import detect_video, load_detector, overlap, suppress
 from gaitext.extraction.detect.layouts import find_layout
+from gaitext.onnx_session import open_session
 
 from .detectors import SIZE, red_network
 
@@ -117,6 +118,15 @@ def test_what_the_network_is_fed(tmp_path: Path, kind: str) -> None:
         }[kind]
         place = (0, 0) if (red, green, blue) == (114, 114, 114) else (5, 30)
         assert np.allclose(fed[0][0, :, place[0], place[1]], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("told", "asked", "used"), [("3", 0, 3), ("3", 2, 2), ("", 0, 0), ("4,2", 0, 0)])
+def test_threads_are_those_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, asked: int, used: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    session = open_session(red_network(tmp_path / "red.onnx", "yolov8"), "this test", threads=asked)
+    assert session.get_session_options().intra_op_num_threads == used
 
 
 def test_every_frame_of_a_video_in_order(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class OnnxDetectorSettings(Settings):
         person: the class that is the person.
         size: height and width of the network's input where the file leaves them open; a multiple
             of 32.
-        threads: of onnxruntime, 0 for one per core.
+        threads: of onnxruntime, see :func:`gaitext.onnx_session.open_session`.
     """
 
     layout: Literal["auto", "yolov5", "yolov8", "yolox", "end2end", "mmdeploy"] = "auto"
