@@ -25,7 +25,7 @@ def inspect(
     """Show what a sequence or a dataset holds, and draw it."""
     from gaitext.progress import progress
     from gaitext.report.contact_sheet import write_contact_sheet
-    from gaitext.report.dataset import DatasetContents
+    from gaitext.report.dataset_contents import DatasetContents
     from gaitext.report.footage import load_footage
     from gaitext.report.inspect import inspect as look
     from gaitext.report.overlay import write_overlay

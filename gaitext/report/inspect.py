@@ -9,7 +9,8 @@ from typing import Union
 
 from gaitext.errors import DataError
 from gaitext.report.contents import FileContents, inspect_file
-from gaitext.report.dataset import DatasetContents, inspect_dataset
+from gaitext.report.dataset import inspect_dataset
+from gaitext.report.dataset_contents import DatasetContents
 from gaitext.report.leaf import LeafContents, inspect_leaf
 from gaitext.report.origin import find_origin
 

@@ -16,7 +16,7 @@ from gaitext.cli import app
 from gaitext.errors import DataError
 from gaitext.extraction.plan import frame_ranges
 from gaitext.report.contents import FileContents, guess_kind, inspect_file
-from gaitext.report.dataset import DatasetContents
+from gaitext.report.dataset_contents import DatasetContents
 from gaitext.report.inspect import inspect
 from gaitext.report.leaf import LeafContents
 from gaitext.report.listing import SizeRule
