@@ -43,8 +43,8 @@ SIGMA = 2.0
 HIDDEN = 0.5
 #: A peak's own pixels count up to this many times more than the empty ones, which are most.
 PEAKED = 2.0
-#: Crops a step.
-BATCH = 16
+#: Crops a step, and steps until the learning rate is highest.
+BATCH, WARMING = 16, 990
 
 
 def targets(joints: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,8 @@ def train(crops: Crops, steps: int, seed: int, checkpoint: Path) -> PoseNet:
     plain = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.15)
+    warming = min(WARMING, steps // 4) / steps
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=warming)
     begun = 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for crops and checkpoints")
     parser.add_argument("--clips", type=int, default=1500)
     parser.add_argument("--test-clips", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=6600)
+    parser.add_argument("--steps", type=int, default=5600)
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the batches")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--evaluate", action="store_true", help="only evaluate the package's weights")
