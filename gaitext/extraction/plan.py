@@ -125,7 +125,8 @@ def plan_clips(
     owners: dict[str, Clip] = {}
     known = {} if place is None else dict(zip(("id", "type", "view"), place))
     templates = _LONE if place is None else _IN_TREE
-    templates = {part: getattr(settings, part) or default for part, default in templates.items()}
+    given = {part: getattr(settings, part) for part in templates}
+    templates = {part: default if given[part] is None else given[part] for part, default in templates.items()}
     for track in tracks:
         step = settings.clip_frames or len(track.frames)
         for number, start in enumerate(range(0, len(track.frames), step), 1):
