@@ -92,6 +92,7 @@ class LeafWriter:
         self._writers: dict[str, FrameWriter] = {}
         self._carried: dict[str, int] = {}
         self._staging: Path | None = None
+        self._ended = False
 
     @property
     def frames(self) -> int:
@@ -109,6 +110,8 @@ class LeafWriter:
             DataError: frames unlike those before or of no such form, or a full disk. The leaf is
                 abandoned then.
         """
+        if self._ended:
+            raise DataError("was committed or abandoned: nothing can be appended", where=self.leaf.path)
         try:
             for name, frames in sequences.items():
                 if name not in self._writers:
@@ -157,6 +160,8 @@ class LeafWriter:
             DataError: no frames, files of different lengths, or a full disk. The leaf is abandoned then.
         """
         leaf = self.leaf
+        if self._ended:
+            raise DataError("was committed or abandoned already", where=leaf.path)
         try:
             lengths = self._carried | {name: writer.frames for name, writer in self._writers.items()}
             if len(set(lengths.values())) > 1:
@@ -176,7 +181,8 @@ class LeafWriter:
         return leaf
 
     def abandon(self) -> None:
-        """Remove what was written; an old leaf stays as it is."""
+        """Remove what was written; an old leaf stays as it is. Does nothing to a committed one."""
+        self._ended = True
         self._writers, self._carried = {}, {}
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
@@ -186,10 +192,9 @@ class LeafWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is None:
+        if kind is None and not self._ended:
             self.commit()
-        else:
-            self.abandon()
+        self.abandon()
 
 
 def write_leaf(

@@ -37,6 +37,7 @@ class FrameWriter(ABC):
         self.path = Path(path)
         self.written = self.path if written is None else Path(written)
         self.frames = 0
+        self._ended = False
         self._temporary: Path | None = None
         self._dtype: np.dtype[Any] | None = None
         self._shape: tuple[int, ...] = ()
@@ -47,6 +48,8 @@ class FrameWriter(ABC):
         Raises:
             DataError: they are unlike the first ones, hold objects, or the disk is full.
         """
+        if self._ended:
+            raise DataError("was closed or abandoned: nothing can be appended", where=self.written)
         frames = np.asarray(frames)
         if frames.ndim == 0 or frames.dtype.hasobject:
             raise DataError("frames must be an array of numbers with a time axis", where=self.written)
@@ -70,6 +73,8 @@ class FrameWriter(ABC):
         Raises:
             DataError: no frame was appended, or the disk is full.
         """
+        if self._ended:
+            return
         if self.frames == 0 or self._temporary is None:
             self.abandon()
             raise DataError("has no frames", where=self.written)
@@ -77,11 +82,13 @@ class FrameWriter(ABC):
         self._write(None, tail)
         for position, patch in patches:
             self._write(position, patch)
-        publish(self._temporary, self.path)
-        self._temporary = None
+        with full_disk(self.written):
+            publish(self._temporary, self.path)
+        self._temporary, self._ended = None, True
 
     def abandon(self) -> None:
-        """Remove what was written; ``path`` is left as it was."""
+        """Remove what was written; ``path`` is left as it was. Does nothing to a closed one."""
+        self._ended = True
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None

@@ -185,3 +185,22 @@ def test_plain_files_are_read_by_pickle_alone(tmp_path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True, cwd=tmp_path)
     assert pickle.loads(run.stdout) == (array.shape, "<f2", True, array.tobytes())
+
+
+def test_writers_end_once(tmp_path) -> None:
+    with SequenceWriter(tmp_path / "x.pkl") as writer:
+        writer.append(np.ones((2, 3)))
+        writer.close()
+        with pytest.raises(DataError, match="was closed"):
+            writer.append(np.ones((2, 3)))
+    assert store.read_sequence(tmp_path / "x.pkl").shape == (2, 3)
+    with LeafWriter(tmp_path, "1", "nm", "0") as leaf:
+        leaf.append({"a": np.ones((2, 3))})
+        leaf.commit()
+        for again in (leaf.commit, lambda: leaf.append({"a": np.ones((2, 3))})):
+            with pytest.raises(DataError, match="was committed"):
+                again()
+    with LeafWriter(tmp_path, "2", "nm", "0") as leaf:
+        leaf.append({"a": np.ones((2, 3))})
+        leaf.abandon()
+    assert [found.name for found in store.leaves(tmp_path)] == ["1/nm/0"]
