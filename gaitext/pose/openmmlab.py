@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import logging
 import sys
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,29 @@ from gaitext.errors import CheckpointError, ConfigError, MissingDependencyError,
 
 __all__ = ["build", "find_config", "load_weights", "prepare", "read_config"]
 
-logger = logging.getLogger(__name__)
+_FIT = "give the checkpoint that belongs to the config"
+
+#: What mmengine's trainers pickle beside the weights. None of it is looked at.
+_BESIDE_WEIGHTS = (
+    "builtins.getattr",
+    "mmengine.config.config.ConfigDict",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *(
+        f"numpy.dtypes.{kind}DType"
+        for kind in ("Bool", "Int32", "Int64", "UInt8", "Float16", "Float32", "Float64", "Str")
+    ),
+)
 
 
 def prepare(library: str, extra: str, purpose: str) -> None:
     """Import a library of OpenMMLab so that its networks are registered.
 
-    ``mmcv-lite`` has no compiled operators, but mmpose and mmdet import one from ``mmcv.ops``
+    ``mmcv-lite`` has no compiled operators, but mmpose and mmdet import some from ``mmcv.ops``
     when they are imported themselves. Where that module cannot be imported, a stand-in is put
-    there, whose operators raise when a network that needs one is built. mmpretrain's
+    there, whose operators raise when they are made or called. mmpretrain's
     vision-language networks do not import beside a present transformers; they are left out, as
     mmpretrain does where there is no transformers.
 
@@ -127,7 +141,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     with _ignoring(_BESIDE_WEIGHTS):
         loaded = read_file(path)
     weights = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not weights or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()):
         raise CheckpointError("holds no state dict of tensors", where=path)
     if all(key.startswith("module.") for key in weights):
         consume_prefix_in_state_dict_if_present(weights, "module.")
@@ -142,23 +156,6 @@ def load_weights(network: nn.Module, path: Path) -> None:
     if missing or unexpected:
         wrong = [f"{name} {_some(keys)}" for name, keys in (("lacks", missing), ("has beside it", unexpected)) if keys]
         raise CheckpointError(f"does not fit the network: {'; '.join(wrong)}", where=path, how=_FIT)
-
-
-_FIT = "give the checkpoint that belongs to the config"
-
-#: What mmengine's trainers pickle beside the weights. None of it is looked at.
-_BESIDE_WEIGHTS = (
-    "builtins.getattr",
-    "mmengine.config.config.ConfigDict",
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "numpy.dtype",
-    "numpy.ndarray",
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *(
-        f"numpy.dtypes.{kind}DType"
-        for kind in ("Bool", "Int32", "Int64", "UInt8", "Float16", "Float32", "Float64", "Str")
-    ),
-)
 
 
 class _Ignored:
@@ -190,21 +187,35 @@ def _some(values: list[str]) -> str:
 
 
 def _stand_in_for_operators() -> None:
+    if any(isinstance(finder, _Operators) for finder in sys.meta_path):
+        return
     try:
         importlib.import_module("mmcv.ops")
-        return
     except (ImportError, AttributeError, OSError):
-        pass
+        sys.meta_path.insert(0, _Operators())
 
-    class MultiScaleDeformableAttention(nn.Module):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            raise MissingDependencyError(
-                "this network needs an operator that mmcv-lite does not have", how="install mmcv instead of mmcv-lite"
-            )
 
-    module = types.ModuleType("mmcv.ops", "gaitext's stand-in for the operators that mmcv-lite lacks")
-    module.MultiScaleDeformableAttention = MultiScaleDeformableAttention  # type: ignore[attr-defined]
-    sys.modules["mmcv.ops"] = module
+class _Operators(MetaPathFinder, Loader):
+    """Gives ``mmcv.ops`` and its modules, in which every name is a class that cannot be made."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, is_package=True) if f"{name}.".startswith("mmcv.ops.") else None
+
+    def exec_module(self, module: Any) -> None:
+        module.__doc__ = "gaitext's stand-in for the operators that mmcv-lite lacks"
+        module.__getattr__ = _operator
+
+
+def _operator(name: str) -> type[nn.Module]:
+    if name.startswith("__"):
+        raise AttributeError(name)
+
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise MissingDependencyError(
+            f"{name} is an operator that mmcv-lite does not have", how="install mmcv instead of mmcv-lite"
+        )
+
+    return type(name, (nn.Module,), {"__init__": refuse})
 
 
 @contextmanager

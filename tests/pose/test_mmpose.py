@@ -268,3 +268,17 @@ def test_operators_that_mmcv_lite_lacks_raise_when_built() -> None:
         pytest.skip("this mmcv has its operators")
     with pytest.raises(MissingDependencyError, match="instead of mmcv-lite"):
         ops.MultiScaleDeformableAttention(embed_dims=8)
+
+
+def test_configs_of_mmdets_backbones_need_no_operator() -> None:
+    estimator = load_estimator("mmpose:cspnext-tiny_udp_8xb256-210e_coco-256x192")
+    assert estimator.heatmaps(as_images(crops(1))).shape == (1, 17, 64, 48)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_networks_with_other_datasets_joints_beside_cocos(tmp_path: Path, flip: bool) -> None:
+    config = small_hrnet(tmp_path / "merged.py", "td-hm_hrnet-w32_8xb64-210e_coco-aic-256x192-merge")
+    weights = checkpoint(config, tmp_path / "weights.pth")
+    expected = theirs(config, weights, crops(2), flip)
+    estimator = load_estimator(f"mmpose:{config}:{weights}", flip_test=flip)
+    torch.testing.assert_close(estimator.heatmaps(as_images(crops(2))), expected[:, :17], rtol=0, atol=1e-3)
