@@ -1,0 +1,70 @@
+"""The estimator that comes with the package: it knows rendered walkers, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gaitext.errors import CheckpointError
+from gaitext.pose.estimator import INPUT_SIZE
+from gaitext.pose.files import file_digest
+from gaitext.pose.network import PoseNet
+from gaitext.pose.torch_estimator import Precision, TorchEstimator
+
+__all__ = ["PROVENANCE", "WEIGHTS", "BundledEstimator"]
+
+#: Where the weights lie, a float16 state dict, and how they were made and how good they are.
+WEIGHTS = Path(__file__).parent / "data" / "walkers.pt"
+PROVENANCE = WEIGHTS.with_suffix(".json")
+
+
+class BundledEstimator(TorchEstimator):
+    """A small :class:`~gaitext.pose.PoseEstimator` for videos of walkers (``gaitext.walkers.Scene``).
+
+    Its network was trained on rendered walkers only. It lets demos and tests start from video where
+    no other estimator is; on videos of people its heatmaps are worthless.
+
+    Args:
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        precision: of weights and computation; the weights are stored as float16.
+        flip_test: average with the heatmaps of the mirrored images: twice the time.
+
+    Raises:
+        ConfigError: no such device or precision.
+        CheckpointError: the package's weights are missing or are not those it was released with.
+
+    >>> BundledEstimator().heatmaps(torch.zeros(2, 3, 256, 192)).shape
+    torch.Size([2, 17, 64, 48])
+    """
+
+    def __init__(self, *, device: str = "auto", precision: Precision = "auto", flip_test: bool = False) -> None:
+        digest = _verified()
+        network = PoseNet()
+        network.load_state_dict(torch.load(WEIGHTS, map_location="cpu", weights_only=True))
+        super().__init__(
+            network,
+            input_size=INPUT_SIZE,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+            settings={"estimator": "bundled", "file": WEIGHTS.name, "sha256": digest},
+            where="bundled",
+            device=device,
+            precision=precision,
+            flip_test=flip_test,
+        )
+
+
+def _verified() -> str:
+    """The weights' digest, which must be the one in the record beside them."""
+    how = "install gaitext again"
+    try:
+        provenance: dict[str, Any] = json.loads(PROVENANCE.read_text(encoding="utf-8"))
+        digest = file_digest(WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot be read ({error})", where=WEIGHTS.parent, how=how) from error
+    if provenance.get("sha256") != digest:
+        raise CheckpointError(f"holds other weights than {PROVENANCE.name} describes", where=WEIGHTS, how=how)
+    return digest
