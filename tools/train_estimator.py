@@ -81,10 +81,9 @@ def batch(crops: Crops, chosen: np.ndarray, generator: torch.Generator) -> tuple
     return lit.clamp_(0, 1), *targets(joints, visibility)
 
 
-def train(crops: Crops, steps: int, seed: int, checkpoint: Path) -> PoseNet:
-    """Train for ``steps`` batches, from ``checkpoint`` where there is one."""
-    torch.manual_seed(seed)
-    network = PoseNet().train()
+def train(network: PoseNet, crops: Crops, steps: int, seed: int, checkpoint: Path) -> PoseNet:
+    """Train for one cycle of ``steps`` batches, on from ``checkpoint`` where there is one."""
+    network.train()
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
@@ -188,7 +187,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for crops and checkpoints")
     parser.add_argument("--clips", type=int, default=1500)
     parser.add_argument("--test-clips", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=5600)
+    parser.add_argument("--steps", type=int, nargs="+", default=[5600, 6000], help="of each cycle of the learning rate")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the batches")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--evaluate", action="store_true", help="only evaluate the package's weights")
@@ -204,14 +203,18 @@ def main() -> None:
     started = time.monotonic()
     crops = collect(options.work / "crops", TRAIN_SEED, options.clips, options.workers)
     rendered = time.monotonic()
-    name = f"{options.seed}-{options.clips}-{options.steps}.pt"
-    network = train(crops, options.steps, options.seed, options.work / name)
+    torch.manual_seed(options.seed)
+    network = PoseNet()
+    name = f"{options.seed}-{options.clips}"
+    for cycle, steps in enumerate(options.steps):
+        name += f"-{steps}"
+        network = train(network, crops, steps, options.seed + 1000 * cycle, options.work / f"{name}.pt")
     trained = time.monotonic()
     provenance = {
         "sha256": write_weights(network, WEIGHTS),
         "parameters": sum(p.numel() for p in network.parameters()),
         "command": f"python tools/train_estimator.py --work FOLDER --clips {options.clips} "
-        f"--test-clips {options.test_clips} --steps {options.steps} --seed {options.seed}",
+        f"--test-clips {options.test_clips} --steps {' '.join(map(str, options.steps))} --seed {options.seed}",
         "trained_on": f"{len(crops)} crops of {options.clips} rendered walkers, one clip each; no person ever filmed",
         "walkers": {"generator": GENERATOR, "train_seed": TRAIN_SEED, "test_seed": TEST_SEED, "crops_a_clip": FRAMES},
         "gaitext": gaitext.__version__,
