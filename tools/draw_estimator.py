@@ -59,7 +59,7 @@ def main() -> None:
     # Heatmap pixels to crop pixels: both count from the middle of the first.
     places = (poses[..., :2] + 0.5) * 4 - 0.5
     grown = torch.nn.functional.interpolate(heatmaps, scale_factor=4, mode="bilinear").clamp(0, 1).numpy()
-    figure = Figure(figsize=(1.55 * len(WALKS), 6.4), dpi=75)
+    figure = Figure(figsize=(1.55 * len(WALKS), 6.4), dpi=63)
     axes = figure.subplots(3, len(WALKS))
     for column, (kind, view, camera, crf) in enumerate(WALKS):
         image = crops[column].permute(1, 2, 0).numpy()
