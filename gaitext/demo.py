@@ -1,7 +1,8 @@
-"""``gaitext demo``: the whole way on a laptop, from synthetic walkers to a cross-view table."""
+"""``gaitext demo``: the whole way on a laptop, from video to a cross-view table."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,13 @@ import torch
 
 from gaitext import standalone, store
 from gaitext.config import load_yaml, merge
+from gaitext.errors import DataError
+from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.models import GaitHeat
 from gaitext.models.gaitheat_inputs import normalise_sequences
+from gaitext.report.contact_sheet import write_contact_sheet
 from gaitext.report.figures import alignment_figure, curves_figure
+from gaitext.report.footage import load_footage
 from gaitext.standalone.host import build_model
 from gaitext.standalone.runs import latest_checkpoint, write_checkpoint
 from gaitext.standalone.settings import HostConfig
@@ -25,6 +30,8 @@ from gaitext.walkers import WalkerSettings, write_dataset
 __all__ = ["DemoResult", "run_demo"]
 
 _HERE = Path(__file__).parent
+#: Type and view of the walk whose frames are drawn.
+_SHOWN = "bg-01/036"
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,16 @@ class DemoResult:
 
 
 def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) -> DemoResult:
-    """Make walkers, train a small GaitHeat, evaluate it on unseen identities, draw figures.
+    """Film walkers, find their heatmaps, train a small GaitHeat on them, test it on unseen people.
 
-    Run again in the same folder it makes no walkers anew and trains on from its last checkpoint.
+    Synthetic walkers are filmed in H.264; every frame is decoded, cropped and given to the bundled
+    pose estimator; GaitHeat is trained on the heatmaps of some of the walkers and evaluated on the
+    others. Run again in the same folder it makes nothing anew that is there, and trains on from its
+    last checkpoint.
 
     Args:
-        out: folder for everything it makes: ``walkers/``, ``output/``, ``config.yaml``,
-            ``alignment.png``, ``curves.png``.
+        out: folder for everything it makes: ``walkers/`` (videos, boxes, partition), ``heatmaps/``,
+            ``output/``, ``config.yaml``, ``frames.png``, ``alignment.png``, ``curves.png``.
         seed: of the walkers and of the training.
         quiet: no progress bars.
     """
@@ -57,8 +67,22 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
     out = Path(out)
     people = merge({"seed": seed}, load_yaml(_HERE / "demo_walkers.yaml"))
     settings = WalkerSettings.parse(people, where="demo")
-    written = write_dataset(settings, out / "walkers", quiet=quiet)
-    config = _config(written.sequences, written.partition)
+    workers = max(1, min(os.cpu_count() or 1, 8))
+    written = write_dataset(settings, out / "walkers", workers=workers, quiet=quiet)
+    assert written.videos is not None
+    sources = find_sources(written.videos, written.boxes)
+    extracted = extract_dataset(
+        sources,
+        "bundled",
+        out / "heatmaps",
+        ExtractSettings(form="compact", min_frames=1),
+        workers=workers,
+        quiet=quiet,
+    )
+    if extracted.failed:
+        raise DataError(f"{len(extracted.failed)} of the demo's videos failed:\n{extracted}", where=out)
+    sequences = out / "heatmaps" / "sequences"
+    config = _config(sequences, written.partition)
     store.write_json(out / "config.yaml", config)  # JSON is YAML
 
     # The same network untrained: the very weights that training starts from.
@@ -77,8 +101,10 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
         ("the same, untrained", [before.scalars[f"scalar/test_accuracy/{c}@R1"] for c in conditions]),
         ("chance", [after.chance[c] for c in conditions]),
     ]
+    shown = sequences / settings.identity_name(settings.identities) / _SHOWN
     figures = [
-        _draw_alignment(config, written.sequences, out / "alignment.png"),
+        write_contact_sheet(load_footage(shown), out / "frames.png", frames=6),
+        _draw_alignment(config, sequences, out / "alignment.png"),
         curves_figure(trained.rows, out / "curves.png"),
     ]
     testing = len(store.read_partition(written.partition)[1])
@@ -87,7 +113,7 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
         conditions,
         rows,
         [
-            f"{trained.iteration} iterations; {time.monotonic() - started:.0f} s in all",
+            f"{len(sources)} videos; {trained.iteration} iterations; {time.monotonic() - started:.0f} s in all",
             *(f"figure: {path}" for path in figures),
             f"weights: {trained.checkpoint}",
             f"config:  {out / 'config.yaml'}  (gaitext test {out / 'config.yaml'} --output {out / 'output'})",

@@ -105,8 +105,8 @@ class Behind(Generic[Item]):
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         self._waiting.put((False, None))
         self._thread.join()
-        if self._error is not None and value is None:
-            raise self._error
+        if self._error is not None and self._error is not value:
+            raise self._error  # where the caller failed, too, its error is this one's context
 
     def _work(self) -> None:
         _use_one_torch_thread()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -293,6 +294,9 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
             raise VideoError("has no video stream", where=path, how="give a file with pictures in it")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        # Worker processes share the cores; this says how many are for each (0: as many as there are).
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        stream.codec_context.thread_count = int(threads) if threads.isdigit() else 0
         yield container, stream
 
 

@@ -31,7 +31,7 @@ def test_demo_makes_its_table_and_figures_and_goes_on_where_it_was(
     assert first.columns == ["NM", "BG", "CL"]
     assert [name for name, _ in first.rows] == ["GaitHeat, trained", "the same, untrained", "chance"]
     assert first.rows[2][1] == [50.0, 50.0, 50.0]
-    for figure in ("alignment.png", "curves.png"):
+    for figure in ("frames.png", "alignment.png", "curves.png"):
         assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
     again = demo.run_demo(tmp_path, quiet=True)
     assert again.rows == first.rows

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 import gaitext
 
-__all__ = ["app", "console", "errors", "print_evaluation", "result_table"]
+__all__ = ["app", "console", "errors", "partition", "print_evaluation", "result_table"]
 
 app = typer.Typer(
     name="gaitext",
@@ -46,6 +47,11 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
 ) -> None:
     pass
+
+
+def partition(text: str | None) -> Any:
+    """A partition as it is typed: a name, or lists of joints such as ``[[0, 1], [2]]``."""
+    return yaml.safe_load(text) if text and text.lstrip()[:1] in ("[", "{") else text
 
 
 def print_evaluation(evaluation: Any) -> None:

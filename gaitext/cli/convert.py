@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.markup import escape
 
 from gaitext.cli.app import (
@@ -15,6 +14,7 @@ from gaitext.cli.app import (
     Workers,
     app,
     console,
+    partition,
 )
 
 
@@ -41,8 +41,7 @@ def convert(
     """Write a dataset's heatmaps in another form: smaller, or as upstream's."""
     from gaitext.convert import convert_dataset
 
-    partition = yaml.safe_load(merge) if merge and merge.lstrip()[:1] in ("[", "{") else merge
-    report = convert_dataset(source, out, form.value, merge=partition, floor=floor, workers=workers, quiet=quiet)
+    report = convert_dataset(source, out, form.value, merge=partition(merge), floor=floor, workers=workers, quiet=quiet)
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
     report.raise_failures()
     console.print(f"dataset_root: {out}", soft_wrap=True, highlight=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gaitext.cli.app import Engine, Quiet, Shard, Workers, app, console
+from gaitext.cli.app import Engine, Quiet, Shard, Workers, app, console, partition
 
 
 @app.command()
@@ -39,9 +39,7 @@ def extract(
         float | None, typer.Option(help="By how much boxes grow. \\[default: 1.25; 1 with --boxes full]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Crops given to the estimator at a time.")] = None,
-    form: Annotated[
-        str, typer.Option(help="Heatmaps on disk: plain, compact (8 bits) or lossless.")
-    ] = "plain",
+    form: Annotated[str, typer.Option(help="Heatmaps on disk: plain, compact (8 bits) or lossless.")] = "plain",
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
@@ -67,7 +65,7 @@ def extract(
             "crop_scale": crop_scale,
             "batch_size": batch_size,
             "form": form,
-            "merge": merge,
+            "merge": partition(merge),
         },
         where="extract",
     )

@@ -49,7 +49,7 @@ class Assembly:
         """Frame ``position`` of the clip has its box outside the picture."""
         self._drop("outside", position)
 
-    def add(self, positions: list[int], heatmaps: npt.NDArray[np.float32], poses: npt.NDArray[np.float32]) -> None:
+    def add(self, positions: list[int], heatmaps: npt.NDArray[np.float16], poses: npt.NDArray[np.float32]) -> None:
         """Estimated frames, in ascending order.
 
         Args:
@@ -76,6 +76,7 @@ class Assembly:
     def finish(self, records: Records, report: ExtractReport) -> None:
         """Write the leaf, or say why not, and record the outcome."""
         clip, kept, why = self.clip, len(self.kept), None
+        records.remove(clip.leaf)
         if kept < self.settings.min_frames:
             why = (
                 f"{kept} usable of {len(clip.frames)} frames, min_frames is {self.settings.min_frames} "
@@ -110,7 +111,7 @@ class Assembly:
         self.left -= 1
 
     def _sequences(
-        self, heatmaps: npt.NDArray[np.float32], poses: npt.NDArray[np.float32], crops: npt.NDArray[np.float64]
+        self, heatmaps: npt.NDArray[np.float16], poses: npt.NDArray[np.float32], crops: npt.NDArray[np.float64]
     ) -> dict[str, npt.NDArray[Any]]:
         back = invert(crop_matrices(crops, *heatmaps.shape[2:]))
         in_frame = poses.copy()
@@ -119,7 +120,7 @@ class Assembly:
         if self._parts is not None:
             heatmaps = np.stack([heatmaps[:, list(part)].max(1) for part in self._parts], 1)
         return {
-            "0_heatmaps": heatmaps.astype(np.float16),
+            "0_heatmaps": heatmaps,
             "1_poses": poses,
             "2_poses_frame": in_frame,
             "3_boxes": crops.astype(np.float32),

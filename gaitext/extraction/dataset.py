@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,14 +15,15 @@ from pathlib import Path
 import torch
 
 from gaitext.errors import DataError, GaitextError, import_extra
-from gaitext.execution import Outcome, map_sequences, worker_index
+from gaitext.execution import Outcome, map_sequences, parse_engine, worker_index
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.extract import extract_source
 from gaitext.extraction.found import find_tracks
-from gaitext.extraction.plan import ExtractSettings
+from gaitext.extraction.plan import ExtractSettings, leaf_name
 from gaitext.extraction.records import Records
 from gaitext.extraction.report import ExtractReport
 from gaitext.extraction.sources import Source
+from gaitext.memory import keep_freed_memory
 from gaitext.pose import PoseEstimator, load_estimator
 
 __all__ = ["extract_dataset"]
@@ -37,8 +39,8 @@ class _Tools:
     detector: Detector | None
 
 
-#: This process's tools: a process works for one extraction at a time.
-_tools: _Tools | None = None
+#: This process's tools, none or one: a process works for one extraction at a time.
+_tools: list[_Tools] = []
 
 
 def extract_dataset(
@@ -89,7 +91,10 @@ def extract_dataset(
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise DataError(f"{names[twice[0]]} sources are called {twice[0]}", how="give each a name of its own")
-    work = partial(_extract_one, out, settings, resume, progress if len(sources) == 1 else None)
+    _refuse_twins(sources, settings)
+    _claim(out)
+    here = workers == 0 and parse_engine(engine).kind == "local"
+    work = partial(_extract_one, out, settings, resume, progress if here and len(sources) == 1 else None)
     outcomes = map_sequences(
         work,
         list(sources),
@@ -101,6 +106,7 @@ def extract_dataset(
         label="videos",
         quiet=quiet or len(sources) == 1,
     )
+    _tools.clear()
     report = ExtractReport.together(_reported(outcome) for outcome in outcomes)
     report.seconds = time.perf_counter() - started
     if shard is None:
@@ -115,19 +121,44 @@ def _reported(outcome: Outcome[Source, ExtractReport]) -> ExtractReport:
     return ExtractReport(failed={outcome.item.name: f"{type(outcome.error).__name__}: {outcome.error}"})
 
 
+def _refuse_twins(sources: Sequence[Source], settings: ExtractSettings) -> None:
+    """Raise where two sources' sequences would be the same: whichever came last would win."""
+    owners: dict[str, Source] = {}
+    for source in sources:
+        leaf = leaf_name(settings, source.path, source.place, track=1, clip=1)
+        other = owners.setdefault(leaf, source)
+        if other is not source:
+            raise DataError(
+                f"{other.path} and {source.path} would both be written to {leaf}",
+                how="put {id}, {type}, {view} or {video} into --id, --type or --view",
+            )
+
+
+def _claim(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"cannot be written to ({error.strerror})", where=out, how="give --out another folder"
+        ) from error
+
+
 def _load(estimator: str | PoseEstimator, detector: str | Detector | None, own_gpu: bool) -> None:
     """Load what this process works with, on a GPU of its own where there are several."""
-    global _tools
+    keep_freed_memory()
     if own_gpu:
         # Before CUDA starts in this process, and for every library in it. Ray has done so already.
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
         if len(devices) > 1:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
-    _tools = _Tools(
+    loaded = _Tools(
         load_estimator(estimator) if isinstance(estimator, str) else estimator,
         load_detector(detector) if isinstance(detector, str) else detector,
     )
+    _tools[:] = [loaded]
 
 
 def _extract_one(
@@ -137,16 +168,18 @@ def _extract_one(
     progress: Callable[[int, int], None] | None,
     source: Source,
 ) -> ExtractReport:
-    assert _tools is not None
-    logging.getLogger("gaitext.extraction").setLevel(logging.ERROR)  # the report says the same
+    (tools,) = _tools
+    log = logging.getLogger("gaitext.extraction")
+    level = log.level
+    log.setLevel(logging.ERROR)  # the report says the same
     report = ExtractReport()
     try:
         tracks = found_by = None
-        if source.boxes is None and _tools.detector is not None:
-            tracks, found_by = find_tracks(source, _tools.detector, out)
+        if source.boxes is None and tools.detector is not None:
+            tracks, found_by = find_tracks(source, tools.detector, out)
         extract_source(
             source,
-            _tools.estimator,
+            tools.estimator,
             out,
             settings,
             report=report,
@@ -157,4 +190,6 @@ def _extract_one(
         )
     except GaitextError as error:
         report.failed[source.name] = str(error)
+    finally:
+        log.setLevel(level)
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from gaitext.extraction.pipeline import OTHER_VIDEO, Pipeline
 from gaitext.extraction.plan import Clip, ExtractSettings, plan_clips
 from gaitext.extraction.records import Entry, Records
 from gaitext.extraction.report import ExtractReport
-from gaitext.extraction.sources import Source
+from gaitext.extraction.sources import Boxes, Source
 from gaitext.extraction.tracker import longest
 from gaitext.geometry import crop_boxes
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
@@ -65,7 +66,8 @@ def extract_video(
 
     Args:
         video: a video file, or a folder of pictures.
-        boxes: a file that :func:`~gaitext.extraction.read_boxes` reads, or what it returned.
+        boxes: a file that :func:`~gaitext.extraction.read_boxes` reads, what it returned, or ``"full"``:
+            the person fills the frame.
         estimator: a specification for :func:`gaitext.pose.load_estimator`, or an estimator.
         out: output folder; several videos may share it.
         settings: names, cutting, filtering and form.
@@ -84,7 +86,7 @@ def extract_video(
         MissingDependencyError: PyAV or the estimator's library is not installed.
     """
     video = Path(video)
-    given = boxes if isinstance(boxes, dict) else Path(boxes)
+    given: Boxes = boxes if isinstance(boxes, dict) else ("full" if boxes == "full" else Path(boxes))
     report = ExtractReport()
     try:
         extract_source(Source(video, boxes=given), estimator, out, settings, report=report, progress=progress)
@@ -156,9 +158,7 @@ def extract_source(
 
 def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, report: ExtractReport) -> list[Clip]:
     """The clips of the tracks that are wanted; the others go into the report."""
-    place = None
-    if source.identity is not None and source.type is not None and source.view is not None:
-        place = (source.identity, source.type, source.view)
+    place = source.place
     which = settings.tracks or ("all" if place is None else "longest")
     wanted = list(tracks.values())
     if which == "longest" and len(tracks) > 1:
@@ -215,7 +215,7 @@ def _remaining(
             raise DataError(f"was made from track {owner} of {known['video']}", where=folder, how=_ELSEWHERE)
         clear_staging(out / "sequences", clip.leaf)
         entry: Entry = {
-            "video": str(video),
+            "video": os.path.abspath(video),
             "clip": clip.number,
             "gaitext": gaitext.__version__,
             "made_with": made_with,
@@ -231,7 +231,7 @@ def _same_origin(known: Entry, video: Path, made_with: Entry) -> bool:
     The same file, or a file of the same name and place with new content. A detector numbers tracks
     anew, so its tracks of one video are taken for the same.
     """
-    same = known["made_with"]["video_digest"] == made_with["video_digest"] or known["video"] == str(video)
+    same = known["made_with"]["video_digest"] == made_with["video_digest"] or known["video"] == os.path.abspath(video)
     detected = made_with["detector"] is not None or known["made_with"].get("detector") is not None
     return same and (detected or bool(known["made_with"]["track"] == made_with["track"]))
 
@@ -259,7 +259,7 @@ def _check_space(todo: Sequence[Assembly], estimator: PoseEstimator, settings: E
     free = shutil.disk_usage(out).free
     if needed > free:
         raise DataError(
-            f"its sequences need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free",
+            f"its sequences need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free",
             where=out,
             how="make room, or take a smaller form (--form compact, --merge) and run the same command again",
         )

@@ -134,8 +134,9 @@ class Pipeline:
             for clip, position in slots:
                 clip.outside(position)
         else:
-            heatmaps: npt.NDArray[np.float32] = maps.float().cpu().numpy()
-            poses = decode_heatmaps(heatmaps)
+            poses = decode_heatmaps(maps.float().cpu().numpy())
+            # Stored as halves; torch makes them ten times as fast as numpy.
+            heatmaps: npt.NDArray[np.float16] = maps.half().cpu().numpy()
             rows: dict[int, list[int]] = defaultdict(list)  # of each clip, in the batch
             for row, (clip, _) in enumerate(slots):
                 rows[id(clip)].append(row)

@@ -18,7 +18,7 @@ from gaitext.extraction.boxes import Track
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 
-__all__ = ["Clip", "ExtractSettings", "frame_ranges", "plan_clips"]
+__all__ = ["Clip", "ExtractSettings", "frame_ranges", "leaf_name", "plan_clips"]
 
 _FIELDS = ("track", "clip", "video", "id", "type", "view")
 #: Names of sequences from a lone video, and from one in a tree <id>/<type>/<view>.
@@ -123,15 +123,10 @@ def plan_clips(
     """
     clips: list[Clip] = []
     owners: dict[str, Clip] = {}
-    known = {} if place is None else dict(zip(("id", "type", "view"), place))
-    templates = _LONE if place is None else _IN_TREE
-    given = {part: getattr(settings, part) for part in templates}
-    templates = {part: default if given[part] is None else given[part] for part, default in templates.items()}
     for track in tracks:
         step = settings.clip_frames or len(track.frames)
         for number, start in enumerate(range(0, len(track.frames), step), 1):
-            fields = {"track": track.id, "clip": number, "video": video.stem, **known}
-            leaf = "/".join(_name(part, template, fields) for part, template in templates.items())
+            leaf = leaf_name(settings, video, place, track=track.id, clip=number)
             part = slice(start, start + step)
             clip = Clip(track.id, number, leaf, track.frames[part], track.boxes[part])
             if leaf in owners:
@@ -146,6 +141,19 @@ def plan_clips(
             owners[leaf] = clip
             clips.append(clip)
     return clips
+
+
+def leaf_name(
+    settings: ExtractSettings, video: Path, place: tuple[str, str, str] | None, *, track: int, clip: int
+) -> str:
+    """``id/type/view`` of a clip; arguments as for :func:`plan_clips`."""
+    fields = {"track": track, "clip": clip, "video": video.stem}
+    fields |= {} if place is None else dict(zip(("id", "type", "view"), place))
+    names = []
+    for part, default in (_LONE if place is None else _IN_TREE).items():
+        given = getattr(settings, part)
+        names.append(_name(part, default if given is None else given, fields))
+    return "/".join(names)
 
 
 def _name(part: str, template: str, fields: dict[str, Any]) -> str:

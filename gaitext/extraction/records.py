@@ -60,14 +60,22 @@ class Records:
         """Write or replace the record of ``id/type/view``."""
         write_json(self._path(leaf), entry)
 
+    def remove(self, leaf: str) -> None:
+        """Remove the record of ``id/type/view``, whose sequence is about to change: a kill in between
+        then leaves a sequence without a record, which is made again."""
+        self._path(leaf).unlink(missing_ok=True)
+
     def all(self) -> Iterator[tuple[str, Entry]]:
         """Every record as (``id/type/view``, entry), in order of names."""
-        for path in sorted(self.folder.glob("*/*/*.json")):
-            if not path.name.startswith("."):
-                leaf = path.relative_to(self.folder).with_suffix("").as_posix()
-                entry = self.get(leaf)
-                if entry is not None:
-                    yield leaf, entry
+        for leaf in self.names():
+            entry = self.get(leaf)
+            if entry is not None:
+                yield leaf, entry
+
+    def names(self) -> list[str]:
+        """``id/type/view`` of every record, sorted."""
+        files = (path for path in self.folder.glob("*/*/*.json") if not path.name.startswith("."))
+        return sorted(path.relative_to(self.folder).as_posix().removesuffix(".json") for path in files)
 
     def conclude(self, report: ExtractReport) -> None:
         """Write ``manifest.json``, and add to ``report`` what is left of other settings.
@@ -75,7 +83,15 @@ class Records:
         ``manifest.json`` is ``{"leaves": {leaf: entry}, "failed": {source: why}}``, the latter of
         the command at hand.
         """
-        entries = dict(self.all())
+        entries = {}
+        for leaf in self.names():
+            try:
+                entry = self.get(leaf)
+            except DataError as error:
+                report.failed.setdefault(leaf, str(error))
+                continue
+            if entry is not None:
+                entries[leaf] = entry
         mine = {*report.written, *report.standing, *report.skipped}
         videos = {_origin(entries[leaf]) for leaf in mine if leaf in entries}
         report.stale = [

@@ -51,6 +51,13 @@ class Source:
             return self.path.name
         return f"{self.identity}/{self.type}/{self.view}"
 
+    @property
+    def place(self) -> tuple[str, str, str] | None:
+        """Identity, type and view of a source in a tree; None for one given by itself."""
+        if self.identity is None or self.type is None or self.view is None:
+            return None
+        return self.identity, self.type, self.view
+
     def tracks(self) -> dict[int, Track] | None:
         """The boxes, read; None where there are none.
 

@@ -9,7 +9,8 @@ from typing import Any, Union
 import numpy as np
 import torch
 
-from gaitext.errors import ConfigError, ShapeError, import_extra
+from gaitext.errors import ConfigError, ShapeError
+from gaitext.onnx_session import open_session
 from gaitext.pose.estimator import HEATMAP_SHAPE, INPUT_SIZE, check_heatmaps, check_images, mirror_heatmaps
 from gaitext.pose.files import file_digest
 
@@ -38,7 +39,7 @@ class OnnxEstimator:
     Args:
         path: the .onnx file.
         normalise: what the network was trained with.
-        threads: of onnxruntime, 0 for one per core.
+        threads: of onnxruntime; 0 for ``OMP_NUM_THREADS``, or one per core.
         providers: onnxruntime's execution providers, in order; by default CUDA where this
             onnxruntime has it, and the CPU.
         input_size: H and W, where the file leaves them open; 256 and 192 unless given.
@@ -66,24 +67,11 @@ class OnnxEstimator:
         flip_test: bool = False,
         shift_mirrored: bool = False,
     ) -> None:
-        runtime = import_extra("onnxruntime", "onnx", "the estimator 'onnx:'")
         self.path = Path(path)
         mean, std = _normalisation(normalise)
         self._mean = torch.tensor(mean, dtype=torch.float32)[:, None, None]
         self._std = torch.tensor(std, dtype=torch.float32)[:, None, None]
-        if not self.path.is_file():
-            raise ConfigError("no such file", where=self.path, how="check the path after 'onnx:'")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # old exports warn once per weight
-        # Between batches its idle threads would otherwise spin and take the cores from the decoder.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        available = runtime.get_available_providers()
-        chosen = providers or [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
-        try:
-            self._session: Any = runtime.InferenceSession(str(self.path), options, providers=list(chosen))
-        except Exception as error:  # onnxruntime's exceptions have no base class of their own
-            raise ConfigError(f"onnxruntime cannot load it ({error})", where=self.path) from error
+        self._session: Any = open_session(self.path, "the estimator 'onnx:'", threads=threads, providers=providers)
         self.flip_test, self.shift_mirrored = flip_test, shift_mirrored
         self._input, self._dtype, self.batch, self.input_size = self._find_input(input_size)
         self._output, self.heatmap_size = self._find_output()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -148,8 +149,7 @@ class LeafWriter:
                 self._root.mkdir(parents=True, exist_ok=True)
                 # Staged under the root, where toolboxes take what a kill leaves for an identity that
                 # no partition names; inside the leaf's own folder they would take it for a view.
-                prefix = f"{_STAGING}{leaf.identity}.{leaf.type}.{leaf.view}."
-                self._staging = Path(tempfile.mkdtemp(dir=self._root, prefix=prefix))
+                self._staging = Path(tempfile.mkdtemp(dir=self._root, prefix=_staging(leaf.name)))
                 (self._staging / leaf.view).mkdir()
         return self._staging / self.leaf.view
 
@@ -225,7 +225,12 @@ def write_leaf(
     return leaf.commit()
 
 
-def clear_staging(root: str | Path, leaf: str = "*/*/*") -> None:
+def _staging(leaf: str) -> str:
+    """How the names of ``id/type/view``'s staging folders begin: no other leaf's begin so."""
+    return f"{_STAGING}{hashlib.sha256(leaf.encode(errors='surrogateescape')).hexdigest()[:16]}."
+
+
+def clear_staging(root: str | Path, leaf: str | None = None) -> None:
     """Remove what killed writers left half written.
 
     Args:
@@ -233,7 +238,7 @@ def clear_staging(root: str | Path, leaf: str = "*/*/*") -> None:
         leaf: ``id/type/view`` whose remains are removed; default: everybody's, for which no other
             process may be writing.
     """
-    for rest in Path(root).glob(_STAGING + leaf.replace("/", ".") + ".*"):
+    for rest in Path(root).glob((_STAGING if leaf is None else _staging(leaf)) + "*"):
         shutil.rmtree(rest, ignore_errors=True)
 
 

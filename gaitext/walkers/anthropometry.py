@@ -85,13 +85,20 @@ def mean_body(stature: float = 1.70) -> Body:
     return Body(stature, **{name: share * stature for name, (share, _) in SHARES.items()})
 
 
-def sample_body(rng: np.random.Generator) -> Body:
-    """Draw one adult: sex, stature, then every segment about its share of the stature."""
+def sample_body(rng: np.random.Generator, diversity: float = 1.0) -> Body:
+    """Draw one adult: sex, stature, then every segment about its share of the stature.
+
+    Args:
+        rng: its generator.
+        diversity: how far segments stray from their shares, in units of how far people's do.
+    """
     sex = int(rng.integers(2))
     mean, sd = STATURE[sex]
     stature = mean + sd * float(np.clip(rng.standard_normal(), -2.5, 2.5))
     lengths = {}
     for name, (share, relative) in SHARES.items():
-        stray = relative * float(np.clip(rng.standard_normal(), -2.5, 2.5)) + (2 * sex - 1) * _SEX.get(name, 0.0)
+        stray = diversity * relative * float(np.clip(rng.standard_normal(), -2.5, 2.5)) + (2 * sex - 1) * _SEX.get(
+            name, 0.0
+        )
         lengths[name] = share * stature * float(np.exp(stray))
     return Body(stature, **lengths)

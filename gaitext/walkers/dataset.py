@@ -186,12 +186,14 @@ def _sequences(walk: Walk, settings: WalkerSettings) -> dict[str, np.ndarray]:
 def _claim(settings: WalkerSettings, out: Path) -> None:
     """Make sure that ``out`` is ours and of these settings, and say so in walkers.json."""
     record = out / "walkers.json"
+    # Settings of no effect are left out: folders from before they existed are still resumed.
+    unused = set() if "video" in settings.content else {"video"}
+    unused |= {"diversity"} if settings.diversity == 1 else set()
     description: dict[str, Any] = {
         "gaitext": gaitext.__version__,
         "generator": GENERATOR,
         "seed": settings.seed,
-        # Of no effect without videos: folders from before there were any are still resumed.
-        "settings": settings.model_dump(mode="json", exclude=set() if "video" in settings.content else {"video"}),
+        "settings": settings.model_dump(mode="json", exclude=unused),
     }
     if record.exists():
         _compare(description, record)

@@ -112,6 +112,7 @@ class WalkerSettings(Settings):
         frames: of a sequence: a number, or (fewest, most).
         fps: frames per second.
         seed: of all randomness.
+        diversity: how much identities differ in body and gait, in units of how much people do.
         joint_noise: standard deviation of a well seen joint's error, heatmap pixels, each frame.
         missed: probability that a well seen joint is missed in a frame.
         box_jitter: standard deviation of a box's centre and size, as a share of its height.
@@ -128,6 +129,7 @@ class WalkerSettings(Settings):
     frames: int | tuple[int, int] = (40, 60)
     fps: float = Field(25.0, gt=0)
     seed: int = Field(0, ge=0, lt=2**32)
+    diversity: float = Field(1.0, ge=0, le=4)
     joint_noise: float = Field(0.4, ge=0)
     missed: Share = 0.01
     box_jitter: float = Field(0.008, ge=0, le=0.05)

@@ -65,10 +65,14 @@ class Walk:
         return len(self.keypoints)
 
 
-def sample_identity(seed: int, identity: int) -> tuple[Body, Gait]:
-    """Who an identity is: body and habitual gait, from (seed, identity) alone."""
+def sample_identity(seed: int, identity: int, diversity: float = 1.0) -> tuple[Body, Gait]:
+    """Who an identity is: body and habitual gait, from (seed, identity) alone.
+
+    Args:
+        diversity: how much identities differ, in units of how much people do.
+    """
     rng = identity_generator(seed, identity)
-    return sample_body(rng), vary(mean_gait(), rng)
+    return sample_body(rng, diversity), vary(mean_gait(), rng, diversity)
 
 
 def frame_count(settings: WalkerSettings, identity: int, kind: str, view: str) -> int:
@@ -101,7 +105,7 @@ def make_walk(settings: WalkerSettings, identity: int, kind: str, view: str) -> 
         walk_generator(stream, settings.seed, identity, kind, view)
         for stream in (Stream.SESSION, Stream.BODY, Stream.PLACE)
     )
-    body, habit = sample_identity(settings.seed, identity)
+    body, habit = sample_identity(settings.seed, identity, settings.diversity)
     gait, clothes = dress(vary(habit, session, SESSION), kind, clothing)
     gait = change_speed(gait, float(np.exp(0.03 * session.standard_normal())))
     thickness = JOINT_RADII * clothes.thickness * _per_limb(clothing)

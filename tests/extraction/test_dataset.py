@@ -206,7 +206,7 @@ def test_a_full_disk_is_seen_before_work_begins(tree: Path, tmp_path: Path, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
     estimator = Counting()
     report = extract_dataset(find_sources(tree / "videos", tree / "boxes")[:1], estimator, tmp_path, quiet=True)
-    assert "need 0.00 GB" in report.failed[PLACES[0]]
+    assert "need 1 MB and 1 MB are free" in report.failed[PLACES[0]]
     assert estimator.seen == 0
     assert not (tmp_path / "sequences").exists()
 

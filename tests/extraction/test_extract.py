@@ -16,7 +16,7 @@ from gaitext.errors import DataError, VideoError
 from gaitext.extraction import ExtractSettings, extract_video, read_boxes
 from gaitext.extraction.records import Records
 from gaitext.geometry import apply, crop_boxes, crop_matrices
-from gaitext.store import leaves, read_leaf
+from gaitext.store import LeafWriter, leaves, read_leaf
 from gaitext.video import write_video
 
 pytest.importorskip("av")
@@ -161,7 +161,7 @@ def test_a_kill_loses_nothing_finished(scene: Path, tmp_path: Path) -> None:
     for name in finished:
         assert {len(s) for s in read_leaf(out / "sequences" / name)} == {6}
     # What a kill in the middle of a write leaves: a toolbox would take it for a view.
-    (out / "sequences/.staging.2.nm-04.000.abc/000").mkdir(parents=True)
+    LeafWriter(out / "sequences", "2", "nm-04", "000").append({"0": np.zeros((1, 2))})
 
     rest = Counting()
     settings = ExtractSettings(clip_frames=6, min_frames=1, batch_size=4)

@@ -125,7 +125,7 @@ def test_another_person_in_the_same_walk_looks_the_same(monkeypatch: pytest.Monk
 
     mine = Scene(make_walk(FILMED, 1, "nm-01", "090"), 0)
     other = module.sample_identity(0, 2)
-    monkeypatch.setattr(module, "sample_identity", lambda seed, identity: other)
+    monkeypatch.setattr(module, "sample_identity", lambda seed, identity, diversity: other)
     theirs = Scene(make_walk(FILMED, 1, "nm-01", "090"), 0)
     assert theirs.walk.stature != mine.walk.stature
     np.testing.assert_array_equal(theirs.looks.tiles, mine.looks.tiles)
@@ -168,7 +168,7 @@ def test_nuisance_generators_do_not_depend_on_the_identitys_draws(monkeypatch: p
     mine = make_walk(CONFIG, 1, "nm-01", "090")
     seen = observe(mine, CONFIG)
     other = module.sample_identity(0, 2)
-    monkeypatch.setattr(module, "sample_identity", lambda seed, identity: other)
+    monkeypatch.setattr(module, "sample_identity", lambda seed, identity, diversity: other)
     theirs = make_walk(CONFIG, 1, "nm-01", "090")
     assert theirs.stature != mine.stature
     np.testing.assert_array_equal(theirs.thickness, mine.thickness)
