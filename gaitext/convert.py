@@ -1,19 +1,19 @@
-"""A data set from one form into another: float16, compact, lossless; merged into parts or not."""
+"""A data set from one form into another: plain, compact, lossless; merged into parts or not."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import Outcome, map_sequences, raise_failures
-from gaitext.skeleton import PartitionLike, resolve_partition
+from gaitext.skeleton import COCO_JOINTS, Partition, PartitionLike, merge_parts, resolve_partition
 from gaitext.store import (
     Array,
     CompactSequence,
@@ -25,12 +25,8 @@ from gaitext.store import (
     open_sequence,
     write_json,
 )
-from gaitext.transforms import HeatmapMerge
 
-__all__ = ["ConvertForm", "ConvertReport", "convert_dataset"]
-
-#: ``float16`` is the toolboxes' own pickle; see docs/storage.md.
-ConvertForm = Literal["float16", "compact", "lossless"]
+__all__ = ["ConvertReport", "convert_dataset"]
 
 #: Frames in memory at a time, of compact sources.
 _BATCH = 64
@@ -124,7 +120,7 @@ class ConvertReport:
 def convert_dataset(
     source: str | Path,
     out: str | Path,
-    form: ConvertForm,
+    form: Form,
     *,
     merge: PartitionLike | None = None,
     floor: float = 0.0,
@@ -140,7 +136,7 @@ def convert_dataset(
     Args:
         source: root of a data set, ``<id>/<type>/<view>/*.pkl``.
         out: a new or empty folder, or one that this function wrote with the same settings.
-        form: ``float16`` (the toolboxes' own), ``compact`` (8 bits) or ``lossless``.
+        form: ``plain`` (the toolboxes' own), ``compact`` (8 bits) or ``lossless``.
         merge: a partition: 17 joints' maps become its K parts', for ``alignment.merge: offline``.
         floor: for ``compact``, values nearer to 0 than this become 0.
         workers: processes; 0 works in this one.
@@ -170,9 +166,7 @@ def convert_dataset(
     clear_staging(out)
     todo = [leaf for leaf in found if not _finished(leaf, out)]
     report = ConvertReport(out, kept=len(found) - len(todo))
-    work = partial(
-        _convert, out=out, form=form, merge=None if partition is None else HeatmapMerge(partition), floor=floor
-    )
+    work = partial(_convert, out=out, form=form, merge=partition, floor=floor)
     report.outcomes = map_sequences(work, todo, workers=workers, label="convert", quiet=quiet)
     for outcome in report.outcomes:
         if outcome.result is not None:
@@ -208,14 +202,13 @@ def _finished(leaf: Leaf, out: Path) -> bool:
     return made.path.is_dir() and [file.name for file in made.files()] == [file.name for file in leaf.files()]
 
 
-def _convert(leaf: Leaf, *, out: Path, form: ConvertForm, merge: HeatmapMerge | None, floor: float) -> Change:
+def _convert(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float) -> Change:
     change = Change()
     files = leaf.files()
     if not files:
         raise DataError("no .pkl file", where=leaf.path, how="remove the folder")
-    stored: Form = "plain" if form == "float16" else form
     heatmaps: list[tuple[Path, Array | CompactSequence]] = []
-    with LeafWriter(out, leaf.identity, leaf.type, leaf.view, {f.stem: stored for f in files}, floor=floor) as writer:
+    with LeafWriter(out, leaf.identity, leaf.type, leaf.view, {f.stem: form for f in files}, floor=floor) as writer:
         for file in files:
             sequence = open_sequence(file)
             if not _is_heatmaps(sequence):
@@ -242,17 +235,20 @@ def _is_heatmaps(sequence: Array | CompactSequence) -> bool:
     return sequence.ndim == 4 and sequence.dtype.kind == "f"
 
 
-def _batches(sequence: Array | CompactSequence, merge: HeatmapMerge | None, file: Path) -> Iterator[Array]:
-    change: Callable[[Array], Array] = (lambda frames: frames) if merge is None else merge
+def _batches(sequence: Array | CompactSequence, merge: Partition | None, file: Path) -> Iterator[Array]:
+    if merge is not None and sequence.shape[1] != len(COCO_JOINTS):
+        raise DataError(
+            f"holds {sequence.shape[1]} channels, not {len(COCO_JOINTS)} joints",
+            where=file,
+            how="merge a data set whose heatmaps are not merged yet",
+        )
     for start in range(0, len(sequence), _BATCH):
-        try:
-            yield change(sequence[start : start + _BATCH])
-        except DataError as error:
-            raise error if error.where == str(file) else DataError(error.what, where=file, how=error.how) from error
+        frames = np.asarray(sequence[start : start + _BATCH])
+        yield frames if merge is None else merge_parts(frames, merge)
 
 
-def _as_form(frames: Array, form: ConvertForm, file: Path) -> Array:
-    if form != "float16":
+def _as_form(frames: Array, form: Form, file: Path) -> Array:
+    if form != "plain":
         return frames
     with np.errstate(over="ignore"):
         half = frames.astype(np.float16, copy=False)

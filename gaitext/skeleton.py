@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Union
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
 
 from gaitext.errors import ConfigError, nearest
 
@@ -16,6 +19,7 @@ __all__ = [
     "Partition",
     "PartitionLike",
     "joint_mirror",
+    "merge_parts",
     "part_mirror",
     "resolve_partition",
 ]
@@ -131,6 +135,16 @@ def resolve_partition(partition: PartitionLike, joints: int = 17, *, where: obje
         if wrong:
             raise ConfigError(f"part '{name}' names joint {wrong[0]}", where=where, how=f"joints are 0 to {joints - 1}")
     return resolved
+
+
+def merge_parts(heatmaps: npt.NDArray[Any], partition: PartitionLike) -> npt.NDArray[Any]:
+    """Merge joints into parts by their maximum (GaitHeat, Eq. 5): [T, V, H, W] -> [T, K, H, W].
+
+    Raises:
+        ConfigError: no such partition, or of other joints.
+    """
+    parts = resolve_partition(partition, heatmaps.shape[1])
+    return np.stack([heatmaps[:, list(part)].max(1) for part in parts.values()], 1)
 
 
 def joint_mirror(joints: int = 17) -> tuple[int, ...]:

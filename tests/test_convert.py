@@ -51,7 +51,7 @@ def test_there_and_back(source: Path, tmp_path: Path) -> None:
     original = read(source)
     report = convert_dataset(source, tmp_path / "lossless", "lossless", quiet=True)
     assert (report.written, report.kept, report.change.greatest, report.change.moved) == (3, 0, 0, 0)
-    convert_dataset(tmp_path / "lossless", tmp_path / "back", "float16", quiet=True)
+    convert_dataset(tmp_path / "lossless", tmp_path / "back", "plain", quiet=True)
     assert contents(tmp_path / "back") == contents(source)
     report = convert_dataset(source, tmp_path / "compact", "compact", quiet=True)
     compact = read(tmp_path / "compact")
@@ -66,8 +66,8 @@ def test_there_and_back(source: Path, tmp_path: Path) -> None:
     assert (report.change.moved, report.change.peaks) == (moved, peaks)
     sizes = [sum(f.stat().st_size for f in root.glob("*/*/*/0_*")) for root in (source, tmp_path / "compact")]
     assert [report.change.before, report.change.after] == sizes
-    convert_dataset(tmp_path / "compact", tmp_path / "float16", "float16", quiet=True)
-    report = convert_dataset(tmp_path / "float16", tmp_path / "again", "compact", quiet=True)
+    convert_dataset(tmp_path / "compact", tmp_path / "plain", "plain", quiet=True)
+    report = convert_dataset(tmp_path / "plain", tmp_path / "again", "compact", quiet=True)
     assert report.change.greatest == 0
     assert contents(tmp_path / "again") == contents(tmp_path / "compact")
     for leaf, made in zip(store.leaves(source), store.leaves(tmp_path / "compact")):
@@ -139,7 +139,7 @@ def test_what_must_not_be_overwritten_is_not(source: Path, tmp_path: Path) -> No
 def test_float16_cannot_hold_everything(tmp_path: Path) -> None:
     store.write_leaf(tmp_path / "s", "1", "nm", "0", {"a": np.full((2, 3, 8, 8), 1e6, np.float32)})
     with pytest.raises(DataError, match=r"(?s)a\.pkl.*float16 cannot"):
-        convert_dataset(tmp_path / "s", tmp_path / "o", "float16", quiet=True).raise_failures()
+        convert_dataset(tmp_path / "s", tmp_path / "o", "plain", quiet=True).raise_failures()
     assert store.leaves(tmp_path / "o") == []
 
 

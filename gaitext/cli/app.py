@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 import gaitext
 
-__all__ = ["app", "console", "errors", "partition", "print_evaluation", "result_table"]
+__all__ = ["Form", "app", "console", "errors", "partition", "print_evaluation", "result_table"]
 
 app = typer.Typer(
     name="gaitext",
@@ -34,6 +35,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes to work with; 0 works in this one.")]
 Engine = Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS[?num_cpus=1&num_gpus=1]. See docs/scale.md.")]
 Shard = Annotated[str | None, typer.Option(help="I/N: do every N-th sequence from the I-th on, in a job array.")]
+
+
+class Form(str, Enum):
+    """What :data:`gaitext.store.Form` names, for the command line."""
+
+    plain = "plain"
+    compact = "compact"
+    lossless = "lossless"
 
 
 def _version(value: bool) -> None:

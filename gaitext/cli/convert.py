@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from gaitext.cli.app import (
+    Form,
     Quiet,
     Workers,
     app,
@@ -18,19 +18,11 @@ from gaitext.cli.app import (
 )
 
 
-class Form(str, Enum):
-    """What :data:`gaitext.convert.ConvertForm` names, for the command line."""
-
-    float16 = "float16"
-    compact = "compact"
-    lossless = "lossless"
-
-
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Root of a dataset: <id>/<type>/<view>/*.pkl.")],
     out: Annotated[Path, typer.Argument(help="Folder to write the new one to; run again to resume.")],
-    form: Annotated[Form, typer.Option(help="float16 (the toolboxes' own), compact (8 bits) or lossless.")],
+    form: Annotated[Form, typer.Option(help="plain (the toolboxes' own), compact (8 bits) or lossless.")],
     merge: Annotated[
         str | None, typer.Option(help="Partition whose parts' maps replace the 17 joints': a name, or \\[[0, 1], …].")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gaitext.cli.app import Engine, Quiet, Shard, Workers, app, console, partition
+from gaitext.cli.app import Engine, Form, Quiet, Shard, Workers, app, console, partition
 
 
 @app.command()
@@ -39,7 +39,7 @@ def extract(
         float | None, typer.Option(help="By how much boxes grow. \\[default: 1.25; 1 with --boxes full]")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Crops given to the estimator at a time.")] = None,
-    form: Annotated[str, typer.Option(help="Heatmaps on disk: plain, compact (8 bits) or lossless.")] = "plain",
+    form: Annotated[Form, typer.Option(help="Heatmaps on disk: plain, compact (8 bits) or lossless.")] = Form.plain,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
@@ -64,7 +64,7 @@ def extract(
             "min_score": min_score,
             "crop_scale": crop_scale,
             "batch_size": batch_size,
-            "form": form,
+            "form": form.value,
             "merge": partition(merge),
         },
         where="extract",

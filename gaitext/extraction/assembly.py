@@ -14,7 +14,7 @@ from gaitext.extraction.plan import Clip, ExtractSettings, frame_ranges
 from gaitext.extraction.records import Entry, Records
 from gaitext.extraction.report import ExtractReport
 from gaitext.geometry import apply, crop_matrices, invert
-from gaitext.skeleton import resolve_partition
+from gaitext.skeleton import merge_parts
 from gaitext.store import LeafWriter
 
 __all__ = ["Assembly"]
@@ -43,7 +43,6 @@ class Assembly:
         self.dropped: dict[str, list[int]] = defaultdict(list)
         self.best = 0.0
         self._writer: LeafWriter | None = None
-        self._parts = None if settings.merge is None else list(resolve_partition(settings.merge).values())
 
     def outside(self, position: int) -> None:
         """Frame ``position`` of the clip has its box outside the picture."""
@@ -117,8 +116,8 @@ class Assembly:
         in_frame = poses.copy()
         in_frame[..., :2] = apply(back, poses[..., :2].astype(np.float64))
         in_frame[poses[..., 2] <= 0] = 0  # a missing joint is missing everywhere
-        if self._parts is not None:
-            heatmaps = np.stack([heatmaps[:, list(part)].max(1) for part in self._parts], 1)
+        if self.settings.merge is not None:
+            heatmaps = merge_parts(heatmaps, self.settings.merge)
         return {
             "0_heatmaps": heatmaps,
             "1_poses": poses,

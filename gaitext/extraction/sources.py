@@ -16,7 +16,7 @@ from gaitext.extraction.coco import read_all_boxes
 from gaitext.frames import frame_files, is_image
 from gaitext.video import VIDEO_SUFFIXES
 
-__all__ = ["Boxes", "Source", "find_sources"]
+__all__ = ["Boxes", "Source", "box_name", "find_sources"]
 
 logger = logging.getLogger(__name__)
 
@@ -244,11 +244,9 @@ def _with_boxes(sources: list[Source], root: Path, boxes: str | Path | None) -> 
     where = Path(boxes)
     single = sources[0].identity is None
     if where.is_dir():
-        found = [
-            replace(source, boxes=_box_file(where / (_stem(source) if single else source.name))) for source in sources
-        ]
+        found = [replace(source, boxes=_box_file(where / box_name(source))) for source in sources]
         if all(source.boxes is None for source in found):
-            example = f"{_stem(sources[0])}.csv" if single else f"{sources[0].name}.csv"
+            example = f"{box_name(sources[0])}.csv"
             raise DataError(
                 "holds boxes for none of the videos", where=where, how=f"expected {example} (or .txt, .json) and so on"
             )
@@ -271,6 +269,11 @@ def _with_boxes(sources: list[Source], root: Path, boxes: str | Path | None) -> 
             frames[source.name] = []
     tracks = read_all_boxes(where, frames)
     return [replace(source, boxes=tracks.get(source.name)) for source in sources]
+
+
+def box_name(source: Source) -> str:
+    """Where a source's boxes lie in a folder of boxes, without suffix."""
+    return _stem(source) if source.place is None else source.name
 
 
 def _stem(source: Source) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaitext.skeleton import PartitionLike, joint_mirror, part_mirror, resolve_partition
+from gaitext.skeleton import PartitionLike, joint_mirror, merge_parts, part_mirror, resolve_partition
 from gaitext.transforms.base import Array, RandomTransform, Transform, checked
 
 __all__ = ["HeatmapFlip", "HeatmapInput", "HeatmapMerge", "mirror_heatmaps"]
@@ -47,7 +47,7 @@ class HeatmapMerge(Transform):
 
     def __call__(self, sequence: Array) -> Array:
         heatmaps = checked(sequence, (17, None, None), where="HeatmapMerge", what="heatmaps")
-        return np.stack([heatmaps[:, list(part)].max(1) for part in self.partition.values()], 1)
+        return merge_parts(heatmaps, self.partition)
 
 
 class HeatmapFlip(RandomTransform):

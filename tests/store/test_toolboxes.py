@@ -89,7 +89,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.write_json(root / "partition.json", {"TRAIN_SET": [f"{i:03}" for i in range(4)], "TEST_SET": []})
     for form in ("lossless", "compact"):
         convert_dataset(root / "made", root / "new" / form, form, quiet=True).raise_failures()
-    convert_dataset(root / "new" / "compact", root / "new" / "decoded", "float16", quiet=True).raise_failures()
+    convert_dataset(root / "new" / "compact", root / "new" / "decoded", "plain", quiet=True).raise_failures()
     (root / "made").rename(root / "upstream")
     for form in ("lossless", "compact", "decoded"):
         (root / "new" / form).rename(root / form)
