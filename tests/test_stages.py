@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitext.stages import Behind, ahead
+from gaitext.stages import Behind, ahead, spread
 
 
 @settings(max_examples=30, deadline=None)
@@ -123,3 +123,20 @@ def test_stages_leave_the_callers_threads_alone() -> None:
     thread.start()
     thread.join()
     assert torch.get_num_threads() == before == later[0]
+
+
+@pytest.mark.parametrize("items", [0, 1, 2, 7])
+def test_spreading_a_batch_changes_nothing(items: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    names: set[str] = set()
+
+    def double(part: torch.Tensor) -> torch.Tensor:
+        names.add(threading.current_thread().name)
+        assert not torch.is_grad_enabled()
+        return part * 2
+
+    batch = torch.arange(items * 4.0).reshape(items, 4).requires_grad_()
+    result = spread(double, batch)
+    assert torch.equal(result, batch * 2)
+    assert not result.requires_grad
+    assert all(name.startswith("gaitext-spread") for name in names) == (items > 1)

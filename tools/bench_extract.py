@@ -38,11 +38,14 @@ from gaitext.walkers import Scene, WalkerSettings, make_walk
 
 def film(folder: Path, frames: int) -> tuple[Path, dict[int, Track]]:
     """A walker filmed in H.264, and the boxes."""
-    camera = {"width": 640, "height": 480, "focal": 900, "distance": 8.0}
-    walk = make_walk(WalkerSettings(frames=frames, camera=camera), 1, "nm-01", "000")
+    camera = {"width": 640, "height": 480, "focal": 700, "distance": 12.0}
+    walk = make_walk(WalkerSettings(frames=min(frames, 120), camera=camera), 1, "nm-01", "180")
     scene = Scene(walk, 0)
-    write_video(folder / "walk.mp4", (scene.frame(t)[0] for t in range(frames)))
-    return folder / "walk.mp4", {1: Track(1, np.arange(1, frames + 1), walk.boxes.astype(float))}
+    pictures = [scene.frame(t)[0] for t in range(len(walk))]
+    # Forth and back: a longer walk would leave the picture.
+    shown = [t if t < len(walk) else 2 * len(walk) - 1 - t for t in (i % (2 * len(walk)) for i in range(frames))]
+    write_video(folder / "walk.mp4", (pictures[t] for t in shown))
+    return folder / "walk.mp4", {1: Track(1, np.arange(1, frames + 1), walk.boxes[shown].astype(float))}
 
 
 def published(specification: str) -> Any:

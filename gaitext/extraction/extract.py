@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 _ELSEWHERE = "give this video other names (--id '{video}-{track}', say) or another --out"
 #: GaitHeat grows boxes by this; a box that is the whole frame is not grown.
 _SCALE = {"person": 1.25, "full": 1.0}
-_BATCH = 16
+_BATCH = 32
 
 
 def extract_video(

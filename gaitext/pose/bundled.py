@@ -21,7 +21,7 @@ __all__ = ["PROVENANCE", "WEIGHTS", "BundledEstimator"]
 WEIGHTS = Path(__file__).parent / "data" / "walkers.pt"
 PROVENANCE = WEIGHTS.with_suffix(".json")
 #: Crops a pass on a CPU: the feature maps of more leave its cache.
-_PASS = 16
+_PASS = 32
 
 
 class BundledEstimator(TorchEstimator):

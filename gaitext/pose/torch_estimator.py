@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.pose.estimator import HEATMAP_SHAPE, check_heatmaps, check_images, mirror_heatmaps
 from gaitext.pose.fold import fold_normalisation
+from gaitext.stages import spread
 
 __all__ = ["Precision", "TorchEstimator", "state_digest"]
 
@@ -102,11 +103,16 @@ class TorchEstimator:
         ready = images.to(self.device, torch.float32)
         ready = (ready.flip(1) if self._bgr else ready).sub(self._mean).div(self._std)
         ready = ready.to(self.dtype, memory_format=torch.channels_last)
-        maps = self.network(ready)
+        maps = self._run(ready)
         if self.flip_test:
-            maps = (maps + mirror_heatmaps(self.network(ready.flip(-1)), self.shift_mirrored)) * 0.5
+            maps = (maps + mirror_heatmaps(self._run(ready.flip(-1)), self.shift_mirrored)) * 0.5
         maps = maps.to(images.device, torch.float32, memory_format=torch.contiguous_format)
         return check_heatmaps(maps, images, self._where, self.heatmap_size)
+
+    def _run(self, ready: Tensor) -> Tensor:
+        wanted = torch.is_grad_enabled() and ready.requires_grad
+        maps: Tensor = self.network(ready) if wanted or self.device.type != "cpu" else spread(self.network, ready)
+        return maps
 
 
 def state_digest(network: nn.Module) -> str:
