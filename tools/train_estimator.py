@@ -3,7 +3,7 @@
 Run: OMP_NUM_THREADS=1 python tools/train_estimator.py --work FOLDER
 Needs pycocotools besides gaitext[video]. FOLDER keeps crops (2.4 GB) and checkpoints: run again, it
 resumes. Ends with gaitext/pose/data/walkers.pt and walkers.json, which records how it was made and
-how good it is. --evaluate only evaluates what is there. Takes about 20 minutes on two cores.
+how good it is. --evaluate only evaluates what is there. Takes about 40 minutes on two cores.
 """
 
 # ruff: noqa: T201 (progress and results are what it prints)
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for crops and checkpoints")
     parser.add_argument("--clips", type=int, default=1500)
     parser.add_argument("--test-clips", type=int, default=100)
-    parser.add_argument("--steps", type=int, nargs="+", default=[5600, 3900], help="of each cycle of the learning rate")
+    parser.add_argument("--steps", type=int, nargs="+", default=[5600, 3900, 14000], help="of each cycle of the learning rate")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the batches")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--evaluate", action="store_true", help="only evaluate the package's weights")
