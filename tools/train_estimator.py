@@ -187,7 +187,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for crops and checkpoints")
     parser.add_argument("--clips", type=int, default=1500)
     parser.add_argument("--test-clips", type=int, default=100)
-    parser.add_argument("--steps", type=int, nargs="+", default=[5600, 3900, 14000], help="of each cycle of the learning rate")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[5600, 3900, 14000], help="of each cycle of the learning rate"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the batches")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--evaluate", action="store_true", help="only evaluate the package's weights")
