@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gaitext.errors import ToolboxError
+from gaitext.errors import DataError, ToolboxError
 from gaitext.store import atomic_path
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect, static_clashes
@@ -134,10 +134,9 @@ def link(root: str | Path) -> LinkReport:
         try:
             with atomic_path(path) as temporary:
                 temporary.write_text(plugin_text(), encoding="utf-8")
-        except OSError as error:
-            raise ToolboxError(
-                f"cannot be written ({error.strerror})", where=path, how="make the toolbox's folder writable"
-            ) from error
+        except (OSError, DataError) as error:  # a full disk is a DataError
+            why = error.what if isinstance(error, DataError) else f"cannot be written ({error.strerror})"
+            raise ToolboxError(why, where=path, how="make room in the toolbox's folder, and it writable") from error
     actions: dict[LinkState, Literal["linked", "updated", "already linked"]]
     actions = {"absent": "linked", "outdated": "updated", "current": "already linked"}
     return LinkReport(toolbox.name, root, path, actions[state], tuple(clash_lines(root, toolbox)))
