@@ -136,7 +136,7 @@ def link(root: str | Path) -> LinkReport:
                 temporary.write_text(plugin_text(), encoding="utf-8")
         except (OSError, DataError) as error:  # a full disk is a DataError
             why = error.what if isinstance(error, DataError) else f"cannot be written ({error.strerror})"
-            raise ToolboxError(why, where=path, how="make room in the toolbox's folder, and it writable") from error
+            raise ToolboxError(why, where=path, how="make room in the toolbox's folder, or make it writable") from error
     actions: dict[LinkState, Literal["linked", "updated", "already linked"]]
     actions = {"absent": "linked", "outdated": "updated", "current": "already linked"}
     return LinkReport(toolbox.name, root, path, actions[state], tuple(clash_lines(root, toolbox)))
