@@ -10,6 +10,7 @@ same in every host. What differs between hosts stands in :mod:`gaitext.toolboxes
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from gaitext import transforms
 from gaitext.errors import ConfigError
 
 __all__ = ["HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
@@ -93,6 +95,11 @@ class ListedTransform:
     name: str
     arguments: Mapping[str, Any]
     where: str
+
+    def argument(self, name: str) -> Any:
+        """One of its arguments as the config gives it, or its default; of gaitext's own transforms only."""
+        default = inspect.signature(getattr(transforms, self.name)).parameters[name].default
+        return self.arguments.get(name, default)
 
 
 class ModelAdapter(ABC):

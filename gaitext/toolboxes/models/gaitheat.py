@@ -1,15 +1,14 @@
-"""One adapter per network: what it reads from a host's batch and which losses it feeds."""
+"""GaitHeat in the hosts: its inputs, losses and checks."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gaitext import geometry, transforms
+from gaitext import geometry
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.gaitheat import GaitHeat
 from gaitext.models.gaitheat_settings import AlignmentSettings, GaitHeatSettings
@@ -146,12 +145,6 @@ class GaitHeatAdapter(ModelAdapter):
         return HostOutput(losses, {}, {"aligned": output.preview})
 
 
-def _argument(transform: ListedTransform, name: str) -> Any:
-    """A transform's argument as it is given, or its default."""
-    default = inspect.signature(getattr(transforms, transform.name)).parameters[name].default
-    return transform.arguments.get(name, default)
-
-
 def _compare_alignment(alignment: AlignmentSettings, transform: ListedTransform) -> None:
     if alignment.needs != "matrices":
         return
@@ -159,7 +152,7 @@ def _compare_alignment(alignment: AlignmentSettings, transform: ListedTransform)
     if "min_score" in alignment.model_fields_set:
         names.append("min_score")
     for name in names:
-        theirs, ours = _argument(transform, name), getattr(alignment, name)
+        theirs, ours = transform.argument(name), getattr(alignment, name)
         if (tuple(theirs) if isinstance(theirs, list) else theirs) != ours:
             raise ConfigError(
                 f"PoseToAlignment's {name} is {theirs}, but model_cfg.alignment.{name} is {ours}",
@@ -176,7 +169,7 @@ def _compare_partition(settings: GaitHeatSettings, transform: ListedTransform) -
             where=transform.where,
             how="leave HeatmapMerge out, or set model_cfg.alignment.merge to 'offline'",
         )
-    given = _argument(transform, "partition")
+    given = transform.argument("partition")
     if given is None:
         return
     where = f"{transform.where}.partition"
