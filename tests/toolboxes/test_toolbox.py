@@ -52,7 +52,8 @@ evaluator.capture = capture
 
 
 def git_status(root: Path) -> str:
-    command = ["git", "-C", str(root), "status", "--porcelain", "--ignored"]
+    # Without optional locks, or it would rewrite the index, whose hash is compared.
+    command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--ignored"]
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
