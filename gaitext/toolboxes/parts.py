@@ -12,10 +12,11 @@ from torch import nn
 
 from gaitext import losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
+from gaitext.toolboxes.compose import Compose
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.samplers import BalancedTripletSampler
 
-__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
 
@@ -30,3 +31,6 @@ SAMPLERS: dict[str, type] = {"BalancedTripletSampler": BalancedTripletSampler}
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
 EVALUATIONS: dict[str, Callable[..., Any]] = {}
+
+#: kind -> parts that one toolbox has and another lacks; registered where they are lacking.
+SUPPLIED: dict[str, dict[str, type]] = {"transform": {"Compose": Compose}}
