@@ -57,7 +57,7 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
         if part is None:
             continue
         check_arguments(part, transform.arguments, transform.where)
-        random = getattr(part, "random", False)
+        random = part.is_random(transform.arguments)
         if random and name == "evaluator_cfg":
             raise ConfigError(
                 f"{transform.name} tosses a coin, so that a test would give other embeddings each time",
@@ -70,7 +70,7 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
                 where=transform.where,
                 how="use the model's augmentation settings instead (model_cfg.augmentation)",
             )
-        if packed and getattr(part, "per_sequence", False):
+        if packed and part.per_sequence:
             raise ConfigError(
                 f"{transform.name} must see one sequence at a time, but {sampling} sampling hands it several as one",
                 where=transform.where,

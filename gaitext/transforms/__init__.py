@@ -2,7 +2,9 @@
 
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
-from gaitext.transforms.temporal import HeatmapReverse, PoseReverse
+from gaitext.transforms.pose_augmentation import PoseJointNoise, PoseMirror, PosePointNoise
+from gaitext.transforms.pose_layout import PoseNormalize, PoseOrder
+from gaitext.transforms.temporal import HeatmapReverse, PosePace, PoseReverse, PoseWindow
 
 __all__ = [
     "PoseBoxInput",
@@ -12,6 +14,13 @@ __all__ = [
     "HeatmapReverse",
     "PoseFlip",
     "PoseInput",
+    "PoseJointNoise",
+    "PoseMirror",
+    "PoseNormalize",
+    "PoseOrder",
+    "PosePace",
+    "PosePointNoise",
     "PoseReverse",
     "PoseToAlignment",
+    "PoseWindow",
 ]

@@ -183,6 +183,7 @@ def test_seeds_differ(data: Path, run: standalone.TrainResult, tmp_path: Path) -
     "sampler",
     [
         {"type": "BalancedTripletSampler", "batch_shuffle": True},
+        {"type": "RepeatTripletSampler", "repeats": {"bg": 3, "nm": 2}},
         {"sample_type": "unfixed_unordered", "frames_num_min": 3, "frames_num_max": 6},
         {"sample_type": "fixed_ordered", "frames_skip_num": 2},
         {"sample_type": "all_ordered", "frames_all_limit": 7},
@@ -193,6 +194,21 @@ def test_samplers(data: Path, tmp_path: Path, sampler: dict[str, Any]) -> None:
     config = tiny.config(data, total_iter=2, log_iter=1)
     config["trainer_cfg"]["sampler"].update(sampler)
     assert len(standalone.train(config, output=tmp_path, quiet=True).rows) == 2
+
+
+def test_the_all_triplets_loss_trains(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(data, log_iter=1)
+    config["loss_cfg"][0].update(type="AllTripletsLoss", margin=0.5)
+    rows = standalone.train(config, output=tmp_path, quiet=True).rows
+    assert rows[-1]["triplet/loss"] < rows[0]["triplet/loss"]
+
+
+@pytest.mark.parametrize("phase", ["trainer_cfg", "evaluator_cfg"])
+def test_repeats_without_the_sampler_for_them(data: Path, tmp_path: Path, phase: str) -> None:
+    config = tiny.config(data)
+    config[phase]["sampler"]["repeats"] = {"bg": 3}
+    with pytest.raises(ConfigError, match=rf"{phase}\.sampler.*repeats"):
+        standalone.train(config, output=tmp_path, quiet=True)
 
 
 @pytest.mark.parametrize(

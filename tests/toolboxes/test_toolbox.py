@@ -123,11 +123,13 @@ def test_two_processes_with_everything_on(opengait: Path, dataset: Path, capfd: 
     switches = {"sync_BN": True, "enable_float16": True, "with_test": True, "find_unused_parameters": True}
     cfgs = data.config(dataset, 2, save_name="two", **switches)
     cfgs["loss_cfg"][0]["type"] = "BatchHardTripletLoss"
+    cfgs["loss_cfg"][2]["type"] = "AllTripletsLoss"
+    cfgs["trainer_cfg"]["sampler"].update(type="RepeatTripletSampler", repeats={"nm": 2})
     cfgs["evaluator_cfg"]["save_name"] = "two"
     assert launch(opengait, cfgs, "train", 2) == 0
     output = capfd.readouterr()
     log = output.out + output.err
-    for said in ("NM@R1", "sync_BN is off", "enable_float16 is off", "local_triplet_loss"):
+    for said in ("NM@R1", "sync_BN is off", "enable_float16 is off", "local_triplet_loss", "global_triplet_loss"):
         assert log.count(said) >= 1, said
     assert launch(opengait, cfgs, "test", 2) == 0
 

@@ -13,6 +13,7 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
+from gaitext.toolboxes.validate_transforms import check_transforms
 from gaitext.transforms.base import RandomTransform, Transform
 
 from . import data
@@ -169,6 +170,42 @@ def test_other_peoples_models_are_left_alone() -> None:
     cfgs["trainer_cfg"] = {"transform": [{"type": "HeatmapInput", "divisr": 1}]}
     assert uses_gaitext(cfgs)
     with pytest.raises(ConfigError, match="divisor"):
+        validate(cfgs)
+
+
+def test_a_window_may_be_cut_in_a_test_where_it_draws_nothing(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    window: dict[str, Any] = {"type": "PoseWindow", "frames": 60}
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "PoseInput"}, window]]
+    for position in (None, "random"):
+        if position:
+            window["position"] = position
+        with pytest.raises(ConfigError, match="PoseWindow tosses a coin"):
+            validate(cfgs, training=False)
+    window["position"] = "center"
+    validate(cfgs, training=False)
+    # FastPoseGait's test hands it several sequences as one.
+    with pytest.raises(ConfigError, match="PoseWindow must see one sequence at a time"):
+        validate_config(cfgs, False, toolbox=TOOLBOXES[1])
+    # Windows that draw nothing are the same for all inputs.
+    cfgs["trainer_cfg"]["transform"] = [{"type": "HeatmapInput"}, dict(window)]
+    check_transforms("trainer_cfg", cfgs["trainer_cfg"], OPENGAIT)
+    cfgs["trainer_cfg"]["transform"][1]["position"] = "random"
+    with pytest.raises(ConfigError, match="PoseWindow tosses its own coin"):
+        check_transforms("trainer_cfg", cfgs["trainer_cfg"], OPENGAIT)
+
+
+def test_the_repeating_sampler_and_the_all_triplets_loss_are_checked(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["sampler"].update(type="RepeatTripletSampler", repeats={"bg": 3})
+    cfgs["loss_cfg"][0]["type"] = "AllTripletsLoss"
+    validate(cfgs)
+    cfgs["trainer_cfg"]["sampler"]["repeat"] = {"bg": 3}
+    with pytest.raises(ConfigError, match="did you mean 'repeats'"):
+        validate(cfgs)
+    del cfgs["trainer_cfg"]["sampler"]["repeat"]
+    cfgs["loss_cfg"][1] = {"type": "AllTripletsLoss", "log_prefix": cfgs["loss_cfg"][1]["log_prefix"]}
+    with pytest.raises(ConfigError, match="AllTripletsLoss takes embeddings and labels"):
         validate(cfgs)
 
 
