@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from gaitext import losses, transforms
+from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.samplers import BalancedTripletSampler
 
-__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
 
@@ -29,4 +29,7 @@ LOSSES: dict[str, type[nn.Module]] = {"BatchHardTripletLoss": losses.BatchHardTr
 SAMPLERS: dict[str, type] = {"BalancedTripletSampler": BalancedTripletSampler}
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {}
+EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_PsyMo": evaluation.evaluate_PsyMo}
+
+#: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
+EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}
