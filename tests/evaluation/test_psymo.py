@@ -128,7 +128,7 @@ CASES: dict[str, Data] = {
     "unequal": random_data([r for i, r in enumerate(everything(5)) if (i * 7) % 11 > 3], 4),
     "absent from the gallery": random_data([r for r in everything(5) if r[1][:2] != "nm" or r[0] != "3"], 5),
     "no second run": random_data(everything(4, ("nm", "bg-01", "cl-02")), 6),
-    "runs not from one": random_data(everything(3, ("nm-10", "nm-03", "bg")), 7),
+    "runs not from one": random_data(everything(3, ("nm-10", "nm-9", "bg")), 7),
     "twice the same": random_data([*everything(3), *everything(1, ("bg", "nm-01"), ("000", "045"))], 8),
 }
 
@@ -177,9 +177,7 @@ def test_order_does_not_matter(seed: int, gallery: str, exclude: bool) -> None:
     points = [int(np.base_repr(i, 2), 3) - 1640 for i in range(256)]
     data = dataset(rows, np.random.default_rng(seed).permutation(points)[: len(rows), None])
     order = np.random.default_rng(seed).permutation(len(data["labels"]))
-    shuffled = {
-        key: value[order] if key == "embeddings" else [value[i] for i in order] for key, value in data.items()
-    }
+    shuffled = {key: value[order] if key == "embeddings" else [value[i] for i in order] for key, value in data.items()}
     before, after = (evaluate_PsyMo(d, gallery=gallery, exclude_same_walk=exclude) for d in (data, shuffled))
     assert after.scalars == pytest.approx(before.scalars, nan_ok=True)
     assert after.notes == before.notes
