@@ -10,14 +10,14 @@ from typing import Any
 
 from torch import nn
 
-from gaitext import losses, transforms
+from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.compose import Compose
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler
 from gaitext.transforms.base import Transform
 
-__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
 
@@ -37,7 +37,10 @@ SAMPLERS: dict[str, type] = {
 }
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {}
+EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_PsyMo": evaluation.evaluate_PsyMo}
+
+#: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
+EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}
 
 #: kind -> parts that one toolbox has and another lacks; registered where they are lacking.
 SUPPLIED: dict[str, dict[str, type]] = {"transform": {"Compose": Compose}}
