@@ -70,7 +70,7 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
                 where=transform.where,
                 how="use the model's augmentation settings instead (model_cfg.augmentation)",
             )
-        if packed and part.per_sequence:
+        if packed and part.needs_one_sequence(transform.arguments):
             raise ConfigError(
                 f"{transform.name} must see one sequence at a time, but {sampling} sampling hands it several as one",
                 where=transform.where,

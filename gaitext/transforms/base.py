@@ -44,6 +44,11 @@ class Transform(ABC):
         """Whether the transform is ``random`` when it is built with these arguments of a YAML."""
         return cls.random
 
+    @classmethod
+    def needs_one_sequence(cls, arguments: Mapping[str, Any]) -> bool:
+        """Whether the transform is ``per_sequence`` when it is built with these arguments of a YAML."""
+        return cls.per_sequence
+
 
 class SeededTransform(Transform):
     """A transform that draws.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from gaitext.errors import ConfigError
@@ -48,6 +51,11 @@ class PosePointNoise(_Noise):
         self, std: float = 0.05, probability: float = 1.0, generator: np.random.Generator | None = None
     ) -> None:
         super().__init__(std, probability, generator)
+
+    @classmethod
+    def needs_one_sequence(cls, arguments: Mapping[str, Any]) -> bool:
+        """Not where it is always applied: each point has noise of its own, whatever it is packed with."""
+        return float(arguments.get("probability", 1.0)) < 1
 
     def change(self, sequence: Array) -> Array:
         return moved(sequence, self.draws().normal(0, self.std, (*sequence.shape[:2], 2)))

@@ -150,6 +150,16 @@ def test_transforms_that_a_config_cannot_serve(dataset: Path, monkeypatch: pytes
         validate_config(cfgs, False, toolbox=TOOLBOXES[1])
 
 
+def test_noise_of_every_point_may_be_drawn_in_a_pack_but_a_coin_may_not(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["sampler"]["sample_type"] = "all_ordered"
+    cfgs["trainer_cfg"]["transform"] = [{"type": "PosePointNoise"}]
+    validate(cfgs)
+    cfgs["trainer_cfg"]["transform"] = [{"type": "PosePointNoise", "probability": 0.5}]
+    with pytest.raises(ConfigError, match="PosePointNoise must see one sequence at a time"):
+        validate(cfgs)
+
+
 def test_a_sampler_of_ours_is_checked(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class OwnSampler:
         def __init__(self, dataset: Any, batch_size: list[int], batch_shuffle: bool = False, seed: int = 0) -> None: ...
