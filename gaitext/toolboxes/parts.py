@@ -14,13 +14,14 @@ from gaitext import losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.samplers import BalancedTripletSampler
+from gaitext.transforms.base import Transform
 
 __all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
-TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, name) for name in transforms.__all__}
+TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for name in transforms.__all__}
 
 #: Losses that no toolbox has. Called with keyword tensors; return (loss [p], info).
 LOSSES: dict[str, type[nn.Module]] = {"BatchHardTripletLoss": losses.BatchHardTripletLoss}
