@@ -118,12 +118,12 @@ def test_a_sequences_occlusion_is_the_same_in_another_process() -> None:
         "content = np.arange(24, dtype=np.uint8).reshape(2, 3, 4);"
         "print(sequence_generator(5, '001', 'nm-01', content_key(content)).integers(2**62))"
     )
-    numbers = {int(sequence_generator(5, "001", "nm-01", content_key(content)).integers(2**62))}
-    for hash_seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        numbers.add(int(run.stdout))
-    assert len(numbers) == 1
+    here = int(sequence_generator(5, "001", "nm-01", content_key(content)).integers(2**62))
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(run.stdout) == here
+    # Nor on the machine, nor next year: published evaluations hang on it.
+    assert here == 1128628195691430227
 
 
 def test_content_keys_tell_sequences_apart_and_kinds_of_arrays_not() -> None:
@@ -143,7 +143,7 @@ def test_content_keys_tell_sequences_apart_and_kinds_of_arrays_not() -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"types": {"tpo": 0.5}}, "tpo"),
+        ({"types": {"tpo": 0.5}}, "did you mean 'top'"),
         ({"types": {"top": 0.6, "pole": 0.6}}, "add up to 1.2"),
         ({"types": {"top": -0.1}}, "greater than or equal to 0"),
         ({"rows": (0.6, 0.1)}, "smaller bound first"),
