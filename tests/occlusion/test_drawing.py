@@ -65,7 +65,7 @@ def test_a_certain_type_is_always_drawn(name: str) -> None:
 
 
 def test_nothing_is_left_for_none_by_rounding() -> None:
-    shares = OcclusionSettings(types={"top": 0.1, "middle": 0.2, "pole": 0.7})  # 0.9999999999999999
+    shares = OcclusionSettings(types={"top": 0.7, "middle": 0.2, "pole": 0.1})  # 0.9999999999999999
 
     class Last:
         def random(self, shape: tuple[int, int]) -> np.ndarray:
