@@ -1,6 +1,7 @@
 """Transforms that a host's YAML can name, and the functions behind them."""
 
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
+from gaitext.transforms.occlusion import OcclusionHeatmaps, OcclusionPoses, OcclusionSilhouettes
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
 from gaitext.transforms.pose_augmentation import PoseJointNoise, PoseMirror, PosePointNoise
 from gaitext.transforms.pose_layout import PoseNormalize, PoseOrder
@@ -12,6 +13,9 @@ __all__ = [
     "HeatmapInput",
     "HeatmapMerge",
     "HeatmapReverse",
+    "OcclusionHeatmaps",
+    "OcclusionPoses",
+    "OcclusionSilhouettes",
     "PoseFlip",
     "PoseInput",
     "PoseJointNoise",

@@ -3,14 +3,16 @@
 A transform is called on one input's frames, an array [T, …], and returns a new array; it never
 changes what it is given. The toolboxes call it once per sequence with ``fixed_…`` sampling, and
 once on *all* sequences of the process, concatenated without their lengths, with ``all_…`` and
-``unfixed_…`` sampling; and they transform the inputs of a leaf independently (spec §5). Two
+``unfixed_…`` sampling; and they transform the inputs of a leaf independently (spec §5). Three
 attributes say what a transform needs in order to be right, and a config that cannot give it is
 refused (docs/transforms.md):
 
 * ``per_sequence``: it must see one sequence at a time;
 * ``random``: it tosses a coin, which inputs transformed alone cannot share. With more than one
   input, use the model's ``augmentation`` settings. Where that depends on a transform's arguments,
-  ``is_random`` says it for those that a config lists.
+  ``is_random`` says it for those that a config lists;
+* ``alone``: what it draws is a function of its own input, so that other inputs cannot share it, be it
+  random or not.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Transform(ABC):
 
     per_sequence: ClassVar[bool] = False
     random: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, sequence: Array) -> Array:
