@@ -21,6 +21,7 @@ from gaitext.store import (
     Leaf,
     LeafWriter,
     clear_staging,
+    clear_temporaries,
     leaves,
     open_sequence,
     write_json,
@@ -191,6 +192,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 how="give the same settings to resume, or a new folder",
             )
         return
+    clear_temporaries(record)  # of one that was killed while it said so
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
     write_json(record, settings)
