@@ -107,10 +107,8 @@ class ConvertReport:
         change = self.change
         if change.frames:
             before, after = change.before / change.frames, change.after / change.frames
-            lines.append(
-                f"bytes per frame: {before:.0f} before, {after:.0f} after ({before / after:.1f} times fewer; "
-                f"{change.frames} frames)"
-            )
+            ratio = f"{before / after:.1f} times fewer" if after <= before else f"{after / before:.1f} times more"
+            lines.append(f"bytes per frame: {before:.0f} before, {after:.0f} after ({ratio}; {change.frames} frames)")
             lines.append(
                 f"error: greatest {change.greatest:.2g}, mean {change.absolute / max(change.pixels, 1):.2g}; "
                 f"argmax moved in {100 * change.moved / max(change.peaks, 1):.2f} % of {change.peaks} maps"
