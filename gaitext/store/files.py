@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any
 
 from gaitext.errors import DataError
 
-__all__ = ["atomic_path", "full_disk", "publish", "temporary_beside", "write_json"]
+__all__ = ["atomic_path", "clear_temporaries", "full_disk", "publish", "temporary_beside", "write_json"]
 
 #: What a full disk, a used-up quota and a limit on a file's size call themselves.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -44,6 +45,12 @@ def temporary_beside(path: Path) -> Path:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
     os.close(handle)
     return Path(name)
+
+
+def clear_temporaries(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it. No other process may be writing it."""
+    for rest in path.parent.glob(f".{glob.escape(path.stem)}.????????.tmp{glob.escape(path.suffix)}"):
+        rest.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:
