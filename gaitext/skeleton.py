@@ -223,7 +223,7 @@ def resolve_order(order: str | Sequence[int], joints: int = 18, *, where: object
             )
         resolved = POSE_ORDERS[order]
     elif isinstance(order, Sequence) and all(type(i) is int for i in order):
-        resolved = tuple(order)
+        resolved = tuple(int(i) for i in order)
     else:
         raise ConfigError(
             f"holds {order!r}, neither a name nor a list of joint indices",

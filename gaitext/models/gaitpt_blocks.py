@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from gaitext.models.dropout import dropout
 from gaitext.models.linear import linear
 from gaitext.models.self_attention import attend, self_attention
 
@@ -53,11 +53,11 @@ class EncoderLayer(nn.Module):
     def _rest(self, x: Tensor, attended: Tensor) -> Tensor:
         x = self._add(x, attended, self.merge)
         hidden = linear(self.mlp_norm(x), self.expand.weight, self.expand.bias, gelu=True)
-        return self._add(x, F.dropout(hidden, self._chance) if self._chance else hidden, self.contract)
+        return self._add(x, dropout(hidden, self._chance), self.contract)
 
     def _add(self, x: Tensor, y: Tensor, layer: nn.Linear) -> Tensor:
         if self._chance:
-            return x + F.dropout(linear(y, layer.weight, layer.bias), self._chance)
+            return x + dropout(linear(y, layer.weight, layer.bias), self._chance)
         return linear(y, layer.weight, layer.bias, residual=x)
 
 

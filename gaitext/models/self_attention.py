@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gaitext.models.dropout import dropout as drop
+from gaitext.models.linear import eager_on_cpu
+
 __all__ = ["attend", "self_attention"]
 
 #: Up to so many tokens, attention is computed with the batch as the innermost dimension.
@@ -31,9 +34,10 @@ def self_attention(qkv: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
     batch, tokens, _ = qkv.shape
     split = qkv.view(batch, tokens, 3, heads, -1)
     # On a CPU, few tokens and no gradient
-    if tokens <= _FEW and dropout == 0 and _plain(qkv) and not (torch.is_grad_enabled() and qkv.requires_grad):
+    if tokens <= _FEW and dropout == 0 and eager_on_cpu(qkv) and not (torch.is_grad_enabled() and qkv.requires_grad):
         return _attend_batch_last(split)
-    return attend(*split.permute(2, 0, 3, 1, 4).unbind(0), dropout)
+    q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
+    return attend(q, k, v, dropout)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
@@ -48,20 +52,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         [B, Q, d].
     """
     batch, heads, queries, size = q.shape
-    if not _plain(q):
+    if not eager_on_cpu(q):
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).reshape(batch, queries, -1)
     q, k, v = (part.reshape(batch * heads, -1, size) for part in (q, k, v))
     unused = q.new_empty(1).expand(len(q), queries, k.shape[1])
     weights = torch.baddbmm(unused, q, k.transpose(1, 2), beta=0, alpha=size**-0.5).softmax(-1)
-    if dropout:
-        weights = F.dropout(weights, dropout)
+    weights = drop(weights, dropout)
     # The transposed product is three times as fast: its rows are as long as the sequence, not the head.
     merged = torch.bmm(v.transpose(1, 2), weights.transpose(1, 2))
     return merged.view(batch, heads * size, queries).transpose(1, 2).contiguous()
-
-
-def _plain(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def _attend_batch_last(split: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ from torch import nn
 from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.compose import Compose
-from gaitext.toolboxes.models import GaitHeatAdapter
+from gaitext.toolboxes.models import GaitHeatAdapter, GaitPTAdapter
 from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler
 from gaitext.transforms.base import Transform
 
 __all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
 
-MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
+MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter, GaitPTAdapter)}
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
 TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for name in transforms.__all__}
