@@ -13,7 +13,14 @@ from torch.nn import functional as F
 from gaitext.errors import ShapeError
 from gaitext.models.gaitpt_blocks import Stage
 from gaitext.models.gaitpt_settings import GaitPTSettings
-from gaitext.models.gaitpt_windows import random_start, starts, window_frames
+from gaitext.models.gaitpt_windows import (
+    draw_pace,
+    paced_windows,
+    played_length,
+    random_start,
+    starts,
+    window_frames,
+)
 from gaitext.models.packing import flatten_frames, sequence_lengths
 from gaitext.models.published_keys import GAITPT_KEYS
 from gaitext.skeleton import coco_rows, order_mirror
@@ -47,8 +54,7 @@ class GaitPT(nn.Module):
     def _build(self, settings: GaitPTSettings) -> None:
         self.settings = settings
         self.rows = list(coco_rows(settings.order, settings.joints))
-        swap = settings.test.mirror == "swap"
-        self.mirror = list(order_mirror(settings.order, settings.joints)) if swap else None
+        self.swapped = list(order_mirror(settings.order, settings.joints)) if settings.swaps else []
         inputs = (settings.channels, *settings.dims[:-1])
         sizes = zip(settings.tokens, settings.patches, inputs, settings.dims, settings.depths)
         self.stages = nn.ModuleList(
@@ -116,25 +122,49 @@ class GaitPT(nn.Module):
         return (frames if ordered else frames[:, self.rows, :channels]), lengths
 
     def _train(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
-        begin = [random_start(length, self.settings.frames) for length in lengths]
+        size, paces = self.settings.frames, self.settings.augmentation.pace
+        pace = [draw_pace(length, size, paces) for length in lengths]
+        played = [played_length(length, p) for length, p in zip(lengths, pace)]
+        begin = [random_start(length, size) for length in played]
+        offsets = [0, *accumulate(lengths)]
         embedded: list[Tensor] = []
         places: list[int] = []
-        for size, chosen in self._by_size(lengths).items():
-            index = self._index(lengths, chosen, [begin[i] for i in chosen], size, frames.device)
-            embedded.append(self.embed(frames[index]))
+        for size, chosen in self._by_size(played).items():
+            first, start, length = ([values[i] for i in chosen] for values in (offsets, begin, lengths))
+            if paces:
+                windows = paced_windows(frames, first, start, length, [pace[i] for i in chosen], size)
+            else:
+                windows = frames[window_frames(first, start, length, size, frames.device)]
+            embedded.append(self.embed(self._augment(windows)))
             places += chosen
         return _sorted(embedded, places)
+
+    def _augment(self, windows: Tensor) -> Tensor:
+        """Turn windows [W, T, V, c] about by chance, each for itself."""
+        augmentation = self.settings.augmentation
+
+        def chosen(chance: float) -> Tensor:
+            return (torch.rand(len(windows), device=windows.device) < chance)[:, None, None, None]
+
+        if augmentation.flip:
+            windows = torch.where(chosen(augmentation.flip), windows.flip(1), windows)
+        if augmentation.mirror:
+            mirrored = self._mirrored(windows, augmentation.swap)
+            windows = torch.where(chosen(augmentation.mirror), mirrored, windows)
+        return windows
 
     def _evaluate(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
         settings = self.settings
         step = settings.chunk or (4 if frames.device.type == "cpu" else 256)
         step = max(1, step // settings.test.variants)
+        offsets = [0, *accumulate(lengths)]
         windows = [(i, at) for i, n in enumerate(lengths) for at in starts(n, settings.frames, settings.test.windows)]
         embedded: list[Tensor] = []
         places: list[int] = []
         for size, chosen in self._by_size([lengths[i] for i, _ in windows]).items():
-            owner = [windows[w][0] for w in chosen]
-            index = self._index(lengths, owner, [windows[w][1] for w in chosen], size, frames.device)
+            owner, begin = zip(*(windows[w] for w in chosen))
+            where, length = [offsets[i] for i in owner], [lengths[i] for i in owner]
+            index = window_frames(where, begin, length, size, frames.device)
             for piece in index.split(step):
                 variants = self._variants(frames, piece)
                 embedded.append(self.embed(torch.cat(variants)).unflatten(0, (len(variants), -1)).mean(0))
@@ -157,13 +187,6 @@ class GaitPT(nn.Module):
             sizes.setdefault(min(length, frames), []).append(i)
         return sizes
 
-    @staticmethod
-    def _index(
-        lengths: Sequence[int], owner: Sequence[int], begin: Sequence[int], size: int, device: torch.device
-    ) -> Tensor:
-        offsets = [0, *accumulate(lengths)]
-        return window_frames([offsets[i] for i in owner], begin, [lengths[i] for i in owner], size, device)
-
     def _variants(self, frames: Tensor, index: Tensor) -> list[Tensor]:
         """The windows as they are, and turned about as ``test`` says: each [W, T, V, c]."""
         windows = frames[index]
@@ -171,16 +194,18 @@ class GaitPT(nn.Module):
         if self.settings.test.flip:
             variants.append(windows.flip(1))
         if self.settings.test.mirror != "none":
-            variants += [self._mirrored(each) for each in variants]
+            swap = self.settings.test.mirror == "swap"
+            variants += [self._mirrored(each, swap) for each in variants]
         return variants
 
-    def _mirrored(self, windows: Tensor) -> Tensor:
+    def _mirrored(self, windows: Tensor, swap: bool) -> Tensor:
+        """Windows reflected at each frame's mean x; with ``swap`` left and right joints exchanged."""
         x, rest = windows[..., :1], windows[..., 1:]
-        if self.mirror is None:
+        if not swap:
             return torch.cat((2 * x.mean(2, keepdim=True) - x, rest), -1)
         seen = (windows != 0).any(-1, keepdim=True)
         middle = x.sum(2, keepdim=True) / seen.sum(2, keepdim=True).clamp_min(1)
-        return torch.cat((torch.where(seen, 2 * middle - x, x), rest), -1)[:, :, self.mirror]
+        return torch.cat((torch.where(seen, 2 * middle - x, x), rest), -1)[:, :, self.swapped]
 
 
 def _sorted(pieces: list[Tensor], places: list[int]) -> Tensor:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from gaitext.config import Settings
 from gaitext.skeleton import order_mirror, resolve_order
 
-__all__ = ["GaitPTSettings", "TestSettings"]
+__all__ = ["AugmentationSettings", "GaitPTSettings", "TestSettings"]
 
 Positive = Annotated[int, Field(ge=1)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
@@ -39,6 +39,28 @@ class TestSettings(Settings):
         return (1 + self.flip) * (1 + (self.mirror != "none"))
 
 
+class AugmentationSettings(Settings):
+    """Random changes of whole sequences, in training only.
+
+    They are drawn here, where a sequence's length is known, because the toolboxes transform several
+    sequences as one (docs/transforms.md).
+
+    Attributes:
+        pace: one of these factors is drawn for each sequence, and the window shows it so many
+            times as fast, frames in between interpolated. Published as "random pace", without
+            values; 0.5 to 2 in steps of a quarter are usual. Empty: as filmed. A pace that would
+            leave fewer frames than a window has is drawn only where every pace does.
+        flip: chance that a window is played backwards; off as published.
+        mirror: chance that a window is mirrored at each frame's mean x; off as published.
+        swap: whether a mirrored window's left and right joints are exchanged; not as published.
+    """
+
+    pace: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    flip: float = Field(0.0, ge=0, le=1)
+    mirror: float = Field(0.0, ge=0, le=1)
+    swap: bool = False
+
+
 class GaitPTSettings(Settings):
     """GaitPT's ``model_cfg``.
 
@@ -58,6 +80,7 @@ class GaitPTSettings(Settings):
         short: a sequence of fewer than T frames is played again until there are T (``repeat``,
             as the toolboxes' samplers do), or seen at its own length, with the first of the
             position embeddings (``trim``).
+        augmentation: see :class:`AugmentationSettings`.
         test: see :class:`TestSettings`.
         chunk: windows that go through the network at once in evaluation; bounds memory. None:
             4 on a CPU, whose caches they then fit, 256 elsewhere.
@@ -75,6 +98,7 @@ class GaitPTSettings(Settings):
     embedding_size: int = Field(256, ge=1)
     partition: Union[str, tuple[int, ...]] = "head_upper_lower"
     short: Literal["repeat", "trim"] = "repeat"
+    augmentation: AugmentationSettings = AugmentationSettings()
     test: TestSettings = TestSettings()
     chunk: Union[Positive, None] = None
 
@@ -100,9 +124,14 @@ class GaitPTSettings(Settings):
         if wrong:
             raise ValueError(f"dims: {wrong[0]} features cannot be shared out among {self.heads} heads")
         resolve_order(self.partition, self.joints, where="model_cfg.partition")
-        if self.test.mirror == "swap":
+        if self.swaps:
             order_mirror(self.partition, self.joints, where="model_cfg.partition")
         return self
+
+    @property
+    def swaps(self) -> bool:
+        """Whether left and right joints are exchanged in some mirrored window."""
+        return self.test.mirror == "swap" or (self.augmentation.swap and self.augmentation.mirror > 0)
 
     @property
     def order(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["random_start", "starts", "window_frames"]
+__all__ = ["draw_pace", "paced_windows", "played_length", "random_start", "starts", "window_frames"]
 
 
 def starts(length: int, frames: int, windows: Literal["two", "center"]) -> list[int]:
@@ -30,9 +30,57 @@ def starts(length: int, frames: int, windows: Literal["two", "center"]) -> list[
     return [first + (stop - first - frames) // 2 for first, stop in halves]
 
 
+def played_length(length: int, pace: float) -> int:
+    """Frames of a sequence that is played ``pace`` times as fast: ⌊(T − 1)/pace⌋ + 1.
+
+    >>> played_length(61, 2.0), played_length(61, 1.0), played_length(3, 0.5)
+    (31, 61, 5)
+    """
+    return int((length - 1) / pace) + 1
+
+
+def draw_pace(length: int, frames: int, paces: Sequence[float]) -> float:
+    """One of ``paces``, of those that leave at least ``frames`` frames, if any does; 1 where there are none."""
+    fitting = [pace for pace in paces if played_length(length, pace) >= frames] or list(paces)
+    return fitting[int(torch.randint(len(fitting), ()))] if fitting else 1.0
+
+
 def random_start(length: int, frames: int) -> int:
     """First frame of a sequence's window in training, from torch's random numbers."""
     return int(torch.randint(length - frames + 1, ())) if length > frames else 0
+
+
+def paced_windows(
+    frames: Tensor,
+    first: Sequence[int],
+    start: Sequence[int],
+    length: Sequence[int],
+    pace: Sequence[float],
+    size: int,
+) -> Tensor:
+    """Windows [W, size, V, c] of sequences that are played faster or slower, frames in between interpolated.
+
+    A joint that is missing, (0, 0), in one of the two frames follows the nearer one, half-way the
+    one where it was found.
+
+    Args:
+        frames: [N, V, c], all sequences one after another.
+        first: where the windows' sequences begin in ``frames``.
+        start: where in its played sequence each window begins.
+        length: of the windows' sequences, as filmed; a window that goes past the end goes on at the start.
+        pace: of each window.
+        size: frames of a window.
+    """
+    played = torch.tensor([played_length(n, p) for n, p in zip(length, pace)])[:, None]
+    begin, offset, count = (torch.tensor(list(values))[:, None] for values in (start, first, length))
+    at = ((begin + torch.arange(size)) % played) * torch.tensor(list(pace), dtype=torch.float64)[:, None]
+    before = at.long()
+    share = (at - before).to(frames)[..., None, None]
+    after = torch.minimum(before + 1, count - 1)
+    one, two = (frames[(offset + index).to(frames.device)] for index in (before, after))
+    found, both = (one != 0).any(-1, keepdim=True), ((one != 0) & (two != 0)).any(-1, keepdim=True)
+    nearer = torch.where((share < 0.5) | ((share == 0.5) & found), one, two)
+    return torch.where(both, torch.lerp(one, two, share), nearer)
 
 
 def window_frames(

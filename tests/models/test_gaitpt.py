@@ -7,7 +7,7 @@ from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError, ShapeError
 from gaitext.models import GaitPT
 from gaitext.models import linear as fast
-from gaitext.models.gaitpt_windows import starts
+from gaitext.models.gaitpt_windows import draw_pace, paced_windows, played_length, starts
 from gaitext.skeleton import COCO_JOINTS, POSE_ORDERS, coco_rows
 from tests.models import reference_gaitpt as reference
 
@@ -159,7 +159,7 @@ def test_missing_joints_stay_missing_when_sides_are_exchanged() -> None:
     network = tiny(test={"mirror": "swap"})
     window = walk(2) + 0.1
     window[0, 7] = 0  # left elbow
-    mirrored = network._mirrored(window[None])[0]
+    mirrored = network._mirrored(window[None], swap=True)[0]
     seen = torch.arange(18) != 7
     right_elbow = POSE_ORDERS["head_upper_lower"].index(8)
     assert mirrored[0, right_elbow].eq(0).all()
@@ -211,6 +211,55 @@ def test_training_takes_random_windows_of_long_sequences_wherever_they_are() -> 
     one = network(poses[None])
     torch.manual_seed(3)
     assert torch.equal(network(poses[None]), one)
+
+
+def test_a_pace_plays_frames_in_between_and_missing_joints_follow_the_nearer_frame() -> None:
+    frames = walk(30, seed=3) + 0.1
+    frames[12, 4] = 0
+    lengths, offsets = [8, 15, 7], [0, 8, 23]
+    paces, starts_, size = [1.0, 0.75, 2.5], [2, 5, 1], 9
+    windows = paced_windows(frames, offsets, starts_, lengths, paces, size)
+    for window, first, start, length, pace in zip(windows, offsets, starts_, lengths, paces):
+        positions = [k * pace for k in range(4 * length) if k * pace <= length - 1]
+        assert played_length(length, pace) == len(positions)
+        for place, frame in enumerate(window):
+            at = positions[(start + place) % len(positions)]
+            before = int(at)
+            after, share = min(before + 1, length - 1), at - before
+            for joint in range(18):
+                one, two = frames[first + before, joint], frames[first + after, joint]
+                wanted = one + share * (two - one)
+                if not (one.any() and two.any()):
+                    found = one if one.any() else two
+                    wanted = found if share == 0.5 else (one if share < 0.5 else two)
+                torch.testing.assert_close(frame[joint], wanted, atol=1e-6, rtol=0)
+
+
+def test_paces_that_leave_too_few_frames_are_drawn_only_if_all_do() -> None:
+    torch.manual_seed(0)
+    assert {draw_pace(12, 10, (0.5, 1.0, 2.0)) for _ in range(50)} == {0.5, 1.0}
+    assert {draw_pace(30, 10, (0.5, 1.0, 2.0)) for _ in range(50)} == {0.5, 1.0, 2.0}
+    assert {draw_pace(4, 10, (1.5, 2.0)) for _ in range(50)} == {1.5, 2.0}
+    assert draw_pace(4, 10, ()) == 1.0
+
+
+def test_training_draws_pace_flip_and_mirror_for_each_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
+    poses = walk(20, seed=9)
+    certain = tiny(augmentation={"flip": 1.0, "mirror": 1.0, "swap": True}, dropout=0.0).train()
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(certain, "embed", lambda windows: seen.append(windows) or windows.new_zeros(len(windows), 4))
+    certain(poses[None, :6])
+    expected = poses[:6].flip(0).clone()
+    expected[..., 0] = 2 * expected[..., 0].mean(1, keepdim=True) - expected[..., 0]
+    torch.testing.assert_close(seen[0][0], expected[:, _exchanged("head_upper_lower")])
+    paced = tiny(augmentation={"pace": (0.5, 2.0)}).train()
+    monkeypatch.setattr(paced, "embed", lambda windows: seen.append(windows) or windows.new_zeros(len(windows), 4))
+    torch.manual_seed(0)
+    pack = torch.cat([poses, poses, poses[:9]])[None]
+    for _ in range(10):
+        paced(pack, [20, 20, 9])
+    assert seen[1].shape == (3, 6, 18, 2)
+    assert len({tuple(window[:, 0, 0].tolist()) for windows in seen[1:] for window in windows}) > 15
 
 
 @pytest.mark.parametrize("short", ["repeat", "trim"])
