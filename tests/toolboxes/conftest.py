@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gaitext import store
 from gaitext.toolboxes import parts
+from gaitext.toolboxes.hosts import TOOLBOXES
 
 from . import data
+from .checkout import linked_copy
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +25,18 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (leaf / "0_heat.pkl").touch()
     store.write_json(root / "partition.json", {"TRAIN_SET": data.TRAIN, "TEST_SET": data.TEST})
     return root
+
+
+@pytest.fixture(scope="module")
+def opengait(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with linked_copy(TOOLBOXES[0], tmp_path_factory.mktemp("toolbox")) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def fastposegait(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with linked_copy(TOOLBOXES[1], tmp_path_factory.mktemp("toolbox")) as copy:
+        yield copy
 
 
 @pytest.fixture(autouse=True)

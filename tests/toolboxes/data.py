@@ -1,4 +1,4 @@
-"""A tiny CASIA-B look-alike of random heatmaps, and a config that trains a tiny GaitHeat on it."""
+"""Tiny look-alikes of CASIA-B's heatmaps and PsyMo's poses, and configs that train a tiny network on them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ TRAIN = ["001", "002", "003"]
 TEST = ["075", "076", "077"]
 TEST_TYPES = [*(f"nm-{i:02}" for i in range(1, 7)), "bg-01", "bg-02", "cl-01", "cl-02"]
 VIEWS = ["000", "090"]
+PSYMO_TYPES = ["nm-01", "nm-02", "bg", "txt"]
+PSYMO_VIEWS = ["000", "090", "180"]
 
 
 def heatmaps(generator: np.random.Generator, frames: int, joints: np.ndarray) -> np.ndarray:
@@ -111,6 +113,49 @@ def config(dataset: Path, processes: int = 1, **trainer: Any) -> dict[str, Any]:
             "transform": transform,
         },
     }
+
+
+def make_poses(root: Path, seed: int = 0) -> Path:
+    """Write walks of 2 to 15 frames in pixels, some joints missing, and the partition; returns ``root``."""
+    generator = np.random.default_rng(seed)
+    for identity in TRAIN + TEST:
+        body = generator.uniform((120, 40), (200, 200), (17, 2))
+        for kind in PSYMO_TYPES:
+            for view in PSYMO_VIEWS:
+                # Of every other person all walks are short, so that a few in a row are under 17 frames.
+                frames = int(generator.integers(2, 5) if int(identity) % 2 else generator.integers(2, 16))
+                poses = np.ones((frames, 17, 3), np.float32)
+                poses[..., :2] = body + generator.normal(0, 4, (frames, 17, 2))
+                poses[generator.random((frames, 17)) < 0.05] = 0
+                store.write_leaf(root / "data", identity, kind, view, {"2_poses_frame": poses})
+    store.write_json(root / "partition.json", {"TRAIN_SET": TRAIN, "TEST_SET": TEST})
+    return root
+
+
+def pose_config(dataset: Path, batch: int = 1, **trainer: Any) -> dict[str, Any]:
+    """All that a GaitPT config has to set for a toolbox; ``batch`` sequences a pack in a test."""
+    cfgs = config(dataset, batch, **trainer)
+    for section, noise in (("trainer_cfg", [{"type": "PosePointNoise", "std": 0.05}]), ("evaluator_cfg", [])):
+        steps = [{"type": "PoseInput"}, *noise, {"type": "PoseNormalize", "size": 320}, {"type": "PoseOrder"}]
+        cfgs[section]["transform"] = [{"type": "Compose", "trf_cfg": steps}]
+    cfgs["data_cfg"].update(dataset_name="PsyMo", test_dataset_name="PsyMo")
+    cfgs["model_cfg"] = {
+        "model": "GaitPT",
+        "frames": 6,
+        "dims": [8, 8, 16, 16],
+        "depths": [1, 1, 1, 1],
+        "embedding_size": 8,
+        "augmentation": {"pace": [0.5, 1.0, 2.0], "flip": 0.5, "mirror": 0.5},
+    }
+    cfgs["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.01, "loss_term_weight": 1.0}]
+    cfgs["optimizer_cfg"] = {"solver": "AdamW", "lr": 1.0e-3, "weight_decay": 0.01}
+    cfgs["scheduler_cfg"] = {
+        **{"scheduler": "CyclicLR", "mode": "exp_range", "base_lr": 1.0e-4, "max_lr": 1.0e-2},
+        **{"step_size_up": 4, "gamma": 0.995, "cycle_momentum": False},
+    }
+    cfgs["trainer_cfg"]["sampler"].update(sample_type="all_ordered", batch_size=[3, 2], frames_all_limit=720)
+    cfgs["evaluator_cfg"].update(eval_func="evaluate_PsyMo")
+    return cfgs
 
 
 def write_config(path: Path, cfgs: dict[str, Any]) -> Path:

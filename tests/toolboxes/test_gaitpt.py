@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from gaitext import transforms
 from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.models import GaitPT
 from gaitext.skeleton import POSE_ORDERS
@@ -101,22 +100,10 @@ def test_pixels_are_told_from_shares(training: bool) -> None:
         model().train(training)(batch(pixels * (torch.arange(18) < 3)[:, None], count=2))
 
 
-class PoseOrder:
-    """Stands in for the transform, whose argument alone is looked at."""
-
-    def __init__(self, partition: Any = "head_upper_lower") -> None: ...
-
-
-@pytest.fixture
-def _pose_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transforms, "PoseOrder", PoseOrder, raising=False)
-
-
 def listed(*entries: dict[str, Any]) -> list[list[ListedTransform]]:
     return listed_transforms([list(entries)], "trainer_cfg.transform")
 
 
-@pytest.mark.usefixtures("_pose_order")
 def test_the_order_must_be_the_transforms() -> None:
     own = list(POSE_ORDERS["head_opposite"])
     for model_cfg, entry in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,10 @@ from gaitext.toolboxes import link as linking
 from gaitext.toolboxes.hosts import TOOLBOXES, detect
 from gaitext.toolboxes.link import link, link_state, unlink
 
+from .checkout import hashes
 from .fake import make_toolbox
 
 PLUGIN = "opengait/modeling/models/gaitext_plugin.py"
-
-
-def hashes(root: Path) -> dict[str, str]:
-    files = [f for f in sorted(root.rglob("*")) if f.is_file()]
-    return {str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
 @pytest.fixture

@@ -5,10 +5,6 @@ Needs a checkout: ``OPENGAIT_ROOT=… pytest -m toolbox``. It is copied; the ori
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,77 +16,18 @@ from gaitext import standalone, store
 from gaitext.models import GaitHeat
 from gaitext.toolboxes.doctor import doctor
 from gaitext.toolboxes.hosts import TOOLBOXES
-from gaitext.toolboxes.link import link, unlink
 from gaitext.toolboxes.models import GaitHeatAdapter
-from gaitext.toolboxes.run import run
 from gaitext.transforms import OcclusionHeatmaps
 
 from . import data
-from .test_link import hashes
+from .checkout import add_capture, launch, needs
 
-OPENGAIT = TOOLBOXES[0]
-ROOT = os.environ.get(OPENGAIT.environment)
-
-pytestmark = [
-    pytest.mark.toolbox,
-    pytest.mark.slow,
-    pytest.mark.skipif(not ROOT, reason=f"set {OPENGAIT.environment} to an OpenGait checkout"),
-]
-
-#: Leaves what the test computes in a file, under a name that evaluator_cfg can ask for.
-CAPTURE = """
-import numpy as np
-from evaluation import evaluator
-
-
-def capture(data, dataset):
-    np.savez("captured.npz", **{key: np.asarray(value) for key, value in data.items()})
-    return {}
-
-
-evaluator.capture = capture
-"""
-
-
-def git_status(root: Path) -> str:
-    # Without optional locks, or it would rewrite the index, whose hash is compared.
-    command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--ignored"]
-    return subprocess.run(command, capture_output=True, text=True).stdout
+pytestmark = [pytest.mark.toolbox, pytest.mark.slow, needs(TOOLBOXES[0])]
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data.make_dataset(tmp_path_factory.mktemp("casia"))
-
-
-@pytest.fixture(scope="module")
-def opengait(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A linked copy of the checkout; at the end it must be what it was, but for what runs write."""
-    assert ROOT is not None
-    copy = tmp_path_factory.mktemp("toolbox") / "OpenGait"
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    before, status = hashes(copy), git_status(copy)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    link(copy)
-    yield copy
-    unlink(copy)
-    del os.environ["PYTHONDONTWRITEBYTECODE"]
-    for made in ("output", "captured.npz", "opengait/modeling/models/zz_capture.py"):
-        path = copy / made
-        if path.is_dir():
-            original = Path(ROOT) / made
-            shutil.rmtree(path)
-            if original.is_dir():
-                shutil.copytree(original, path, symlinks=True)
-        else:
-            path.unlink(missing_ok=True)
-    assert hashes(copy) == before
-    assert git_status(copy) == status
-
-
-def launch(root: Path, cfgs: dict[str, Any], phase: str, processes: int) -> int:
-    config = data.write_config(root.parent / "config.yaml", cfgs)
-    return run(root, ["--cfgs", str(config), "--phase", phase], device="cpu", nproc=processes, time_limit=300)
 
 
 def checkpoint(root: Path, name: str, iteration: int) -> Path:
@@ -139,7 +76,7 @@ def test_embeddings_are_those_of_the_network_alone(opengait: Path, dataset: Path
     """OpenGait's test loop, a direct call per leaf, and one pack of all leaves agree."""
     if not checkpoint(opengait, "tiny", 2).exists():
         assert launch(opengait, data.config(dataset), "train", 1) == 0
-    (opengait / "opengait/modeling/models/zz_capture.py").write_text(CAPTURE)
+    add_capture(opengait)
     network = GaitHeatAdapter.build(data.config(dataset)["model_cfg"]).eval()
     assert isinstance(network, GaitHeat)
     weights = torch.load(checkpoint(opengait, "tiny", 2), weights_only=True)["model"]
@@ -199,7 +136,7 @@ def test_occlusions_are_those_of_the_sequence_in_every_host(opengait: Path, data
     occlusion: dict[str, Any] = {"type": "OcclusionHeatmaps", "types": types}
     cfgs["trainer_cfg"]["transform"] = [{"type": "Compose", "trf_cfg": [{"type": "HeatmapInput"}, occlusion]}]
     assert launch(opengait, cfgs, "train", 1) == 0
-    (opengait / "opengait/modeling/models/zz_capture.py").write_text(CAPTURE)
+    add_capture(opengait)
     network = GaitHeatAdapter.build(cfgs["model_cfg"]).eval()
     weights = torch.load(checkpoint(opengait, "hidden", 2), weights_only=True)["model"]
     network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
