@@ -14,7 +14,15 @@ from typing import Any
 
 from gaitext.errors import DataError
 
-__all__ = ["atomic_path", "clear_temporaries", "full_disk", "publish", "temporary_beside", "write_json"]
+__all__ = [
+    "atomic_path",
+    "clear_temporaries",
+    "full_disk",
+    "make_folder",
+    "publish",
+    "temporary_beside",
+    "write_json",
+]
 
 #: What a full disk, a used-up quota and a limit on a file's size call themselves.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -78,6 +86,21 @@ def full_disk(path: str | Path) -> Iterator[None]:
             f"cannot be written: {os.strerror(error.errno or 0)}",
             where=path,
             how="free some space and run the same command again: what is finished is not done again",
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        with full_disk(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot be made ({error.strerror})", where=path, how="give a folder that may be written to"
         ) from error
 
 

@@ -18,7 +18,7 @@ from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, fi
 from gaitext.extraction.prepare.report import PrepareReport, draw, refuse_overlap
 from gaitext.extraction.sources import find_sources
 from gaitext.frames import is_image
-from gaitext.store import full_disk, read_partition, write_json
+from gaitext.store import full_disk, make_folder, read_partition, write_json
 
 __all__ = ["VIDEOS", "VideosReport", "prepare_videos"]
 
@@ -76,7 +76,8 @@ def prepare_videos(
 
     Raises:
         ConfigError: unknown dataset, a wrong pattern, or no partition where one is needed.
-        DataError: nothing found, two sequences of one name, something in the way, a full disk.
+        DataError: nothing found, two sequences of one name, something in the way, an ``out`` that cannot be
+            made, a full disk.
     """
     root, out = Path(root), Path(out)
     if not root.is_dir():
@@ -97,8 +98,7 @@ def prepare_videos(
     report = VideosReport(
         videos=videos, partition=out / "partition.json", missing=found.missing, left_out=found.left_out
     )
-    with full_disk(videos):
-        videos.mkdir(parents=True, exist_ok=True)
+    make_folder(videos)
     make = partial(_make, videos=videos, copy=copy)
     jobs = [_Job(clip, clip.name in mine) for clip in found.clips]
     made = raise_failures(map_sequences(make, jobs, workers=workers, label=name, quiet=quiet), "sequences")

@@ -306,6 +306,13 @@ def test_the_list_of_walks_says_what_is_missing(tmp_path: Path, name: str) -> No
     assert "names no walks" in report.notes[0]
 
 
+def test_an_output_that_cannot_be_made(tmp_path: Path) -> None:
+    put(tmp_path / "d/5/5_0_0_1_bg.json", frames(10))
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/out/sequences: cannot be made \(Not a directory\)"):
+        ready("psymo", tmp_path / "d", tmp_path / "file/out")
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     with pytest.raises(DataError, match="holds no walk of PsyMo"):

@@ -16,7 +16,7 @@ from gaitext.extraction.prepare.poses.released import POSES
 from gaitext.extraction.prepare.poses.resume import Entry, Journal, signature
 from gaitext.extraction.prepare.poses.split import psymo_identity, read_split, toolbox_split
 from gaitext.extraction.prepare.report import PrepareReport, refuse_overlap
-from gaitext.store import clear_staging, full_disk, leaves, write_leaf
+from gaitext.store import clear_staging, leaves, make_folder, write_leaf
 from gaitext.walkers.settings import SEQUENCE_NAMES
 
 __all__ = ["PosesReport", "prepare_poses"]
@@ -81,13 +81,15 @@ def prepare_poses(
 
     Raises:
         ConfigError: no partition where one is needed, or ``out`` was made with other settings.
-        DataError: nothing found, sequences that cannot be read, a full disk.
+        DataError: nothing found, sequences that cannot be read, an ``out`` that cannot be made, a full disk.
     """
     root, out = Path(root), Path(out)
     dataset = POSES[name]
     if not (root.is_dir() or (dataset.takes_file and root.is_file())):
         raise DataError("no such folder", where=root, how="check the path")
     if split is not None:
+        if not Path(split).exists():
+            raise DataError("no such file", where=split, how="check --split")
         people = read_split(Path(split), psymo_identity)
     else:
         people = dataset.split(root) if partition is None else toolbox_split(Path(partition))
@@ -96,9 +98,8 @@ def prepare_poses(
     refuse_overlap(root, sequences)
     found = dataset.find(root)
 
+    make_folder(sequences)
     journal = Journal(out, {"dataset": name, "min_frames": least})
-    with full_disk(sequences):
-        sequences.mkdir(parents=True, exist_ok=True)
     clear_staging(sequences)
     report = PosesReport(
         sequences=sequences,
