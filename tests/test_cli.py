@@ -111,6 +111,7 @@ def test_evaluate_psymo_and_its_table(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     options = ("--gallery", "all", "--exclude-same-walk", "--table", table)
     said = gaitext("evaluate", saved, "--dataset", "PsyMo", *options)
+    assert said.startswith("PsyMo, gallery all (every sequence of the gallery's angle), metric euc")
     assert "Rank-1" in said
     assert "mAP" in said
     assert f"result in {table}" in said.replace("\n", "")

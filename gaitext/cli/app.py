@@ -64,7 +64,9 @@ def partition(text: str | None) -> Any:
 
 
 def print_evaluation(evaluation: Any) -> None:
-    """Print an evaluation's tables and notes."""
+    """Print which protocol it was, and an evaluation's tables and notes."""
+    if getattr(evaluation, "protocol", None):
+        console.print(evaluation.protocol, soft_wrap=True, highlight=False, markup=False)
     for table in getattr(evaluation, "tables", []):
         console.print(result_table(table.title, table.columns, table.rows))
     for note in getattr(evaluation, "notes", []):

@@ -49,8 +49,8 @@ def train(
         seed=seed,
         quiet=quiet,
     )
-    last = result.rows[-1]["loss"] if result.rows else float("nan")
-    console.print(f"{result.iteration} iterations, last mean loss {last:.4f}; weights in {result.checkpoint}")
+    last = f", last mean loss {result.rows[-1]['loss']:.4f}" if result.rows else ""
+    console.print(f"{result.iteration} iterations{last}; weights in {result.checkpoint}")
 
 
 @app.command("test")
