@@ -36,7 +36,8 @@ def played_length(length: int, pace: float) -> int:
     >>> played_length(61, 2.0), played_length(61, 1.0), played_length(3, 0.5)
     (31, 61, 5)
     """
-    return int((length - 1) / pace) + 1
+    # Rounded, or a frame that a pace such as 0.1 meets would be lost.
+    return int(round((length - 1) / pace, 9)) + 1
 
 
 def draw_pace(length: int, frames: int, paces: Sequence[float]) -> float:

@@ -214,6 +214,7 @@ def test_training_takes_random_windows_of_long_sequences_wherever_they_are() -> 
 
 
 def test_a_pace_plays_frames_in_between_and_missing_joints_follow_the_nearer_frame() -> None:
+    assert played_length(8, 0.07) == 101  # 7 / 0.07 is 99.99999999999999
     frames = walk(30, seed=3) + 0.1
     frames[12, 4] = 0
     lengths, offsets = [8, 15, 7], [0, 8, 23]
