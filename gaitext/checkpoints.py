@@ -135,5 +135,5 @@ def _check(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], where: obje
     raise CheckpointError(
         "; ".join(problems),
         where=where,
-        how="build the model with the settings the checkpoint was trained with (class_num, channels, branches, …)",
+        how="build the model with the settings the checkpoint was trained with (sizes, class_num, frames, …)",
     )

@@ -68,7 +68,7 @@ def _translate(settings: type[Settings], error: ValidationError, where: str) -> 
             problems.append(raised.what if raised.where is None else f"{raised.where}: {raised.what}")
             hints += [raised.how] if raised.how else []
         elif raised is not None:
-            problems.append(f"{place}: {raised}")
+            problems.append(f"{place}: {raised}" if path else str(raised))
         else:
             problems.append(f"'{place}': {item['msg']} (got {item['input']!r})")
     return ConfigError("; ".join(dict.fromkeys(problems)), where=where, how="; ".join(dict.fromkeys(hints)) or None)

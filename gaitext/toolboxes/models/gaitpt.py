@@ -72,9 +72,8 @@ class GaitPTAdapter(ModelAdapter):
             raise DataError(
                 f"the first batch's coordinates are around {float(points.median()):.0f}: pixels, it seems, "
                 "not shares of the frame's width or height",
-                where="data_cfg.data_in_use",
-                how="add PoseNormalize to the poses' list of transforms "
-                "(trainer_cfg.transform and evaluator_cfg.transform), before PoseOrder",
+                where=f"{'trainer' if network.training else 'evaluator'}_cfg.transform",
+                how="add PoseNormalize to the poses' list, before PoseOrder; in training and evaluation alike",
             )
 
     @classmethod
