@@ -10,6 +10,7 @@ from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gaitext.errors import GaitextError, VideoError, import_extra
 from gaitext.store import atomic_path
@@ -75,6 +76,9 @@ def h264_options(
     options |= {} if bitrate is None else {"b": str(bitrate)}
     options |= {} if gop is None else {"g": str(gop)}
     options |= {} if threads is None else {"threads": str(threads)}
+    # With AVX-512 some builds of x264 give another file from the same frames nearly every time (its
+    # macroblock tree does; 165, on Zen 5); with AVX2 they give what the portable code gives.
+    options |= {"x264-params": "asm=AVX2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
     return options
 
 

@@ -9,14 +9,15 @@ replaced as a whole, so that any number of processes and machines may write to o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gaitext.errors import DataError
 from gaitext.store import write_json
 
-__all__ = ["Entry", "Records"]
+__all__ = ["Entry", "Records", "claim", "frame_ranges"]
 
 Entry = dict[str, Any]
 
@@ -96,3 +97,30 @@ class Records:
 
     def _path(self, leaf: str) -> Path:
         return self.folder / f"{leaf}.json"
+
+
+def claim(out: Path) -> None:
+    """Make an output folder, or raise DataError where it cannot be written to."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"cannot be written to ({error.strerror})", where=out, how="give --out another folder"
+        ) from error
+
+
+def frame_ranges(frames: Iterable[int]) -> str:
+    """Write ascending frame numbers compactly.
+
+    >>> frame_ranges([1, 2, 3, 7, 9, 10])
+    '1-3,7,9-10'
+    """
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = int(frame)
+        else:
+            runs.append([int(frame), int(frame)])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

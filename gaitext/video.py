@@ -30,6 +30,7 @@ __all__ = [
     "count_frames",
     "decode",
     "digest",
+    "frame_times",
     "probe",
     "read_frames",
     "read_timed",
@@ -163,11 +164,22 @@ def read_timed(path: str | Path) -> Iterator[tuple[Fraction | None, Frame]]:
     if path.is_dir():
         yield from ((None, frame) for _, frame in read_images(path))
         return
+    for seconds, frame in _timed(path):
+        yield seconds, _upright(frame)
+
+
+def frame_times(path: str | Path) -> Iterator[Fraction | None]:
+    """The times of :func:`read_timed` alone; the frames are decoded for it, but not converted."""
+    path = Path(path)
+    yield from (None for _ in frame_files(path)) if path.is_dir() else (seconds for seconds, _ in _timed(path))
+
+
+def _timed(path: Path) -> Iterator[tuple[Fraction | None, Any]]:
     begin = None
     for _, frame in _all_frames(path, None):
         shown = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
         begin = shown if begin is None else begin
-        yield None if shown is None or begin is None else shown - begin, _upright(frame)
+        yield None if shown is None or begin is None else shown - begin, frame
 
 
 def decode(content: bytes) -> Iterator[Frame]:

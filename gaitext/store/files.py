@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 
 from gaitext.errors import DataError
 
-__all__ = ["atomic_path", "full_disk", "publish", "temporary_beside", "write_json"]
+__all__ = ["atomic_path", "clear_temporaries", "full_disk", "publish", "temporary_beside", "write_json"]
 
 #: What a full disk, a used-up quota and a limit on a file's size call themselves.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -44,6 +45,16 @@ def temporary_beside(path: Path) -> Path:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
     os.close(handle)
     return Path(name)
+
+
+def clear_temporaries(path: str | Path) -> None:
+    """Remove what a killed process left of :func:`atomic_path` for ``path``; nobody must be writing it now."""
+    path = Path(path)
+    ours = re.compile(rf"\.{re.escape(path.stem)}\.[a-z0-9_]+\.tmp{re.escape(path.suffix)}")
+    if path.parent.is_dir():
+        for name in os.listdir(path.parent):
+            if ours.fullmatch(name):
+                (path.parent / name).unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:
