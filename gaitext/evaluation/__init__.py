@@ -1,24 +1,44 @@
-"""Recognition protocols and metrics, on plain numpy arrays."""
+"""Protocols and metrics of recognition and of poses, on plain numpy arrays."""
 
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, evaluate_indoor_dataset
 from gaitext.evaluation.distances import distances
+from gaitext.evaluation.keypoints import (
+    COCO_SIGMAS,
+    KeypointAP,
+    box_areas,
+    joint_boxes,
+    joint_distances,
+    keypoint_ap,
+    oks,
+    pose_distances,
+)
+from gaitext.evaluation.pose import evaluate_pose
 from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
 from gaitext.evaluation.saved import evaluate_file
 
 __all__ = [
+    "COCO_SIGMAS",
     "PROTOCOLS",
     "CrossView",
     "EvaluationResult",
     "Gait",
+    "KeypointAP",
     "Ranking",
     "Table",
+    "box_areas",
     "chance_rank1",
     "cross_view",
     "distances",
     "evaluate_CCPG",
     "evaluate_file",
     "evaluate_indoor_dataset",
+    "evaluate_pose",
+    "joint_boxes",
+    "joint_distances",
+    "keypoint_ap",
+    "oks",
+    "pose_distances",
     "rank",
 ]
