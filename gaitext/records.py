@@ -14,10 +14,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gaitext.errors import DataError
 from gaitext.store import write_json
 
-__all__ = ["Entry", "Records", "claim", "frame_ranges"]
+__all__ = ["Entry", "Records", "claim", "frame_numbers", "frame_ranges"]
 
 Entry = dict[str, Any]
 
@@ -124,3 +127,19 @@ def frame_ranges(frames: Iterable[int]) -> str:
         else:
             runs.append([int(frame), int(frame)])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def frame_numbers(ranges: str) -> npt.NDArray[np.int64]:
+    """Read frame numbers written as ranges.
+
+    Raises:
+        ValueError: not such ranges.
+
+    >>> frame_numbers("1-3,7").tolist()
+    [1, 2, 3, 7]
+    """
+    numbers: list[int] = []
+    for run in filter(None, ranges.split(",")):
+        first, _, last = run.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return np.array(numbers, np.int64)

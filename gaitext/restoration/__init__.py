@@ -2,12 +2,15 @@
 
 from gaitext.restoration.dataset import DegradeReport, degrade_dataset
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_frames, degrade_video
+from gaitext.restoration.truth import Pair, pair_up
 
 __all__ = [
     "DegradeReport",
     "DegradeSettings",
     "Degraded",
+    "Pair",
     "degrade_dataset",
     "degrade_frames",
     "degrade_video",
+    "pair_up",
 ]
