@@ -105,7 +105,7 @@ def test_errors_are_said_in_a_line_and_a_status(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     said = gaitext("--help")
-    names = "demo train test evaluate link unlink run doctor walkers prepare extract convert inspect"
+    names = "demo train test evaluate link unlink run doctor walkers prepare extract degrade convert inspect"
     for name in names.split():
         assert name in said
 

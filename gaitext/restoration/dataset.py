@@ -70,7 +70,7 @@ class DegradeReport:
             f"({self.frames} frames in {self.seconds:.1f} s{rate})"
         ]
         if self.bytes_in:
-            lines.append(f"{self.bytes_in / 1e6:.1f} MB became {self.bytes_out / 1e6:.1f} MB")
+            lines.append(f"{_amount(self.bytes_in)} became {_amount(self.bytes_out)}")
         named: dict[str, list[str]] = {}
         for name, notes in self.notes.items():
             for note in notes:
@@ -155,8 +155,7 @@ def _degrade_one(
     try:
         made_with: dict[str, Any] = {
             "video_digest": digest(source.path),
-            "settings": settings.model_dump(mode="json"),
-            "x264": settings.options(),
+            "settings": settings.model_dump(mode="json") | {"crf": settings.rate_factor},
         }
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
         known = records.get(name)
@@ -222,6 +221,10 @@ def _refuse_twins(sources: Sequence[VideoSource]) -> None:
                 f"{other.path} and {source.path} would both be {video_name(source)}.mp4",
                 how="give each a name of its own",
             )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def _size(path: Path) -> int:

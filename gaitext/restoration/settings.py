@@ -13,7 +13,7 @@ from gaitext.encoding import h264_options
 __all__ = ["CRF", "DegradeSettings"]
 
 #: The paper's constant rate factor (artifact correction §III-A).
-CRF = 45
+CRF = 45.0
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -70,6 +70,11 @@ class DegradeSettings(Settings):
                 raise ValueError(f"resolution: {length} is not even; H.264 needs an even width and height")
         return self
 
+    @property
+    def rate_factor(self) -> float | None:
+        """The constant rate factor; None where the bitrate decides."""
+        return CRF if self.crf is None and self.bitrate is None else self.crf
+
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height that frames of ``width`` × ``height`` are brought to, before they are made even.
 
@@ -83,5 +88,4 @@ class DegradeSettings(Settings):
 
     def options(self) -> dict[str, str]:
         """x264's options. One thread: with others the result would depend on the machine's cores."""
-        crf = CRF if self.crf is None and self.bitrate is None else self.crf
-        return h264_options(crf=crf, bitrate=self.bitrate, preset=self.preset, gop=self.gop, threads=1)
+        return h264_options(crf=self.rate_factor, bitrate=self.bitrate, preset=self.preset, gop=self.gop, threads=1)

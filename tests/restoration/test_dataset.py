@@ -53,7 +53,7 @@ def test_a_tree_is_mirrored_and_recorded(tree: Path, tmp_path: Path) -> None:
     assert (entry["frames"], entry["kept"], entry["size"]) == ("1-12", 12, [96, 64])
     assert entry["video"] == str(tree / "001/nm-01/090.mp4")
     assert entry["made_with"]["settings"]["preset"] == "ultrafast"
-    assert entry["made_with"]["x264"]["crf"] == "45"
+    assert entry["made_with"]["settings"]["crf"] == 45
     said = str(report)
     assert "3 videos written" in said
     assert "note: sound is dropped: 001/nm-01/090" in said
@@ -68,6 +68,8 @@ def test_what_is_finished_is_not_done_again(tree: Path, tmp_path: Path) -> None:
     again = degrade_dataset(sources, out, FAST, quiet=True)
     assert (again.written, len(again.standing), len(again.failed)) == ([], 3, 1)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    # 45 is what stands for nothing given.
+    assert len(degrade_dataset(sources, out, DegradeSettings(crf=45, preset="ultrafast"), quiet=True).standing) == 3
     # Other settings, a changed source, a lost file and --overwrite do things again.
     film(tree / "001/nm-01/000.mp4", 9)
     (out / "videos/002/nm-01/000.mp4").unlink()
