@@ -92,7 +92,7 @@ def test_a_given_quality_does_not_run_the_predictor() -> None:
         network(images(1, 8, 8))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_fixed_form_gives_the_same(dtype: torch.dtype) -> None:
     network, _ = small(1)
     x = images(3, 21, 34)
