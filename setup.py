@@ -52,6 +52,7 @@ EXTRAS["test"] = [
     "onnx>=1.16",
     "pytest>=8",
     "pytest-xdist>=3.5",
+    "pytorch-metric-learning>=2.5",
     "ruff>=0.6",
     "types-PyYAML",
 ]

@@ -21,6 +21,7 @@ from gaitext.store import (
     Leaf,
     LeafWriter,
     clear_staging,
+    clear_temporaries,
     leaves,
     open_sequence,
     write_json,
@@ -106,10 +107,8 @@ class ConvertReport:
         change = self.change
         if change.frames:
             before, after = change.before / change.frames, change.after / change.frames
-            lines.append(
-                f"bytes per frame: {before:.0f} before, {after:.0f} after ({before / after:.1f} times fewer; "
-                f"{change.frames} frames)"
-            )
+            ratio = f"{before / after:.1f} times fewer" if after <= before else f"{after / before:.1f} times more"
+            lines.append(f"bytes per frame: {before:.0f} before, {after:.0f} after ({ratio}; {change.frames} frames)")
             lines.append(
                 f"error: greatest {change.greatest:.2g}, mean {change.absolute / max(change.pixels, 1):.2g}; "
                 f"argmax moved in {100 * change.moved / max(change.peaks, 1):.2f} % of {change.peaks} maps"
@@ -191,6 +190,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 how="give the same settings to resume, or a new folder",
             )
         return
+    clear_temporaries(record)  # of one that was killed while it said so
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
     write_json(record, settings)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.store import write_json
+from gaitext.store import clear_temporaries, write_json
 
 __all__ = ["Entry", "Records", "claim", "frame_numbers", "frame_ranges"]
 
@@ -67,6 +67,10 @@ class Records:
         """Remove the record of ``id/type/view``, whose sequence is about to change: a kill in between
         then leaves a sequence without a record, which is made again."""
         self._path(leaf).unlink(missing_ok=True)
+
+    def clear(self, leaf: str) -> None:
+        """Remove records of ``id/type/view`` that killed writers left half written."""
+        clear_temporaries(self._path(leaf))
 
     def all(self) -> Iterator[tuple[str, Entry]]:
         """Every record as (``id/type/view``, entry), in order of names."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,16 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError, suggest
 
-__all__ = ["FrameSampling", "condition_of", "draw_balanced", "draw_batch", "draw_some", "group", "sample_frames"]
+__all__ = [
+    "FrameSampling",
+    "condition_of",
+    "draw_balanced",
+    "draw_batch",
+    "draw_some",
+    "group",
+    "repeat_conditions",
+    "sample_frames",
+]
 
 Indices = npt.NDArray[np.int64]
 SampleType = Literal[
@@ -101,6 +110,43 @@ def condition_of(type_: str) -> str:
     ('nm', 'U0_D3', '00')
     """
     return re.sub(r"(?<=.)-\d+$", "", type_)
+
+
+def repeat_conditions(
+    groups: Sequence[Sequence[int]], types: Sequence[str], repeats: Mapping[str, int], *, where: object = "repeats"
+) -> list[list[int]]:
+    """Groups in which the sequences of some conditions come several times, next to each other.
+
+    GaitPT has CASIA-B's bg and cl sequences three times in training (spec §2), so that an
+    identity's 6 nm, 2 bg and 2 cl recordings of a view are drawn as if there were 6 of each.
+
+    Args:
+        groups: each identity's positions (:func:`group`).
+        types: the type of every position.
+        repeats: condition (:func:`condition_of`) -> how often its sequences count; once, if it
+            is not named.
+        where: named in the error.
+
+    Raises:
+        ConfigError: a condition that no sequence has, or a number below 1.
+
+    >>> repeat_conditions([[0, 1], [2]], ["nm-01", "bg-01", "nm-01"], {"bg": 3})
+    [[0, 1, 1, 1], [2]]
+    """
+    there = {condition_of(types[position]) for members in groups for position in members}
+    for condition, times in repeats.items():
+        if type(times) is not int or times < 1:
+            raise ConfigError(
+                f"{condition} is to count {times!r} times", where=where, how="give a whole number of at least 1"
+            )
+        if condition not in there:
+            raise ConfigError(
+                f"no sequence has the condition '{condition}'",
+                where=where,
+                how=f"the conditions of these sequences are {', '.join(sorted(there))}",
+            )
+    times_of = [repeats.get(condition_of(type_), 1) for type_ in types]
+    return [[position for position in members for _ in range(times_of[position])] for members in groups]
 
 
 def draw_balanced(

@@ -144,7 +144,10 @@ def spread(function: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor
         with torch.no_grad():
             return function(items)
 
-    return torch.cat(list(_pool(threads).map(part, batch.tensor_split(threads))))
+    pool = _pool(threads)
+    parts = list(pool.map(part, batch.tensor_split(threads)))
+    # There, too: a team of threads that this one had for a moment would go on spinning beside the others.
+    return pool.submit(torch.cat, parts).result()
 
 
 @cache

@@ -136,6 +136,20 @@ def test_what_must_not_be_overwritten_is_not(source: Path, tmp_path: Path) -> No
         convert_dataset(tmp_path / "none", tmp_path / "y", "compact", quiet=True)
 
 
+def test_a_kill_while_a_folder_is_claimed_does_not_block_it(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    convert_dataset(source, out, "compact", quiet=True)
+    (record,) = out.glob("*.json")
+    expected = record.read_bytes()
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / f".{record.stem}.ab_d3fgh.tmp.json").write_text("{")
+    convert_dataset(source, killed, "compact", quiet=True).raise_failures()
+    assert [path.name for path in killed.glob("*.json")] == [record.name]
+    assert (killed / record.name).read_bytes() == expected
+    assert list(killed.rglob(".*")) == [killed / record.name]
+
+
 def test_float16_cannot_hold_everything(tmp_path: Path) -> None:
     store.write_leaf(tmp_path / "s", "1", "nm", "0", {"a": np.full((2, 3, 8, 8), 1e6, np.float32)})
     with pytest.raises(DataError, match=r"(?s)a\.pkl.*float16 cannot"):

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.sampling import FrameSampling, condition_of, draw_balanced, draw_batch, group, sample_frames
+from gaitext.sampling import (
+    FrameSampling,
+    condition_of,
+    draw_balanced,
+    draw_batch,
+    group,
+    repeat_conditions,
+    sample_frames,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -69,6 +77,30 @@ def test_balanced_batch_of_casia_b() -> None:
     assert Counter(condition_of(types[i]) for i in batch) == {"nm": 3, "bg": 3, "cl": 3}
     for condition in ("nm", "bg", "cl"):
         assert len({views[i] for i in batch if condition_of(types[i]) == condition}) == 3
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["nm-01", "nm-02", "bg-01", "cl-01"])), min_size=1),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_repeated_conditions_count_so_often(members: list[tuple[str, str]], nm: int, cl: int) -> None:
+    members = [*members, ("a", "nm-01"), ("b", "cl-01")]
+    groups, types = group(m[0] for m in members), [m[1] for m in members]
+    repeated = repeat_conditions(groups, types, {"nm": nm, "cl": cl})
+    for before, after in zip(groups, repeated):
+        times = Counter(after)
+        assert list(times) == before  # nobody is lost, and the order stays
+        assert all(times[i] == {"nm": nm, "cl": cl}.get(types[i][:2], 1) for i in before)
+
+
+def test_repeats_that_mean_nothing_are_named() -> None:
+    groups, types = [[0, 1], [2]], ["nm-01", "bg-02", "nm-01"]
+    with pytest.raises(ConfigError, match=r"condition 'cl'(.|\n)*conditions of these sequences are bg, nm"):
+        repeat_conditions(groups, types, {"bg": 3, "cl": 3})
+    for times in (0, -1, 1.5, True, "3"):
+        with pytest.raises(ConfigError, match="at least 1"):
+            repeat_conditions(groups, types, {"bg": times})  # type: ignore[dict-item]
 
 
 @given(st.integers(1, 50), st.integers(1, 40), seeds)

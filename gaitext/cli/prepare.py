@@ -8,26 +8,44 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gaitext.cli.app import Quiet, Seed, Workers, app, console
+from gaitext.cli.app import Quiet, Workers, app, console
 
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="casia-b, ccpg, sustech1k, or own for your own clips.")],
-    root: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Videos: casia-b, ccpg, sustech1k, or own for your own clips. "
+            "Poses: psymo, casia-b-poses, grew-poses, gait3d-poses, heatmap-poses."
+        ),
+    ],
+    root: Annotated[Path, typer.Argument(help="The dataset's folder; casia-b-poses: or a csv.")],
     out: Annotated[Path, typer.Option(help="Folder to make the tree in.")],
     pattern: Annotated[
         str | None,
         typer.Option(help="Own clips: their paths, as '{id}/{type}_{view}.*'. \\[default: '{id}_{type}_{view}.*']"),
     ] = None,
     partition: Annotated[Path | None, typer.Option(help="json with TRAIN_SET and TEST_SET, to take over.")] = None,
-    train_share: Annotated[float, typer.Option(help="Own clips: share of the people to train on.")] = 0.75,
-    seed: Seed = 0,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the files instead of linking to them.")] = False,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="psymo: the official split, as json, csv or text. \\[default: gaitext's own]"),
+    ] = None,
+    train_share: Annotated[
+        float | None, typer.Option(help="Own clips: share of the people to train on. \\[default: 0.75]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Own clips: seed of the draw of people. \\[default: 0]")] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Videos: copy the files instead of linking to them.")] = False,
+    min_frames: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Poses: leave shorter sequences out. \\[default: 10 for psymo, casia-b-poses; else 1]"
+        ),
+    ] = None,
     workers: Workers = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Make a tree <id>/<type>/<view> of a dataset's videos, and its partition."""
+    """Make a tree <id>/<type>/<view> of a dataset's videos or released poses, and its partition."""
     from gaitext.extraction.prepare import prepare as make
 
     report = make(
@@ -36,16 +54,14 @@ def prepare(
         out,
         pattern=pattern,
         partition=partition,
+        split=split,
         train_share=train_share,
         seed=seed,
         copy=copy,
+        min_frames=min_frames,
         workers=workers,
         quiet=quiet,
     )
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
-    console.print(
-        f"videos, for gaitext extract: {report.videos}\ndataset_partition: {report.partition}",
-        soft_wrap=True,
-        highlight=False,
-        markup=False,
-    )
+    made = "\n".join(f"{what}: {path}" for what, path in report.made.items())
+    console.print(made, soft_wrap=True, highlight=False, markup=False)

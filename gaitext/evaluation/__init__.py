@@ -13,10 +13,13 @@ from gaitext.evaluation.keypoints import (
     oks,
     pose_distances,
 )
+from gaitext.evaluation.matching import Matches, Sequences, match
 from gaitext.evaluation.pose import evaluate_pose
+from gaitext.evaluation.psymo import check_PsyMo, evaluate_PsyMo
 from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
 from gaitext.evaluation.saved import evaluate_file
+from gaitext.evaluation.writing import check_table_path, write_result
 
 __all__ = [
     "COCO_SIGMAS",
@@ -25,20 +28,27 @@ __all__ = [
     "EvaluationResult",
     "Gait",
     "KeypointAP",
+    "Matches",
     "Ranking",
+    "Sequences",
     "Table",
     "box_areas",
     "chance_rank1",
+    "check_PsyMo",
+    "check_table_path",
     "cross_view",
     "distances",
     "evaluate_CCPG",
+    "evaluate_PsyMo",
     "evaluate_file",
     "evaluate_indoor_dataset",
     "evaluate_pose",
     "joint_boxes",
     "joint_distances",
     "keypoint_ap",
+    "match",
     "oks",
     "pose_distances",
     "rank",
+    "write_result",
 ]

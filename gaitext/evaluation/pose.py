@@ -19,6 +19,7 @@ from gaitext.evaluation.keypoints import (
     pose_distances,
 )
 from gaitext.evaluation.result import EvaluationResult, Table
+from gaitext.evaluation.writing import check_table_path, write_result
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.store import atomic_path
 
@@ -31,6 +32,7 @@ def evaluate_pose(
     min_score: float = 0.0,
     pixels: str = "",
     distances: str | Path | None = None,
+    table: str | Path | None = None,
 ) -> EvaluationResult:
     """COCO keypoint AP and L2 distances of poses.
 
@@ -47,6 +49,7 @@ def evaluate_pose(
         pixels: what coordinates are measured in, for the tables, such as "of the 256×192 crop".
         distances: write the distances of every pose to this ``.npz``: ``joints`` [N, 17] (NaN: not
             known), ``mean`` and ``norm`` [N], for :func:`gaitext.report.figures.distances_figure`.
+        table: write the result to this ``.md``, ``.csv`` or ``.json``.
 
     Returns:
         Tables of AP and of distances, and of each joint's mean distance; scalars ``AP``, ``AP50``, ``AP75``,
@@ -54,9 +57,11 @@ def evaluate_pose(
 
     Raises:
         ShapeError: other shapes.
+        ConfigError: a ``table`` of another kind.
         DataError: no predictions or targets, or nothing to compare.
         MissingDependencyError: pycocotools is not installed.
     """
+    check_table_path(table)
     predictions, targets, boxes, kinds = _read(data)
     frames = ~(np.isnan(predictions).all((-2, -1)) & np.isnan(targets).all((-2, -1)))
     predictions, targets, kinds = predictions[frames], targets[frames], kinds[frames]
@@ -101,12 +106,17 @@ def evaluate_pose(
     whole = measured["all"]
     scalars = {f"scalar/test_accuracy/{name}": value for name, value in _scalars(whole, lengths[0][1]).items()}
     area = f"{FILLED} of " + ("the box around the true joints" if boxes is None else "the person's box")
-    return EvaluationResult(
+    result = EvaluationResult(
         f"poses{f' of {dataset}' if dataset else ''}: {whole.persons} frames; OKS with {area} as area",
         tables,
         scalars,
         notes=_notes(seen, whole),
+        about={"dataset": dataset, "frames": whole.persons, "area": area, "min_score": str(min_score)},
+        units={f"scalar/test_accuracy/{name}": " pixels" for name in ("L2", "L2-norm")},
     )
+    if table is not None:
+        write_result(result, table)
+    return result
 
 
 def _read(data: dict[str, Any]) -> tuple[Array, Array, Array | None, Array]:

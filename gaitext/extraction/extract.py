@@ -214,6 +214,7 @@ def _remaining(
             owner = known["made_with"]["track"]
             raise DataError(f"was made from track {owner} of {known['video']}", where=folder, how=_ELSEWHERE)
         clear_staging(out / "sequences", clip.leaf)
+        records.clear(clip.leaf)
         entry: Entry = {
             "video": os.path.abspath(video),
             "clip": clip.number,

@@ -16,7 +16,7 @@ from gaitext.extraction.detect import Detector, detect_video
 from gaitext.extraction.records import Entry
 from gaitext.extraction.sources import Source, box_name
 from gaitext.extraction.tracker import TrackerSettings, track
-from gaitext.store import atomic_path, write_json
+from gaitext.store import atomic_path, clear_temporaries, write_json
 from gaitext.video import digest
 
 __all__ = ["find_tracks"]
@@ -65,6 +65,8 @@ def find_tracks(
             where=source.path,
             how="look at the video, lower the detector's score threshold or the tracker's min_length, or give --boxes",
         )
+    clear_temporaries(boxes)
+    clear_temporaries(note)
     # The note goes first and comes back last: a kill between leaves boxes without one.
     note.unlink(missing_ok=True)
     with atomic_path(boxes) as temporary:

@@ -4,10 +4,19 @@ Every loss takes its tensors by keyword, returns ``(loss, info)`` and carries a 
 which whoever adds losses up multiplies with the loss's mean.
 """
 
+from gaitext.losses.all_triplets_loss import AllTripletsLoss
 from gaitext.losses.batch_hard_triplet_loss import BatchHardTripletLoss
 from gaitext.losses.coordinate_l1_loss import CoordinateL1Loss
 from gaitext.losses.cross_entropy_loss import CrossEntropyLoss
 from gaitext.losses.loss import Info, Loss
 from gaitext.losses.triplet_loss import TripletLoss
 
-__all__ = ["BatchHardTripletLoss", "CoordinateL1Loss", "CrossEntropyLoss", "Info", "Loss", "TripletLoss"]
+__all__ = [
+    "AllTripletsLoss",
+    "BatchHardTripletLoss",
+    "CoordinateL1Loss",
+    "CrossEntropyLoss",
+    "Info",
+    "Loss",
+    "TripletLoss",
+]

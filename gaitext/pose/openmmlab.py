@@ -55,8 +55,13 @@ def prepare(library: str, extra: str, purpose: str) -> None:
     Raises:
         MissingDependencyError: it, or something that it imports, is missing or too new.
     """
-    import_extra("mmengine", extra, purpose)
-    import_extra("mmcv", extra, purpose)
+    how = "install it as docs/estimators.md says: its pins are strict"
+    for name in ("mmengine", "mmcv"):
+        try:
+            import_extra(name, extra, purpose)
+        except MissingDependencyError as error:
+            # The extra brings what they import; they themselves are installed without their dependencies.
+            raise MissingDependencyError(error.what, how=f"{error.how}, and then {how}") from error
     _stand_in_for_operators()
     try:
         with _without_transformers():
@@ -70,7 +75,7 @@ def prepare(library: str, extra: str, purpose: str) -> None:
         why = next(iter(str(error).splitlines()), repr(error))
         raise MissingDependencyError(
             f"{purpose} needs {library}, which cannot be imported ({why})",
-            how="install it as docs/estimators.md says: its pins are strict",
+            how=how,
         ) from error
 
 

@@ -100,19 +100,20 @@ class TorchEstimator:
         check_images(images, self.input_size, type(self).__name__)
         if len(images) == 0:
             return torch.zeros(0, HEATMAP_SHAPE[0], *self.heatmap_size, device=images.device)
+        whole = self.device.type != "cpu" or (torch.is_grad_enabled() and images.requires_grad)
+        # Spread is all of it, not the network alone: threads that share one small operation wait for each other
+        # busily, and on for a while after it.
+        maps = self._estimate(images) if whole else spread(self._estimate, images)
+        return check_heatmaps(maps, images, self._where, self.heatmap_size)
+
+    def _estimate(self, images: Tensor) -> Tensor:
         ready = images.to(self.device, torch.float32)
         ready = (ready.flip(1) if self._bgr else ready).sub(self._mean).div(self._std)
         ready = ready.to(self.dtype, memory_format=torch.channels_last)
-        maps = self._run(ready)
+        maps: Tensor = self.network(ready)
         if self.flip_test:
-            maps = (maps + mirror_heatmaps(self._run(ready.flip(-1)), self.shift_mirrored)) * 0.5
-        maps = maps.to(images.device, torch.float32, memory_format=torch.contiguous_format)
-        return check_heatmaps(maps, images, self._where, self.heatmap_size)
-
-    def _run(self, ready: Tensor) -> Tensor:
-        wanted = torch.is_grad_enabled() and ready.requires_grad
-        maps: Tensor = self.network(ready) if wanted or self.device.type != "cpu" else spread(self.network, ready)
-        return maps
+            maps = (maps + mirror_heatmaps(self.network(ready.flip(-1)), self.shift_mirrored)) * 0.5
+        return maps.to(images.device, torch.float32, memory_format=torch.contiguous_format)
 
 
 def state_digest(network: nn.Module) -> str:

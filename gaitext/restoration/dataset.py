@@ -165,6 +165,7 @@ def _degrade_one(
         _refuse_strangers(known, source, made_with, path, records)
         records.folder.mkdir(parents=True, exist_ok=True)
         clear_temporaries(path)
+        records.clear(name)
         records.remove(name)  # a kill from here on leaves a video without a record, which is made again
         done = degrade_video(source.path, path, settings, progress=progress)
         size = _size(source.path)

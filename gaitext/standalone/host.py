@@ -17,8 +17,9 @@ from gaitext.errors import CheckpointError, ConfigError, suggest
 from gaitext.standalone.data import SequenceDataset
 from gaitext.standalone.settings import SamplerSettings, arguments_for
 from gaitext.toolboxes.adapter import HostModel
+from gaitext.toolboxes.arguments import check_arguments
 from gaitext.toolboxes.parts import LOSSES, MODELS, SAMPLERS
-from gaitext.toolboxes.samplers import BalancedTripletSampler, SeededTripletSampler
+from gaitext.toolboxes.samplers import SeededTripletSampler
 
 __all__ = [
     "EmbeddedModel",
@@ -134,21 +135,20 @@ def build_sampler(dataset: SequenceDataset, settings: SamplerSettings, seed: int
     """Build the training sampler.
 
     Raises:
-        ConfigError: an unknown one, or a wrong ``batch_size``.
+        ConfigError: an unknown one, an argument that it does not take, or a wrong ``batch_size``.
     """
-    known: dict[str, Any] = {
-        "TripletSampler": SeededTripletSampler,
-        "BalancedTripletSampler": BalancedTripletSampler,
-        **SAMPLERS,
-    }
+    known: dict[str, Any] = {"TripletSampler": SeededTripletSampler, **SAMPLERS}
     if settings.type not in known:
         raise ConfigError(
             f"no training sampler {settings.type!r} in the embedded host",
             where="trainer_cfg.sampler.type",
             how=suggest(settings.type, sorted(known)),
         )
-    sampler: SeededTripletSampler = known[settings.type](
-        dataset, settings.batch_size, batch_shuffle=settings.batch_shuffle, seed=seed + settings.seed
+    kind = known[settings.type]
+    own = {} if settings.repeats is None else {"repeats": settings.repeats}
+    check_arguments(kind, own, "trainer_cfg.sampler", (), complete=False)
+    sampler: SeededTripletSampler = kind(
+        dataset, settings.batch_size, batch_shuffle=settings.batch_shuffle, seed=seed + settings.seed, **own
     )
     return sampler
 

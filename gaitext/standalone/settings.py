@@ -48,6 +48,8 @@ class SamplerSettings(Settings):
     batch_shuffle: bool = False
     #: Added to the run's seed.
     seed: int = 0
+    #: Condition -> how often its sequences count, for the sampler that takes it.
+    repeats: dict[str, int] | None = None
     sample_type: str = "all_ordered"
     frames_num_fixed: int | None = None
     frames_num_min: int | None = None
@@ -168,6 +170,12 @@ class HostConfig:
                 "the embedded host has no cross-view gallery protocol",
                 where="evaluator_cfg.cross_view_gallery",
                 how="set it to false, or evaluate with OpenGait",
+            )
+        if "repeats" in (own.get("sampler") or {}):
+            raise ConfigError(
+                "a test draws nothing, so nothing repeats",
+                where="evaluator_cfg.sampler.repeats",
+                how="leave it out",
             )
         # A config that only tests needs no trainer_cfg; `train` asks for it.
         trainer_cfg = sections.get("trainer_cfg") or {"save_name": own.get("save_name", "tmp"), "sampler": _SAMPLER}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,14 +47,10 @@ def temporary_beside(path: Path) -> Path:
     return Path(name)
 
 
-def clear_temporaries(path: str | Path) -> None:
-    """Remove what a killed process left of :func:`atomic_path` for ``path``; nobody must be writing it now."""
-    path = Path(path)
-    ours = re.compile(rf"\.{re.escape(path.stem)}\.[a-z0-9_]+\.tmp{re.escape(path.suffix)}")
-    if path.parent.is_dir():
-        for name in os.listdir(path.parent):
-            if ours.fullmatch(name):
-                (path.parent / name).unlink(missing_ok=True)
+def clear_temporaries(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it. No other process may be writing it."""
+    for rest in path.parent.glob(f".{glob.escape(path.stem)}.????????.tmp{glob.escape(path.suffix)}"):
+        rest.unlink(missing_ok=True)
 
 
 def publish(temporary: Path, path: Path) -> None:

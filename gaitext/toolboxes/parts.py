@@ -12,24 +12,39 @@ from torch import nn
 
 from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
-from gaitext.toolboxes.models import GaitHeatAdapter
-from gaitext.toolboxes.samplers import BalancedTripletSampler
+from gaitext.toolboxes.compose import Compose
+from gaitext.toolboxes.models import GaitHeatAdapter, GaitPTAdapter
+from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler
+from gaitext.transforms.base import Transform
 
-__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
 
-MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter,)}
+MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter, GaitPTAdapter)}
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
-TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, name) for name in transforms.__all__}
+TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for name in transforms.__all__}
 
 #: Losses that no toolbox has. Called with keyword tensors; return (loss [p], info).
 LOSSES: dict[str, type[nn.Module]] = {
+    "AllTripletsLoss": losses.AllTripletsLoss,
     "BatchHardTripletLoss": losses.BatchHardTripletLoss,
     "CoordinateL1Loss": losses.CoordinateL1Loss,
 }
 
 #: Samplers that no toolbox has. Built with the host's dataset and keyword arguments from the YAML.
-SAMPLERS: dict[str, type] = {"BalancedTripletSampler": BalancedTripletSampler}
+SAMPLERS: dict[str, type] = {
+    "BalancedTripletSampler": BalancedTripletSampler,
+    "RepeatTripletSampler": RepeatTripletSampler,
+}
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_pose": evaluation.evaluate_pose}
+EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate_PsyMo": evaluation.evaluate_PsyMo,
+    "evaluate_pose": evaluation.evaluate_pose,
+}
+
+#: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
+EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}
+
+#: kind -> parts that one toolbox has and another lacks; registered where they are lacking.
+SUPPLIED: dict[str, dict[str, type]] = {"transform": {"Compose": Compose}}

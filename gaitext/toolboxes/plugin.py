@@ -20,6 +20,7 @@ from typing import Any
 
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import parts
+from gaitext.toolboxes.evaluations import reporting
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
 from gaitext.toolboxes.registered import MARK, exposed, model_class
 
@@ -78,8 +79,13 @@ def plug_in(module_name: str) -> dict[str, type]:
     prepared: list[tuple[ExtensionPoint, ModuleType, dict[str, Any]]] = []
     for point in EXTENSION_POINTS[1:]:
         table: Mapping[str, Callable[..., Any]] = getattr(parts, point.table)
+        module = importlib.import_module(point.module)
+        if point.kind == "evaluation":
+            table = {name: reporting(part) for name, part in table.items()}
         wrapped = {name: exposed(name, part) for name, part in table.items()}
-        prepared.append((point, importlib.import_module(point.module), wrapped))
+        supplied = parts.SUPPLIED.get(point.kind, {})
+        wrapped.update({name: exposed(name, part) for name, part in supplied.items() if not hasattr(module, name)})
+        prepared.append((point, module, wrapped))
 
     found = Registration(toolbox.name, {"model": sorted(models)})
     found.clashes += _claim_models(package, models, module_name)

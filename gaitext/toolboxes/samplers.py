@@ -8,7 +8,8 @@ where the host says at which iteration it is (the embedded one does).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,9 +17,12 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from gaitext.errors import ConfigError
-from gaitext.sampling import draw_batch
+from gaitext.sampling import draw_batch, repeat_conditions
 
-__all__ = ["BalancedTripletSampler", "SeededTripletSampler"]
+__all__ = ["BalancedTripletSampler", "RepeatTripletSampler", "SeededTripletSampler"]
+
+#: GaitPT's for CASIA-B.
+_REPEATS: Mapping[str, int] = MappingProxyType({"bg": 3, "cl": 3})
 
 
 class _Labelled(Protocol):
@@ -99,3 +103,35 @@ class BalancedTripletSampler(SeededTripletSampler):
     """
 
     balanced = True
+
+
+class RepeatTripletSampler(SeededTripletSampler):
+    """P identities × K sequences, those of some conditions counting several times.
+
+    GaitPT's CASIA-B recipe. A sequence that counts three times is three times as likely to be
+    drawn as another of its identity, and may come up to three times in a batch, each time with
+    frames and augmentation of its own.
+
+    Args:
+        dataset: as for :class:`SeededTripletSampler`, like the others below.
+        batch_size: (P, K).
+        repeats: condition (a type without its run number: ``bg-01`` is ``bg``) -> how often.
+        batch_shuffle: mix the batch before it is dealt out to the processes.
+        seed: batch i is a function of (seed, i).
+
+    Raises:
+        ConfigError: a condition that no training sequence has, or a number below 1.
+    """
+
+    def __init__(
+        self,
+        dataset: _Labelled,
+        batch_size: Sequence[int],
+        repeats: Mapping[str, int] = _REPEATS,
+        batch_shuffle: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(dataset, batch_size, batch_shuffle, seed)
+        if not isinstance(repeats, Mapping):
+            raise ConfigError(f"repeats is {repeats!r}", where="sampler.repeats", how="write {bg: 3, cl: 3}")
+        self._groups = repeat_conditions(self._groups, dataset.types_list, repeats, where="sampler.repeats")

@@ -1,8 +1,11 @@
 """Transforms that a host's YAML can name, and the functions behind them."""
 
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
+from gaitext.transforms.occlusion import OcclusionHeatmaps, OcclusionPoses, OcclusionSilhouettes
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
-from gaitext.transforms.temporal import HeatmapReverse, PoseReverse
+from gaitext.transforms.pose_augmentation import PoseJointNoise, PoseMirror, PosePointNoise
+from gaitext.transforms.pose_layout import PoseNormalize, PoseOrder
+from gaitext.transforms.temporal import HeatmapReverse, PosePace, PoseReverse, PoseWindow
 
 __all__ = [
     "PoseBoxInput",
@@ -10,8 +13,18 @@ __all__ = [
     "HeatmapInput",
     "HeatmapMerge",
     "HeatmapReverse",
+    "OcclusionHeatmaps",
+    "OcclusionPoses",
+    "OcclusionSilhouettes",
     "PoseFlip",
     "PoseInput",
+    "PoseJointNoise",
+    "PoseMirror",
+    "PoseNormalize",
+    "PoseOrder",
+    "PosePace",
+    "PosePointNoise",
     "PoseReverse",
     "PoseToAlignment",
+    "PoseWindow",
 ]

@@ -9,7 +9,26 @@ from gaitext.errors import DataError
 from gaitext.skeleton import joint_mirror
 from gaitext.transforms.base import Array, RandomTransform, Transform, checked
 
-__all__ = ["PoseBoxInput", "PoseFlip", "PoseInput", "PoseToAlignment", "mirror_poses"]
+__all__ = ["PoseBoxInput", "PoseFlip", "PoseInput", "PoseToAlignment", "as_poses", "found_joints", "mirror_poses"]
+
+
+def as_poses(sequence: Array, *, where: str) -> Array:
+    """A float32 copy of poses [T, 17, 3] (x, y, score) or [T, 17, 2] (x, y).
+
+    Raises:
+        DataError: another shape, no frame, NaN.
+    """
+    poses = checked(sequence, (17, None), where=where, what="poses")
+    if poses.shape[2] not in (2, 3):
+        raise DataError(
+            f"poses of shape {poses.shape}", where=where, how="[T, 17, 3] (x, y, score) or [T, 17, 2] was expected"
+        )
+    return poses.astype(np.float32)
+
+
+def found_joints(poses: Array) -> Array:
+    """Which joints of poses [T, V, ≥2] were found: [T, V]; a missing one is (0, 0, 0) or (0, 0)."""
+    return np.asarray(poses.any(-1))
 
 
 class PoseInput(Transform):
@@ -95,6 +114,5 @@ def mirror_poses(poses: Array, width: float) -> Array:
     """
     poses = np.asarray(poses)
     mirrored = poses[:, list(joint_mirror())].copy()
-    found = mirrored.any(-1)
-    mirrored[..., 0] = np.where(found, width - 1 - mirrored[..., 0], mirrored[..., 0])
+    mirrored[..., 0] = np.where(found_joints(mirrored), width - 1 - mirrored[..., 0], mirrored[..., 0])
     return mirrored

@@ -17,7 +17,7 @@ import gaitext
 from gaitext.errors import ConfigError, DataError, import_extra
 from gaitext.execution import map_sequences, raise_failures
 from gaitext.pose import HEATMAP_SHAPE
-from gaitext.store import clear_staging, write_json, write_leaf
+from gaitext.store import clear_staging, clear_temporaries, write_json, write_leaf
 from gaitext.walkers.footage import (
     FOLDERS,
     clear_remains,
@@ -198,6 +198,7 @@ def _claim(settings: WalkerSettings, out: Path) -> None:
     if record.exists():
         _compare(description, record)
         return
+    clear_temporaries(record)  # of one that was killed while it wrote it
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError("is not empty and holds no walkers.json", where=out, how="give a new folder")
     write_json(record, description)

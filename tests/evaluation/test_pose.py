@@ -192,7 +192,7 @@ def sequences() -> dict[str, Any]:
 def test_evaluating_sequences(tmp_path: Path) -> None:
     data = sequences()
     before = data["predictions"].copy()
-    result = evaluate_pose(data, "PsyMo", pixels="of the crop", distances=tmp_path / "d.npz")
+    result = evaluate_pose(data, "PsyMo", pixels="of the crop", distances=tmp_path / "d.npz", table=tmp_path / "t.csv")
     flat = {name: data[name].reshape(10, *data[name].shape[2:])[:8] for name in ("predictions", "targets", "boxes")}
     seen = flat["targets"][..., 2] > 0
     whole = keypoint_ap(flat["predictions"], flat["targets"], box_areas(flat["boxes"]), seen)
@@ -218,6 +218,8 @@ def test_evaluating_sequences(tmp_path: Path) -> None:
         np.testing.assert_allclose(saved["norm"], norm)
         assert saved["joints"].shape == (8, 17)
     np.testing.assert_array_equal(data["predictions"], before)
+    assert result.units["scalar/test_accuracy/L2"] == " pixels"
+    assert "0.53 of the person's box" in (tmp_path / "t.csv").read_text()
     # Frames without sequences are as good.
     assert evaluate_pose(flat).scalars == pytest.approx(result.scalars)
 

@@ -348,6 +348,25 @@ def test_a_kill_between_other_settings_and_their_record(
     same(before, contents(tmp_path))
 
 
+def test_what_kills_leave_of_records_and_boxes_is_removed(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree / "videos", tmp_path / "videos")
+    sources, out = find_sources(tmp_path / "videos")[:2], tmp_path / "out"
+    extract_dataset(sources, Counting(), out, detector=Finder(people=1), quiet=True)
+    first, second = (out / "records" / f"{place}.json" for place in PLACES[:2])
+    boxes = out / "boxes" / f"{PLACES[0]}.csv"
+    # As atomic_path names them; the last one is of a sequence that stands, whose name begins alike.
+    rests = [path.with_name(f".{path.stem}.ab_d3fgh.tmp{path.suffix}") for path in (first, boxes)]
+    other = second.with_name(".000.x.ab_d3fgh.tmp.json")
+    for path in (*rests, other):
+        path.write_text("{")
+    first.unlink()
+    boxes.unlink()
+    report = extract_dataset(sources, Counting(), out, detector=Finder(people=1), quiet=True)
+    assert (report.written, report.standing) == (PLACES[:1], PLACES[1:2])
+    assert not any(rest.exists() for rest in rests)
+    assert other.exists()
+
+
 def test_a_damaged_record_is_named_and_the_rest_reported(tree: Path, tmp_path: Path) -> None:
     sources = find_sources(tree / "videos", tree / "boxes")
     extract_dataset(sources, Counting(), tmp_path, quiet=True)

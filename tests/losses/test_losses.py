@@ -159,10 +159,13 @@ def opengait_losses() -> dict[str, ModuleType]:
 
 
 @pytest.mark.toolbox
-def test_triplet_equals_opengait(opengait_losses: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shape", [(8, 4), (256, 1)])
+def test_triplet_equals_opengait(
+    opengait_losses: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
     for seed in range(5):
-        embeddings, labels = _batch(16, 8, 4, identities=4, seed=seed)
+        embeddings, labels = _batch(16, *shape, identities=4, seed=seed)
         ours_in, theirs_in = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
         ours, info = TripletLoss(0.2)(embeddings=ours_in, labels=labels)
         theirs, their_info = opengait_losses["triplet"].TripletLoss(0.2)(embeddings=theirs_in, labels=labels)

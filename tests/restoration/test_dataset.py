@@ -159,4 +159,4 @@ def test_kills_lose_and_corrupt_nothing(tmp_path: Path) -> None:
     degrade_dataset(find_videos(tree), tmp_path / "whole", FAST, quiet=True)
     for path in (tmp_path / "whole/videos").rglob("*.mp4"):
         assert (out / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
-    assert not list((out / "videos").rglob(".*"))
+    assert not list(out.rglob(".*"))

@@ -10,7 +10,7 @@ import pytest
 import torch.distributed as dist
 
 from gaitext.errors import ConfigError
-from gaitext.toolboxes.samplers import BalancedTripletSampler, SeededTripletSampler
+from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler, SeededTripletSampler
 
 
 def _dataset() -> SimpleNamespace:
@@ -36,7 +36,7 @@ def _as_rank(monkeypatch: pytest.MonkeyPatch, rank: int, world_size: int) -> Non
     monkeypatch.setattr(dist, "get_world_size", lambda: world_size)
 
 
-@pytest.mark.parametrize("kind", [SeededTripletSampler, BalancedTripletSampler])
+@pytest.mark.parametrize("kind", [SeededTripletSampler, BalancedTripletSampler, RepeatTripletSampler])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_processes_share_one_batch(
     monkeypatch: pytest.MonkeyPatch, kind: type[SeededTripletSampler], shuffle: bool
@@ -57,6 +57,28 @@ def test_balanced_batches_have_all_conditions() -> None:
     dataset = _dataset()
     for batch in islice(BalancedTripletSampler(dataset, [2, 6]), 10):
         assert Counter(dataset.types_list[i][:2] for i in batch) == {"nm": 4, "bg": 4, "cl": 4}
+
+
+def test_repeated_conditions_are_drawn_so_much_more_often() -> None:
+    dataset = _dataset()
+    batches = list(islice(RepeatTripletSampler(dataset, [2, 6]), 400))  # bg and cl three times
+    drawn = Counter(dataset.types_list[i][:2] for batch in batches for i in batch)
+    # Of an identity's 2 · (6 + 3 + 3) entries, as GaitPT's recipe has them.
+    assert drawn["nm"] / 4800 == pytest.approx(6 / 12, abs=0.03)
+    assert drawn["bg"] / 4800 == pytest.approx(3 / 12, abs=0.03)
+    assert max(Counter(i for i in batch).most_common(1)[0][1] for batch in batches) == 3
+    plain = SeededTripletSampler(dataset, [2, 6])
+    assert [plain.draw(i) for i in range(9)] == [RepeatTripletSampler(dataset, [2, 6], {}).draw(i) for i in range(9)]
+    assert len(RepeatTripletSampler(dataset, [2, 6])) == 4 * 24
+
+
+def test_repeats_that_mean_nothing_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"sampler\.repeats(.|\n)*bg, cl, nm"):
+        RepeatTripletSampler(_dataset(), [2, 6], {"bags": 3})
+    with pytest.raises(ConfigError, match=r"sampler\.repeats(.|\n)*at least 1"):
+        RepeatTripletSampler(_dataset(), [2, 6], {"bg": 0})
+    with pytest.raises(ConfigError, match=r"sampler\.repeats(.|\n)*bg: 3"):
+        RepeatTripletSampler(_dataset(), [2, 6], ["bg"])  # type: ignore[arg-type]
 
 
 def test_wrong_batches_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

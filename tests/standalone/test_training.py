@@ -19,6 +19,7 @@ import torch
 import gaitext
 from gaitext import standalone
 from gaitext.errors import CheckpointError, ConfigError, GaitextError
+from gaitext.standalone import tester
 
 _SCRIPT = Path(tiny.__file__)
 
@@ -183,6 +184,7 @@ def test_seeds_differ(data: Path, run: standalone.TrainResult, tmp_path: Path) -
     "sampler",
     [
         {"type": "BalancedTripletSampler", "batch_shuffle": True},
+        {"type": "RepeatTripletSampler", "repeats": {"bg": 3, "nm": 2}},
         {"sample_type": "unfixed_unordered", "frames_num_min": 3, "frames_num_max": 6},
         {"sample_type": "fixed_ordered", "frames_skip_num": 2},
         {"sample_type": "all_ordered", "frames_all_limit": 7},
@@ -193,6 +195,21 @@ def test_samplers(data: Path, tmp_path: Path, sampler: dict[str, Any]) -> None:
     config = tiny.config(data, total_iter=2, log_iter=1)
     config["trainer_cfg"]["sampler"].update(sampler)
     assert len(standalone.train(config, output=tmp_path, quiet=True).rows) == 2
+
+
+def test_the_all_triplets_loss_trains(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(data, log_iter=1)
+    config["loss_cfg"][0].update(type="AllTripletsLoss", margin=0.5)
+    rows = standalone.train(config, output=tmp_path, quiet=True).rows
+    assert rows[-1]["triplet/loss"] < rows[0]["triplet/loss"]
+
+
+@pytest.mark.parametrize("phase", ["trainer_cfg", "evaluator_cfg"])
+def test_repeats_without_the_sampler_for_them(data: Path, tmp_path: Path, phase: str) -> None:
+    config = tiny.config(data)
+    config[phase]["sampler"]["repeats"] = {"bg": 3}
+    with pytest.raises(ConfigError, match=rf"{phase}\.sampler.*repeats"):
+        standalone.train(config, output=tmp_path, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +247,32 @@ def test_tests_in_between(data: Path, tmp_path: Path) -> None:
     assert list(result.evaluations) == [4, 8, 12]
     last = standalone.test(tiny.config(data), output=tmp_path, quiet=True)
     assert last.evaluation.scalars == result.evaluations[12].scalars
+
+
+def test_tables_are_written_after_a_test_and_not_by_its_rehearsal(
+    data: Path, run: standalone.TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.config(data)
+    config["data_cfg"]["test_dataset_name"] = "PsyMo"
+    config["evaluator_cfg"].update(eval_func="evaluate_PsyMo", gallery="all", table=str(tmp_path / "config.json"))
+    output = run.folder.parents[2]
+    there_before: list[Path] = []
+
+    def listed(*arguments: Any) -> Any:
+        there_before.extend(tmp_path.iterdir())
+        return embedding(*arguments)
+
+    embedding = tester._test
+    monkeypatch.setattr(tester, "_test", listed)
+    tested = standalone.test(config, iteration=12, output=output, quiet=True)
+    assert there_before == []
+    assert (
+        json.loads((tmp_path / "config.json").read_text())["scalars"]["scalar/test_accuracy/NM@R1"]
+        == (tested.evaluation.scalars["scalar/test_accuracy/NM@R1"])
+    )
+    (tmp_path / "config.json").unlink()
+    standalone.test(config, iteration=12, output=output, quiet=True, table=tmp_path / "argument.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["argument.csv"]
 
 
 def test_packing_does_not_change_a_test(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:

@@ -20,6 +20,29 @@ from gaitext.toolboxes.registered import exposed
 from . import data
 from .fake import imported, make_toolbox
 
+#: A toolbox's transforms, looked up and built as the real ones do.
+TRANSFORMS = """
+import sys
+
+
+class Twice:
+    def __call__(self, x):
+        return 2 * x
+
+
+class Add:
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, x):
+        return x + self.n
+
+
+def get_transform(cfgs):
+    made = [dict(c) for c in cfgs]
+    return [getattr(sys.modules[__name__], c.pop("type"))(**c) for c in made]
+"""
+
 
 @pytest.fixture
 def toolbox(tmp_path: Path) -> Path:
@@ -47,6 +70,24 @@ def test_everything_is_reachable(toolbox: Path) -> None:
         found = plugin.registration()
         assert found is not None
         assert found.toolbox == "OpenGait"
+        assert found.clashes == []
+
+
+def test_a_toolbox_without_compose_is_given_one(toolbox: Path) -> None:
+    (toolbox / "opengait/data/transform.py").write_text(TRANSFORMS)
+    with imported(toolbox):
+        module = sys.modules["data.transform"]
+        assert inspect.getfullargspec(module.Compose.__init__)[0] == ["self", "trf_cfg"]
+        compose = module.Compose(trf_cfg=[{"type": "Twice"}, {"type": "Add", "n": 1}])
+        np.testing.assert_array_equal(compose(np.arange(3)), [1, 3, 5])
+
+
+def test_a_toolboxs_own_compose_is_left_alone(toolbox: Path) -> None:
+    (toolbox / "opengait/data/transform.py").write_text("def Compose(trf_cfg):\n    return 'its own'\n")
+    with imported(toolbox):
+        assert sys.modules["data.transform"].Compose([]) == "its own"
+        found = plugin.registration()
+        assert found is not None
         assert found.clashes == []
 
 

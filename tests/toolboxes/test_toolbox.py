@@ -23,6 +23,7 @@ from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.link import link, unlink
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.run import run
+from gaitext.transforms import OcclusionHeatmaps
 
 from . import data
 from .test_link import hashes
@@ -123,11 +124,13 @@ def test_two_processes_with_everything_on(opengait: Path, dataset: Path, capfd: 
     switches = {"sync_BN": True, "enable_float16": True, "with_test": True, "find_unused_parameters": True}
     cfgs = data.config(dataset, 2, save_name="two", **switches)
     cfgs["loss_cfg"][0]["type"] = "BatchHardTripletLoss"
+    cfgs["loss_cfg"][2]["type"] = "AllTripletsLoss"
+    cfgs["trainer_cfg"]["sampler"].update(type="RepeatTripletSampler", repeats={"nm": 2})
     cfgs["evaluator_cfg"]["save_name"] = "two"
     assert launch(opengait, cfgs, "train", 2) == 0
     output = capfd.readouterr()
     log = output.out + output.err
-    for said in ("NM@R1", "sync_BN is off", "enable_float16 is off", "local_triplet_loss"):
+    for said in ("NM@R1", "sync_BN is off", "enable_float16 is off", "local_triplet_loss", "global_triplet_loss"):
         assert log.count(said) >= 1, said
     assert launch(opengait, cfgs, "test", 2) == 0
 
@@ -163,6 +166,64 @@ def test_embeddings_are_those_of_the_network_alone(opengait: Path, dataset: Path
     )
     with np.load(saved) as embedded:
         assert list(embedded["labels"]) == [leaf.identity for leaf in wanted]
+        np.testing.assert_allclose(embedded["embeddings"], alone, atol=1e-5)
+
+
+def test_psymos_protocol_in_the_toolboxs_log(
+    opengait: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The data's types and views are among PsyMo's; the toolbox's and the embedded host's numbers agree."""
+    if not checkpoint(opengait, "tiny", 2).exists():
+        assert launch(opengait, data.config(dataset), "train", 1) == 0
+    capfd.readouterr()
+    results = []
+    for host in ("toolbox", "embedded"):
+        cfgs = data.config(dataset)
+        cfgs["data_cfg"]["test_dataset_name"] = "PsyMo"
+        cfgs["evaluator_cfg"].update(eval_func="evaluate_PsyMo", gallery="same", table=str(tmp_path / f"{host}.json"))
+        if host == "toolbox":
+            assert launch(opengait, cfgs, "test", 1) == 0
+        else:
+            standalone.test(cfgs, checkpoint=checkpoint(opengait, "tiny", 2), quiet=True)
+        results.append((tmp_path / f"{host}.json").read_text())
+    assert results[0] == results[1]
+    output = capfd.readouterr()
+    for said in ("===PsyMo, gallery same", "NM@R1: ", "mean@mAP: "):
+        assert (output.out + output.err).count(said) == 1, said
+
+
+def test_occlusions_are_those_of_the_sequence_in_every_host(opengait: Path, dataset: Path) -> None:
+    """One and two processes of OpenGait, and packs of the embedded host, occlude each leaf alike."""
+    types = {"top": 0.25, "bottom": 0.25, "middle": 0.2, "dynamic": 0.15, "pole": 0.15}
+    cfgs = data.config(dataset, save_name="hidden")
+    occlusion: dict[str, Any] = {"type": "OcclusionHeatmaps", "types": types}
+    cfgs["trainer_cfg"]["transform"] = [{"type": "Compose", "trf_cfg": [{"type": "HeatmapInput"}, occlusion]}]
+    assert launch(opengait, cfgs, "train", 1) == 0
+    (opengait / "opengait/modeling/models/zz_capture.py").write_text(CAPTURE)
+    network = GaitHeatAdapter.build(cfgs["model_cfg"]).eval()
+    weights = torch.load(checkpoint(opengait, "hidden", 2), weights_only=True)["model"]
+    network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
+    occlusion["seed"] = 4
+    change = OcclusionHeatmaps(types, seed=4)
+    wanted = [leaf for leaf in store.leaves(dataset / "data") if leaf.identity in data.TEST]
+    sequences = [store.read_leaf(leaf)[0].astype(np.float32) for leaf in wanted]
+    occluded = [change(sequence) for sequence in sequences]
+    assert sum(not np.array_equal(one, other) for one, other in zip(occluded, sequences)) > len(wanted) / 2
+    with torch.no_grad():
+        alone = torch.cat([network(torch.from_numpy(sequence)[None]) for sequence in occluded]).numpy()
+    for processes in (1, 2):
+        cfgs = data.config(dataset, processes)
+        cfgs["evaluator_cfg"].update(save_name="hidden", eval_func="capture")
+        cfgs["evaluator_cfg"]["transform"] = [{"type": "Compose", "trf_cfg": [{"type": "HeatmapInput"}, occlusion]}]
+        assert launch(opengait, cfgs, "test", processes) == 0
+        with np.load(opengait / "captured.npz") as captured:
+            assert list(captured["views"]) == [leaf.view for leaf in wanted]
+            np.testing.assert_allclose(captured["embeddings"], alone, atol=1e-5)
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 4
+    cfgs["evaluator_cfg"]["eval_func"] = "evaluate_indoor_dataset"
+    saved = dataset / "hidden.npz"
+    standalone.test(cfgs, checkpoint=checkpoint(opengait, "hidden", 2), save_embeddings=saved, quiet=True)
+    with np.load(saved) as embedded:
         np.testing.assert_allclose(embedded["embeddings"], alone, atol=1e-5)
 
 

@@ -13,6 +13,7 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
+from gaitext.toolboxes.validate_transforms import check_transforms
 from gaitext.transforms.base import RandomTransform, Transform
 
 from . import data
@@ -149,6 +150,16 @@ def test_transforms_that_a_config_cannot_serve(dataset: Path, monkeypatch: pytes
         validate_config(cfgs, False, toolbox=TOOLBOXES[1])
 
 
+def test_noise_of_every_point_may_be_drawn_in_a_pack_but_a_coin_may_not(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["sampler"]["sample_type"] = "all_ordered"
+    cfgs["trainer_cfg"]["transform"] = [{"type": "PosePointNoise"}]
+    validate(cfgs)
+    cfgs["trainer_cfg"]["transform"] = [{"type": "PosePointNoise", "probability": 0.5}]
+    with pytest.raises(ConfigError, match="PosePointNoise must see one sequence at a time"):
+        validate(cfgs)
+
+
 def test_a_sampler_of_ours_is_checked(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class OwnSampler:
         def __init__(self, dataset: Any, batch_size: list[int], batch_shuffle: bool = False, seed: int = 0) -> None: ...
@@ -172,6 +183,42 @@ def test_other_peoples_models_are_left_alone() -> None:
         validate(cfgs)
 
 
+def test_a_window_may_be_cut_in_a_test_where_it_draws_nothing(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    window: dict[str, Any] = {"type": "PoseWindow", "frames": 60}
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "PoseInput"}, window]]
+    for position in (None, "random"):
+        if position:
+            window["position"] = position
+        with pytest.raises(ConfigError, match="PoseWindow tosses a coin"):
+            validate(cfgs, training=False)
+    window["position"] = "center"
+    validate(cfgs, training=False)
+    # FastPoseGait's test hands it several sequences as one.
+    with pytest.raises(ConfigError, match="PoseWindow must see one sequence at a time"):
+        validate_config(cfgs, False, toolbox=TOOLBOXES[1])
+    # Windows that draw nothing are the same for all inputs.
+    cfgs["trainer_cfg"]["transform"] = [{"type": "HeatmapInput"}, dict(window)]
+    check_transforms("trainer_cfg", cfgs["trainer_cfg"], OPENGAIT)
+    cfgs["trainer_cfg"]["transform"][1]["position"] = "random"
+    with pytest.raises(ConfigError, match="PoseWindow tosses its own coin"):
+        check_transforms("trainer_cfg", cfgs["trainer_cfg"], OPENGAIT)
+
+
+def test_the_repeating_sampler_and_the_all_triplets_loss_are_checked(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["sampler"].update(type="RepeatTripletSampler", repeats={"bg": 3})
+    cfgs["loss_cfg"][0]["type"] = "AllTripletsLoss"
+    validate(cfgs)
+    cfgs["trainer_cfg"]["sampler"]["repeat"] = {"bg": 3}
+    with pytest.raises(ConfigError, match="did you mean 'repeats'"):
+        validate(cfgs)
+    del cfgs["trainer_cfg"]["sampler"]["repeat"]
+    cfgs["loss_cfg"][1] = {"type": "AllTripletsLoss", "log_prefix": cfgs["loss_cfg"][1]["log_prefix"]}
+    with pytest.raises(ConfigError, match="AllTripletsLoss takes embeddings and labels"):
+        validate(cfgs)
+
+
 @pytest.mark.parametrize("sample_type", ["unfixed_unordered", "all_ordered"])
 def test_a_flip_needs_one_sequence_at_a_time(dataset: Path, sample_type: str) -> None:
     cfgs = data.config(dataset)
@@ -190,6 +237,26 @@ def test_a_test_is_never_random(dataset: Path) -> None:
         cfgs["trainer_cfg"].update(change)
         with pytest.raises(ConfigError, match=r"evaluator_cfg.*HeatmapFlip tosses a coin"):
             validate(cfgs, training=bool(change))
+
+
+def test_occlusions_in_a_test(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    occlusion = {"type": "OcclusionHeatmaps", "types": {"top": 1.0}}
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, occlusion]]
+    with pytest.raises(ConfigError, match="OcclusionHeatmaps tosses a coin"):
+        validate(cfgs, training=False)
+    occlusion["seed"] = 1
+    validate(cfgs, training=False)  # a function of the sequence: one at a time in OpenGait
+    validate_config(cfgs, False, toolbox=None)  # and in the embedded host
+    with pytest.raises(ConfigError, match="one sequence at a time"):
+        validate_config(cfgs, False, toolbox=TOOLBOXES[1])
+    # Heatmaps and poses have different content, and would be occluded differently.
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, occlusion], {"type": "PoseInput"}]
+    with pytest.raises(ConfigError, match="OcclusionHeatmaps draws by the content of its own input"):
+        validate(cfgs, training=False)
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, {**occlusion, "typs": {}}]]
+    with pytest.raises(ConfigError, match="did you mean 'types'"):
+        validate(cfgs, training=False)
 
 
 def test_a_flip_of_one_of_two_inputs(dataset: Path) -> None:

@@ -1,17 +1,28 @@
-"""From datasets as they are published, and from folders of own clips, to a tree that `gaitext extract` reads."""
+"""From datasets as they are published, and from folders of own clips, to trees that the rest reads.
 
+Videos become a tree for `gaitext extract`, released poses (:mod:`.poses`) leaves for a toolbox.
+"""
+
+from gaitext.extraction.prepare.datasets import DATASETS, prepare
 from gaitext.extraction.prepare.found import Clip, Found
-from gaitext.extraction.prepare.make import PrepareReport, prepare
+from gaitext.extraction.prepare.make import VideosReport, prepare_videos
 from gaitext.extraction.prepare.pattern import find_own
+from gaitext.extraction.prepare.poses import PosesReport, prepare_poses
 from gaitext.extraction.prepare.published import find_casia_b, find_ccpg, find_sustech1k
+from gaitext.extraction.prepare.report import PrepareReport
 
 __all__ = [
+    "DATASETS",
     "Clip",
     "Found",
+    "PosesReport",
     "PrepareReport",
+    "VideosReport",
     "find_casia_b",
     "find_ccpg",
     "find_own",
     "find_sustech1k",
     "prepare",
+    "prepare_poses",
+    "prepare_videos",
 ]

@@ -13,7 +13,7 @@ from gaitext.errors import DataError
 from gaitext.frames import is_image
 from gaitext.video import VIDEO_SUFFIXES
 
-__all__ = ["Clip", "Found", "folders", "refuse_twins", "videos_and_frame_folders"]
+__all__ = ["Clip", "Found", "folders", "folders_below", "refuse_twins", "videos_and_frame_folders"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Clip:
     """One sequence of a dataset, where it lies.
 
     Attributes:
-        source: the video, or the folder of frames.
+        source: the video, the folder of frames, or the file or folder of poses.
         frames: names of the files in ``source`` that are its frames, in order, where these are not
             simply all pictures in natural order; None where they are.
     """
@@ -55,11 +55,13 @@ class Found:
         missing: names (``id/type/view``, or the part that is known) that the dataset has and the
             folder has not.
         left_out: what is there and was not taken -> why.
+        notes: what else there is to know.
     """
 
     clips: list[Clip]
     missing: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def folders(root: Path) -> list[Path]:
@@ -71,31 +73,36 @@ def folders(root: Path) -> list[Path]:
 
 
 def videos_and_frame_folders(root: Path) -> Iterator[Path]:
-    """All videos below ``root``, and the folders that hold pictures, however deep, sorted.
+    """All videos below ``root``, and the folders that hold pictures, however deep, sorted."""
+    found = []
+    for folder, files in folders_below(root):
+        if any(is_image(file.name) for file in files):
+            found.append(folder)
+        found += [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
+    yield from sorted(found)
+
+
+def folders_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """``root`` and all folders below it, each with what it holds besides folders; sorted, without hidden ones.
 
     Links to folders are followed, but not into a folder that is being walked already.
     """
     yield from _below(root, frozenset({os.path.realpath(root)}))
 
 
-def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _below(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[Path]]]:
     try:
-        entries = sorted(folder.iterdir())
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"cannot be listed ({error.strerror})", where=folder, how="check the path") from error
-    if any(is_image(entry.name) for entry in entries):
-        yield folder
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            real = os.path.realpath(entry)
-            if real in above:
-                logger.warning("%s links to a folder above it and is left out", entry)
-            else:
-                yield from _below(entry, above | {real})
-        elif entry.suffix.lower() in VIDEO_SUFFIXES:
-            yield entry
+    below = [entry for entry in entries if entry.is_dir()]
+    yield folder, [entry for entry in entries if not entry.is_dir()]
+    for entry in below:
+        real = os.path.realpath(entry)
+        if real in above:
+            logger.warning("%s links to a folder above it and is left out", entry)
+        else:
+            yield from _below(entry, above | {real})
 
 
 def refuse_twins(clips: Iterable[Clip]) -> list[Clip]:

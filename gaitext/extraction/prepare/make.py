@@ -5,86 +5,44 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.errors import ConfigError, DataError
 from gaitext.execution import map_sequences, raise_failures
 from gaitext.extraction.prepare.found import Clip, Found
 from gaitext.extraction.prepare.pattern import find_own
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, find_ccpg, find_sustech1k
+from gaitext.extraction.prepare.report import PrepareReport, draw, refuse_overlap
 from gaitext.extraction.sources import find_sources
 from gaitext.frames import is_image
 from gaitext.store import full_disk, read_partition, write_json
 
-__all__ = ["DATASETS", "PrepareReport", "prepare"]
+__all__ = ["VIDEOS", "VideosReport", "prepare_videos"]
 
 #: Name -> what finds its sequences below a folder.
-DATASETS: dict[str, Callable[[Path], Found]] = {
+VIDEOS: dict[str, Callable[[Path], Found]] = {
     "casia-b": find_casia_b,
     "ccpg": find_ccpg,
     "sustech1k": find_sustech1k,
     "own": find_own,
 }
 
-_SHOWN = 10
 
-
-@dataclass
-class PrepareReport:
-    """What `gaitext prepare` found and made.
-
-    Attributes:
-        videos: the tree, for `gaitext extract`.
-        partition: the partition json.
-        written, standing: sequences made now, and found finished.
-        missing: what the dataset has and the folder has not.
-        left_out: what is in the folder and was not taken -> why.
-        stale: sequences in the tree that this folder does not have; they are left alone.
-        train, test: how many people of each set are there.
-        absent: people of the partition who are not there.
-        strangers: people who are there and in neither set.
-    """
+@dataclass(kw_only=True)
+class VideosReport(PrepareReport):
+    """The report, with the tree of videos for `gaitext extract`."""
 
     videos: Path
-    partition: Path
-    written: int = 0
-    standing: int = 0
-    missing: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    stale: list[str] = field(default_factory=list)
-    train: int = 0
-    test: int = 0
-    absent: list[str] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        """A few lines for people; all of it is in ``prepared.json``."""
-        lines = [
-            f"{self.written} sequences made, {self.standing} already there",
-            f"people: {self.train} to train, {self.test} to test",
-        ]
-        lists = (
-            ("not there", self.missing),
-            ("not taken", [f"{path}: {why}" for path, why in self.left_out.items()]),
-            ("people of the partition who are not there", self.absent),
-            ("people who are in neither set", self.strangers),
-            ("in the tree from another time, and left alone", self.stale),
-        )
-        for what, names in lists:
-            if names:
-                lines.append(f"{what}: {len(names)}")
-                lines += [f"  {name}" for name in islice(names, _SHOWN)]
-                lines += [f"  … and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-        return "\n".join(lines)
+    @property
+    def made(self) -> dict[str, Path]:
+        return {"videos, for gaitext extract": self.videos, **super().made}
 
 
-def prepare(
+def prepare_videos(
     name: str,
     root: str | Path,
     out: str | Path,
@@ -96,14 +54,14 @@ def prepare(
     copy: bool = False,
     workers: int = 0,
     quiet: bool = False,
-) -> PrepareReport:
+) -> VideosReport:
     """Make a tree ``out/videos/<id>/<type>/<view>`` of a dataset, and ``out/partition.json``.
 
     The tree holds symbolic links, or copies. Each sequence appears whole or not at all, and what is
     there already is not made again. ``out/prepared.json`` records everything the report counts.
 
     Args:
-        name: a key of :data:`DATASETS`.
+        name: a key of :data:`VIDEOS`.
         root: the dataset's folder.
         out: made where there is none.
         pattern: of the names of own clips, see :func:`find_own`.
@@ -121,10 +79,6 @@ def prepare(
         DataError: nothing found, two sequences of one name, something in the way, a full disk.
     """
     root, out = Path(root), Path(out)
-    if name not in DATASETS:
-        raise ConfigError(f"unknown dataset '{name}'", where="prepare", how=suggest(name, DATASETS))
-    if pattern is not None and name != "own":
-        raise ConfigError("only own clips have a --pattern", where="prepare", how=f"leave it out for {name}")
     if not root.is_dir():
         raise DataError("no such folder", where=root, how="check the path")
     given = None if partition is None else read_partition(partition)
@@ -133,14 +87,16 @@ def prepare(
         raise ConfigError(
             f"{name} needs a partition", where="prepare", how=f"give --partition; OpenGait has one in {file}"
         )
-    found = find_own(root, pattern) if name == "own" and pattern is not None else DATASETS[name](root)
+    found = find_own(root, pattern) if name == "own" and pattern is not None else VIDEOS[name](root)
     identities = sorted({clip.identity for clip in found.clips})
-    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else _draw(identities, train_share, seed))
+    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else draw(identities, train_share, seed))
 
     videos = out / "videos"
-    _refuse_overlap(root, videos)
+    refuse_overlap(root, videos)
     mine = _made_before(out / "prepared.json")
-    report = PrepareReport(videos, out / "partition.json", missing=found.missing, left_out=found.left_out)
+    report = VideosReport(
+        videos=videos, partition=out / "partition.json", missing=found.missing, left_out=found.left_out
+    )
     with full_disk(videos):
         videos.mkdir(parents=True, exist_ok=True)
     make = partial(_make, videos=videos, copy=copy)
@@ -149,16 +105,13 @@ def prepare(
     report.written, report.standing = sum(made), len(made) - sum(made)
     names = {clip.name for clip in found.clips}
     report.stale = [source.name for source in find_sources(videos) if source.name not in names]
-    there = set(identities)
-    report.train, report.test = len(there & set(train)), len(there & set(test))
-    report.absent = sorted({*train, *test} - there)
-    report.strangers = sorted(there - {*train, *test})
+    report.count_people(identities, train, test)
     write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
     write_json(out / "prepared.json", _record(name, root, copy, found, report))
     return report
 
 
-def _record(name: str, root: Path, copy: bool, found: Found, report: PrepareReport) -> dict[str, object]:
+def _record(name: str, root: Path, copy: bool, found: Found, report: VideosReport) -> dict[str, object]:
     return {
         "dataset": name,
         "root": os.path.abspath(root),
@@ -166,31 +119,6 @@ def _record(name: str, root: Path, copy: bool, found: Found, report: PrepareRepo
         "sequences": {clip.name: str(clip.source) for clip in found.clips},
         **{key: getattr(report, key) for key in ("missing", "left_out", "absent", "strangers", "stale")},
     }
-
-
-def _draw(identities: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    if not 0 < share < 1:
-        raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--train-share")
-    if len(identities) < 2:
-        raise DataError(
-            f"there is one person ({identities[0]}), and training and testing need different ones",
-            how="check the pattern, or give --partition",
-        )
-    count = min(max(round(share * len(identities)), 1), len(identities) - 1)
-    order = np.random.default_rng(seed).permutation(len(identities))
-    chosen = {identities[index] for index in order[:count]}
-    return [one for one in identities if one in chosen], [one for one in identities if one not in chosen]
-
-
-def _refuse_overlap(root: Path, videos: Path) -> None:
-    """Raise where making the tree would change the data set itself."""
-    one, two = Path(os.path.realpath(root)), Path(os.path.realpath(videos))
-    if one == two or one in two.parents or two in one.parents:
-        raise ConfigError(
-            f"the tree {videos} and the data in {root} lie in each other",
-            where="--out",
-            how="give a folder beside the data",
-        )
 
 
 def _made_before(record: Path) -> set[str]:

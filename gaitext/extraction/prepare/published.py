@@ -11,7 +11,7 @@ from gaitext.errors import DataError
 from gaitext.extraction.prepare.found import Clip, Found, folders, refuse_twins, videos_and_frame_folders
 from gaitext.frames import is_image, natural_key
 
-__all__ = ["CASIA_B_SPLIT", "find_casia_b", "find_ccpg", "find_sustech1k"]
+__all__ = ["CASIA_B_SPLIT", "casia_b_names", "find_casia_b", "find_ccpg", "find_sustech1k"]
 
 _CASIA_B = re.compile(r"(\d{3})-((?:nm|bg|cl)-\d{2})-(\d{3})")
 _CASIA_B_TYPES = [f"nm-{i:02d}" for i in range(1, 7)] + ["bg-01", "bg-02", "cl-01", "cl-02"]
@@ -46,9 +46,13 @@ def find_casia_b(root: Path) -> Found:
             "holds no video of CASIA-B", where=root, how="give the folder that holds files such as 001-bg-01-000.avi"
         )
     there = {clip.name for clip in clips}
+    return Found(refuse_twins(clips), [name for name in casia_b_names() if name not in there], left_out)
+
+
+def casia_b_names() -> list[str]:
+    """``id/type/view`` of all 13,640 sequences."""
     people = CASIA_B_SPLIT[0] + CASIA_B_SPLIT[1]
-    names = [f"{person}/{kind}/{view}" for person in people for kind in _CASIA_B_TYPES for view in _CASIA_B_VIEWS]
-    return Found(refuse_twins(clips), [name for name in names if name not in there], left_out)
+    return [f"{person}/{kind}/{view}" for person in people for kind in _CASIA_B_TYPES for view in _CASIA_B_VIEWS]
 
 
 def find_ccpg(root: Path) -> Found:

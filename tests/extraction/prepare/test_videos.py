@@ -288,5 +288,5 @@ def test_the_command_prints_what_comes_next(casia: Path, tmp_path: Path) -> None
     assert f"dataset_partition: {tmp_path / 'tree' / 'partition.json'}" in flat
     with pytest.raises(ConfigError, match=r"unknown dataset 'casiab'[\s\S]*did you mean 'casia-b'"):
         CliRunner().invoke(app, ["prepare", "casiab", str(casia), "--out", "x"], catch_exceptions=False)
-    with pytest.raises(ConfigError, match="only own clips have a --pattern"):
+    with pytest.raises(ConfigError, match="casia-b takes no --pattern"):
         ready("casia-b", casia, tmp_path / "t2", pattern="{id}")

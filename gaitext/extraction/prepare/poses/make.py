@@ -1,0 +1,191 @@
+"""Making leaves of released poses, resumably, and counting all that was not as it should be."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from gaitext.errors import DataError
+from gaitext.execution import Outcome, map_sequences, raise_failures
+from gaitext.extraction.prepare.found import Clip
+from gaitext.extraction.prepare.poses.frames import Unusable, clean
+from gaitext.extraction.prepare.poses.released import POSES
+from gaitext.extraction.prepare.poses.resume import Entry, Journal, signature
+from gaitext.extraction.prepare.poses.split import psymo_identity, read_split, toolbox_split
+from gaitext.extraction.prepare.report import PrepareReport, refuse_overlap
+from gaitext.store import clear_staging, full_disk, leaves, write_leaf
+from gaitext.walkers.settings import SEQUENCE_NAMES
+
+__all__ = ["PosesReport", "prepare_poses"]
+
+_FILE = SEQUENCE_NAMES["poses_frame"]
+#: What of the report stands in the record.
+_RECORDED = ("counts", "missing", "left_out", "absent", "strangers", "stale", "notes")
+
+
+@dataclass(kw_only=True)
+class PosesReport(PrepareReport):
+    """The report, with the tree of leaves for a toolbox.
+
+    Attributes:
+        sequences: the tree.
+        counts: what was noticed in the sequences that are there now -> how often.
+    """
+
+    sequences: Path
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def made(self) -> dict[str, Path]:
+        val = {"dataset_partition, to validate": self.partition.with_name("partition_val.json")} if self.val else {}
+        return {"dataset_root": self.sequences, **super().made, **val}
+
+    def _details(self) -> list[str]:
+        return [", ".join(f"{count} {what}" for what, count in self.counts.items() if count)]
+
+
+def prepare_poses(
+    name: str,
+    root: str | Path,
+    out: str | Path,
+    *,
+    partition: str | Path | None = None,
+    split: str | Path | None = None,
+    min_frames: int | None = None,
+    workers: int = 0,
+    quiet: bool = False,
+) -> PosesReport:
+    """Make ``out/sequences/<id>/<type>/<view>/2_poses_frame.pkl`` of released poses, and partitions.
+
+    The pkl is float32 [T, 17, 3]: x, y in the pixels the release counts in, and score. A joint whose
+    score is 0 or less, or whose numbers are not finite, is missing: (0, 0, 0). Frames without a
+    joint are left out. ``out/prepared.json`` records the report, and of each sequence where it came
+    from and what was noticed. A sequence that is malformed or too short is left out and listed; one
+    that cannot be read (a link to nowhere, a broken disk) fails, after the others are done. Run it
+    again to resume: what stands is kept unless its source has changed. One process at a time may
+    write to ``out``.
+
+    Args:
+        name: a key of :data:`~gaitext.extraction.prepare.poses.released.POSES`.
+        root: the dataset's folder; for CASIA-B's poses, a csv too.
+        out: a new or empty folder, or one that this function wrote.
+        partition: a toolbox's json with TRAIN_SET and TEST_SET.
+        split: PsyMo's, see :func:`~gaitext.extraction.prepare.poses.split.read_split`; without one,
+            gaitext's own.
+        min_frames: sequences of fewer frames are left out; None is the dataset's default.
+        workers: processes; 0 works in this one.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: no partition where one is needed, or ``out`` was made with other settings.
+        DataError: nothing found, sequences that cannot be read, a full disk.
+    """
+    root, out = Path(root), Path(out)
+    dataset = POSES[name]
+    if not (root.is_dir() or (dataset.takes_file and root.is_file())):
+        raise DataError("no such folder", where=root, how="check the path")
+    if split is not None:
+        people = read_split(Path(split), psymo_identity)
+    else:
+        people = dataset.split(root) if partition is None else toolbox_split(Path(partition))
+    least = dataset.min_frames if min_frames is None else min_frames
+    sequences = out / "sequences"
+    refuse_overlap(root, sequences)
+    found = dataset.find(root)
+
+    journal = Journal(out, {"dataset": name, "min_frames": least})
+    with full_disk(sequences):
+        sequences.mkdir(parents=True, exist_ok=True)
+    clear_staging(sequences)
+    report = PosesReport(
+        sequences=sequences,
+        partition=out / "partition.json",
+        missing=found.missing,
+        left_out=dict(found.left_out),
+        notes=list(found.notes),
+    )
+    outcomes = _make_all(name, found.clips, report, journal, workers, quiet, least)
+    report.count_people({name.split("/")[0] for name in journal.now}, people.train, people.test, people.val)
+    report.stale = [leaf.name for leaf in leaves(sequences) if leaf.name not in journal.now]
+    people.write(out)
+    journal.close({"root": os.path.abspath(root), **{key: getattr(report, key) for key in _RECORDED}})
+    raise_failures(outcomes, "sequences")
+    if not journal.now:
+        raise DataError(
+            f"none of {len(found.clips)} sequences can be used; {next(iter(report.left_out.values()))}",
+            where=root,
+            how=f"{out / 'prepared.json'} lists why",
+        )
+    return report
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A leaf that was written; or, with ``why``, a sequence that is left out."""
+
+    entry: Entry
+    why: str | None = None
+
+
+def _make_all(
+    name: str,
+    clips: list[Clip],
+    report: PosesReport,
+    journal: Journal,
+    workers: int,
+    quiet: bool,
+    least: int,
+) -> list[Outcome[Clip, _Made]]:
+    """Make what does not stand; counts it all, and returns the outcomes."""
+    todo = []
+    for clip in clips:
+        if _stands(report.sequences, clip) and journal.knows(clip.name, signature(clip)):
+            report.standing += 1
+        else:
+            todo.append(clip)
+
+    def keep(outcome: Outcome[Clip, _Made]) -> None:
+        clip, made = outcome.item, outcome.result
+        if made is None:
+            return
+        if made.why is None:
+            journal.add(clip.name, made.entry)
+            report.written += 1
+        else:
+            report.left_out[clip.name] = f"{clip.source} {made.why}"
+
+    make = partial(_make, name=name, sequences=report.sequences, least=least)
+    outcomes = map_sequences(make, todo, workers=workers, label=name, quiet=quiet, on_outcome=keep)
+    counts: Counter[str] = Counter()
+    for _, entry in sorted(journal.now.items()):
+        counts += Counter({"frames": entry["frames"], **entry["counts"]})
+        report.notes += entry["remarks"]
+    report.counts, report.left_out = dict(counts), dict(sorted(report.left_out.items()))
+    return outcomes
+
+
+def _stands(sequences: Path, clip: Clip) -> bool:
+    leaf = sequences / clip.name
+    return leaf.is_dir() and os.listdir(leaf) == [f"{_FILE}.pkl"]
+
+
+def _make(clip: Clip, *, name: str, sequences: Path, least: int) -> _Made:
+    """Read a sequence and write its leaf."""
+    entry: Entry = {"source": str(clip.source), "signature": signature(clip), "frames": 0, "counts": {}, "remarks": []}
+    try:
+        poses = POSES[name].read(clip)
+    except Unusable as error:
+        return _Made(entry, error.what)
+    frames = clean(poses)
+    entry["frames"] = len(frames)
+    entry["counts"] = {what: count for what, count in poses.counts.items() if count}
+    entry["remarks"] = poses.remarks
+    if len(frames) < least:
+        told = "".join(f"; {count} {what}" for what, count in entry["counts"].items())
+        remarks = "".join(f"; {remark}" for remark in poses.remarks)
+        return _Made(entry, f"{len(frames)} frames can be used, fewer than {least}{told}{remarks}")
+    write_leaf(sequences, clip.identity, clip.type, clip.view, {_FILE: frames})
+    return _Made(entry)

@@ -1,0 +1,115 @@
+"""What making a tree came to, and who of its people trains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from gaitext.errors import ConfigError, DataError
+
+__all__ = ["PrepareReport", "draw", "refuse_overlap"]
+
+_SHOWN = 10
+
+
+@dataclass(kw_only=True)
+class PrepareReport:
+    """What `gaitext prepare` found and made.
+
+    Attributes:
+        partition: the partition json.
+        written, standing: sequences made now, and found finished.
+        missing: what the dataset has and the folder has not.
+        left_out: what is in the folder and was not taken -> why.
+        stale: sequences in the tree that this folder does not have; they are left alone.
+        train, test, val: how many people of each set are there.
+        absent: people of the partition who are not there.
+        strangers: people who are there and in neither set.
+        notes: what else there is to know.
+    """
+
+    partition: Path
+    written: int = 0
+    standing: int = 0
+    missing: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+    train: int = 0
+    test: int = 0
+    val: int = 0
+    absent: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def count_people(
+        self, there: Iterable[str], train: Sequence[str], test: Sequence[str], val: Sequence[str] = ()
+    ) -> None:
+        """Compare the people who are there with the sets."""
+        people, wanted = set(there), {*train, *test, *val}
+        self.train, self.test, self.val = (len(people & set(part)) for part in (train, test, val))
+        self.absent, self.strangers = sorted(wanted - people), sorted(people - wanted)
+
+    @property
+    def made(self) -> dict[str, Path]:
+        """What was made, by what it is for."""
+        return {"dataset_partition": self.partition}
+
+    def __str__(self) -> str:
+        """A few lines for people; all of it is in ``prepared.json``."""
+        lines = [
+            f"{self.written} sequences made, {self.standing} already there",
+            *self._details(),
+            f"people: {self.train} to train, {self.test} to test" + (f", {self.val} to validate" if self.val else ""),
+        ]
+        lists = (
+            ("not there", self.missing),
+            ("not taken", [f"{path}: {why}" for path, why in self.left_out.items()]),
+            ("people of the partition who are not there", self.absent),
+            ("people who are in neither set", self.strangers),
+            ("in the tree from another time, and left alone", self.stale),
+            ("notes", self.notes),
+        )
+        for what, names in lists:
+            if names:
+                lines.append(f"{what}: {len(names)}")
+                lines += [f"  {name}" for name in islice(names, _SHOWN)]
+                lines += [f"  … and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+        return "\n".join(lines)
+
+    def _details(self) -> list[str]:
+        return []
+
+
+def draw(identities: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Who trains and who is tested: about ``share`` of the people train, drawn by ``seed``.
+
+    Raises:
+        ConfigError: a share that is none. DataError: fewer than two people.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--train-share")
+    if len(identities) < 2:
+        raise DataError(
+            f"there is one person ({identities[0]}), and training and testing need different ones",
+            how="check the pattern, or give --partition",
+        )
+    count = min(max(round(share * len(identities)), 1), len(identities) - 1)
+    order = np.random.default_rng(seed).permutation(len(identities))
+    chosen = {identities[index] for index in order[:count]}
+    return [one for one in identities if one in chosen], [one for one in identities if one not in chosen]
+
+
+def refuse_overlap(root: Path, tree: Path) -> None:
+    """Raise where making the tree would change the data set itself."""
+    one, two = Path(os.path.realpath(root)), Path(os.path.realpath(tree))
+    if one == two or one in two.parents or two in one.parents:
+        raise ConfigError(
+            f"the tree {tree} and the data in {root} lie in each other",
+            where="--out",
+            how="give a folder beside the data",
+        )
