@@ -6,7 +6,7 @@ pattern wholly.
 
 from __future__ import annotations
 
-__all__ = ["GAITHEAT_KEYS", "GAITPT_KEYS", "KeyTable"]
+__all__ = ["FBCNN_KEYS", "GAITHEAT_KEYS", "GAITPT_KEYS", "KeyTable"]
 
 #: (regular expression over the published key, this package's key)
 KeyTable = tuple[tuple[str, str], ...]
@@ -68,3 +68,31 @@ GAITPT_KEYS: KeyTable = (
     *_encoder("temporal", "temporal"),
     (r"projection\.(\w+)", r"head.\1"),
 )
+
+
+def _fbcnn() -> list[tuple[str, str]]:
+    rules = [(rf"m_{end}\.(\w+)", rf"{end}.\1") for end in ("head", "tail")]
+    block = r"\.res\.{}\.(\w+)"
+    # Where blocks lie: (their prefix and how they number them, ours).
+    blocks = [(rf"m_body_{body}\.(\d+)", rf"{body}.\1") for body in ("encoder", "decoder")]
+    blocks += [(r"qf_pred\.([0-3])", r"predictor.blocks.\1")]
+    for level in range(3):
+        theirs = level + 1
+        blocks += [(rf"m_down{theirs}\.([0-3])", rf"down.{level}.blocks.\1")]
+        # In the up levels the transposed convolution comes first and is number 0.
+        blocks += [(rf"m_up{theirs}\.{n + 1}()", rf"up.{level}.blocks.{n}\1") for n in range(4)]
+        rules += [
+            (rf"m_down{theirs}\.4\.(\w+)", rf"down.{level}.shrink.\1"),
+            (rf"m_up{theirs}\.0\.(\w+)", rf"up.{level}.grow.\1"),
+            (rf"to_gamma_{theirs}\.0\.(\w+)", rf"gamma.{level}.0.\1"),
+            (rf"to_beta_{theirs}\.0\.(\w+)", rf"beta.{level}.0.\1"),
+        ]
+    for theirs, ours in ((0, 1), (2, 2)):
+        rules += [(prefix + block.format(theirs), rf"{target}.conv{ours}.\2") for prefix, target in blocks]
+    rules += [(rf"qf_pred\.{n + 6}\.(\w+)", rf"predictor.mlp.{n}.\1") for n in (0, 2, 4)]
+    rules += [(r"qf_embed\.(\d)\.(\w+)", r"embedding.\1.\2")]
+    return rules
+
+
+#: FBCNN's ``fbcnn_color.pth`` and its siblings of the same sizes.
+FBCNN_KEYS: KeyTable = tuple(_fbcnn())

@@ -28,6 +28,7 @@ TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for na
 LOSSES: dict[str, type[nn.Module]] = {
     "AllTripletsLoss": losses.AllTripletsLoss,
     "BatchHardTripletLoss": losses.BatchHardTripletLoss,
+    "CoordinateL1Loss": losses.CoordinateL1Loss,
 }
 
 #: Samplers that no toolbox has. Built with the host's dataset and keyword arguments from the YAML.
@@ -37,7 +38,10 @@ SAMPLERS: dict[str, type] = {
 }
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_PsyMo": evaluation.evaluate_PsyMo}
+EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate_PsyMo": evaluation.evaluate_PsyMo,
+    "evaluate_pose": evaluation.evaluate_pose,
+}
 
 #: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
 EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}
