@@ -1,0 +1,123 @@
+"""Applying occlusions to frames: silhouettes and heatmaps."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gaitext.errors import ShapeError
+from gaitext.occlusion.drawing import Occlusion, Occlusions
+from gaitext.occlusion.regions import regions
+
+__all__ = ["occlude", "occlude_batch"]
+
+#: numpy array or torch tensor
+A = TypeVar("A", Any, np.ndarray, torch.Tensor)
+
+
+def occlude(frames: A, occlusion: Occlusion, *, binary: bool) -> A:
+    """Occlude one sequence.
+
+    Args:
+        frames: [T, H, W] or [T, C, H, W], of any number type, on any device; never changed.
+        occlusion: what :func:`~gaitext.occlusion.draw_occlusion` drew.
+        binary: stretched frames are made binary again at half the frame's maximum: True for
+            silhouettes, False for heatmaps.
+
+    Returns:
+        The occluded frames: same shape, number type and range, new memory.
+    """
+    return occlude_batch(frames, Occlusions.of([occlusion]).repeat(len(frames)), np.arange(len(frames)), binary=binary)
+
+
+def occlude_batch(frames: A, occlusions: Occlusions, index: npt.ArrayLike = 0, *, binary: bool) -> A:
+    """Occlude frames of many sequences at once, each by its own occlusion; no loop over frames.
+
+    Args:
+        frames: [N, H, W] or [N, C, H, W], of any number type, on any device; never changed.
+        occlusions: one per frame; for whole sequences ``Occlusions.repeat(lengths)``.
+        index: int [N] or one number: frames since each one's sequence began (patch and pole move).
+        binary: see :func:`occlude`.
+
+    Returns:
+        The occluded frames: same shape, number type and range, new memory.
+    """
+    if frames.ndim not in (3, 4) or len(occlusions) != len(frames):
+        raise ShapeError(
+            f"{len(occlusions)} occlusions for frames of shape {tuple(frames.shape)}",
+            where="occlude_batch",
+            how="give [N, H, W] or [N, C, H, W] and one occlusion per frame",
+        )
+    height, width = int(frames.shape[-2]), int(frames.shape[-1])
+    found = regions(occlusions, index, height, width)
+    maps = frames[:, None] if frames.ndim == 3 else frames
+    hidden = _hidden(maps, found)
+    out = _xp(maps).where(hidden[:, None], _xp(maps).zeros_like(maps), maps)
+    stretched = np.flatnonzero(occlusions.resize & (found[:, 1] > found[:, 0]))
+    if len(stretched):
+        chosen = _like(maps, stretched)
+        out[chosen] = _stretch(maps[chosen], found[stretched], binary)
+    return out[:, 0] if frames.ndim == 3 else out
+
+
+def _xp(value: Any) -> Any:
+    return torch if isinstance(value, torch.Tensor) else np
+
+
+def _like(frames: Any, values: npt.NDArray[Any]) -> Any:
+    """``values`` as an array of the frames' kind, on their device."""
+    return torch.from_numpy(values).to(frames.device) if isinstance(frames, torch.Tensor) else values
+
+
+def _hidden(maps: Any, found: npt.NDArray[np.int64]) -> Any:
+    """Which pixels the regions [N, 4] hide: bool [N, H, W]."""
+    top, bottom, left, right = (_like(maps, np.ascontiguousarray(edge))[:, None] for edge in found.T)
+    row, column = (_like(maps, np.arange(size)) for size in maps.shape[-2:])
+    in_rows, in_columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
+    return in_rows[:, :, None] & in_columns[:, None, :]
+
+
+def _stretch(maps: Any, found: npt.NDArray[np.int64], binary: bool) -> Any:
+    """Stretch the rows above or below the hidden ones of [N, C, H, W] to H rows, bilinearly.
+
+    Output row y has its centre at (y + ½)·n/H − ½ among the n visible rows, beyond which the outer
+    rows go on. Places and weights are worked out in integers, so they are the same everywhere.
+    """
+    xp, height = _xp(maps), int(maps.shape[-2])
+    below = found[:, 0] == 0  # the top is hidden
+    begin = _like(maps, np.where(below, found[:, 1], 0))[:, None]
+    end = _like(maps, np.where(below, height, found[:, 0]))[:, None]
+    scaled = (2 * _like(maps, np.arange(height)) + 1) * (end - begin) - height
+    place = scaled // (2 * height)
+    weight = ((scaled - place * 2 * height) / (2 * height))[:, None, :, None]
+    frame = _like(maps, np.arange(len(maps)))[:, None]
+    source = _as_float(maps)
+    weight = weight.to(source.dtype) if xp is torch else weight.astype(source.dtype)
+    lower, upper = (
+        source[frame, :, xp.minimum(xp.maximum(begin + place + step, begin), end - 1)].swapaxes(1, 2) for step in (0, 1)
+    )
+    mixed = lower + (upper - lower) * weight
+    # Rounding must not lead out of the range.
+    mixed = xp.minimum(xp.maximum(mixed, xp.minimum(lower, upper)), xp.maximum(lower, upper))
+    if binary:
+        most = source.reshape(len(maps), -1).max(1)
+        most = (most.values if xp is torch else most)[:, None, None, None]
+        mixed = xp.where(mixed > most / 2, most, xp.zeros_like(mixed))
+    return _back(mixed, maps)
+
+
+def _as_float(maps: Any) -> Any:
+    """In float32 at least: halves and integers cannot be mixed without loss."""
+    if isinstance(maps, torch.Tensor):
+        return maps if maps.dtype == torch.float64 else maps.float()
+    return maps if maps.dtype == np.float64 else maps.astype(np.float32)
+
+
+def _back(mixed: Any, maps: Any) -> Any:
+    """In the maps' own number type; integers are rounded."""
+    if isinstance(maps, torch.Tensor):
+        return mixed.to(maps.dtype) if maps.is_floating_point() else mixed.round().to(maps.dtype)
+    return mixed.astype(maps.dtype) if maps.dtype.kind == "f" else np.rint(mixed).astype(maps.dtype)
