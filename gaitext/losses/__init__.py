@@ -7,6 +7,7 @@ which whoever adds losses up multiplies with the loss's mean.
 from gaitext.losses.batch_hard_triplet_loss import BatchHardTripletLoss
 from gaitext.losses.cross_entropy_loss import CrossEntropyLoss
 from gaitext.losses.loss import Info, Loss
+from gaitext.losses.occlusion_loss import OcclusionLoss
 from gaitext.losses.triplet_loss import TripletLoss
 
-__all__ = ["BatchHardTripletLoss", "CrossEntropyLoss", "Info", "Loss", "TripletLoss"]
+__all__ = ["BatchHardTripletLoss", "CrossEntropyLoss", "Info", "Loss", "OcclusionLoss", "TripletLoss"]

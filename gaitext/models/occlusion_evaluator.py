@@ -37,7 +37,7 @@ class OcclusionEvaluator(nn.Module):
     """A small per-frame CNN: three convolutions, global average, an embedding, two heads.
 
     Each convolution is 3×3 with padding 1, followed by ReLU and 2×2 max pooling with stride 2; the
-    last pooling is padded by 1. Default construction is the published network (102,276 parameters).
+    last pooling is padded by 1. Default construction is the published network (101,188 parameters).
 
     The published code trained it on frames in 0..255 to predict the *visible* share. Its weights
     load through :func:`gaitext.checkpoints.load` and set the buffer ``published``: frames in 0..1

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from gaitext import losses, transforms
+from gaitext.evaluation import evaluate_OEM
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.samplers import BalancedTripletSampler
@@ -23,10 +24,13 @@ MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (G
 TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, name) for name in transforms.__all__}
 
 #: Losses that no toolbox has. Called with keyword tensors; return (loss [p], info).
-LOSSES: dict[str, type[nn.Module]] = {"BatchHardTripletLoss": losses.BatchHardTripletLoss}
+LOSSES: dict[str, type[nn.Module]] = {
+    "BatchHardTripletLoss": losses.BatchHardTripletLoss,
+    "OcclusionLoss": losses.OcclusionLoss,
+}
 
 #: Samplers that no toolbox has. Built with the host's dataset and keyword arguments from the YAML.
 SAMPLERS: dict[str, type] = {"BalancedTripletSampler": BalancedTripletSampler}
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {}
+EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_OEM": evaluate_OEM}

@@ -2,6 +2,7 @@
 
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
+from gaitext.transforms.silhouette import SilhouetteInput
 from gaitext.transforms.temporal import HeatmapReverse, PoseReverse
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "PoseInput",
     "PoseReverse",
     "PoseToAlignment",
+    "SilhouetteInput",
 ]
