@@ -42,8 +42,9 @@ def load(model: nn.Module, source: str | Path | Mapping[str, Any]) -> nn.Module:
     weights = read_state_dict(source)
     own = model.state_dict()
     fitted, published = _rename(weights, own, getattr(model, "published_keys", ()), where)
-    if published and hasattr(model, "adapt_published"):
-        fitted = model.adapt_published(fitted)
+    adapt: Any = getattr(model, "adapt_published", None)
+    if published and adapt is not None:
+        fitted = adapt(fitted)
     _check(fitted, own, where)
     model.load_state_dict(fitted)
     return model
@@ -93,7 +94,7 @@ def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]
 def _rename(
     weights: dict[str, Tensor], own: Iterable[str], tables: Any, where: object
 ) -> tuple[dict[str, Tensor], bool]:
-    """The weights under the model's own names, if some known naming leads there, else as they are; is it a published one?"""
+    """The weights under the model's own names, if some known naming leads there, else as they are; is it published?"""
     own = set(own)
     stripped = weights
     while True:
@@ -108,9 +109,7 @@ def _rename(
         stripped = {key[len(prefix) :]: value for key, value in stripped.items()}
 
 
-def _apply(
-    weights: dict[str, Tensor], table: Iterable[tuple[str, str]], where: object
-) -> dict[str, Tensor] | None:
+def _apply(weights: dict[str, Tensor], table: Iterable[tuple[str, str]], where: object) -> dict[str, Tensor] | None:
     rules = [(re.compile(pattern), replacement) for pattern, replacement in table]
     renamed: dict[str, Tensor] = {}
     names: dict[str, str] = {}

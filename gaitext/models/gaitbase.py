@@ -127,6 +127,10 @@ class GaitBase(nn.Module):
         """The BNNeck that takes :meth:`signature`."""
         return self.head.neck
 
+    def remove_neck(self) -> None:
+        """Keep only what :meth:`signature` needs."""
+        self.head.neck = nn.Identity()  # type: ignore[assignment]
+
     def _frames(self, silhouettes: Tensor, seqL: Tensor | Sequence[int] | None) -> tuple[Tensor, list[int]]:
         channels = self.settings.in_channels
         given = silhouettes.unsqueeze(2) if silhouettes.ndim == 4 and channels == 1 else silhouettes

@@ -136,6 +136,12 @@ class GaitHeat(nn.Module):
         """The BNNeck that takes :meth:`signature`: of several branches, side by side along p."""
         return BNNeck.side_by_side([self.heads[branch].neck for branch in self.inference_branches])  # type: ignore[misc]
 
+    def remove_neck(self) -> None:
+        """Keep only what :meth:`signature` needs."""
+        self.heads = nn.ModuleDict({branch: self.heads[branch] for branch in self.inference_branches})
+        for head in self.heads.values():
+            head.neck = nn.Identity()
+
     def _read(
         self,
         heatmaps: Tensor,

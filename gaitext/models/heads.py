@@ -57,7 +57,7 @@ class BNNeck(nn.Module):
     @classmethod
     def side_by_side(cls, necks: Sequence[BNNeck]) -> BNNeck:
         """One neck in place of several, their parts one after another; its weights are copies."""
-        parts, features, class_num = necks[0].classifier.shape
+        _, features, class_num = necks[0].classifier.shape
         joined = cls(sum(len(neck.classifier) for neck in necks), features, class_num)
         with torch.no_grad():
             joined.classifier.copy_(torch.cat([neck.classifier for neck in necks]))

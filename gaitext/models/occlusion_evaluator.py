@@ -70,8 +70,9 @@ class OcclusionEvaluator(nn.Module):
         super().__init__()
         if len(channels) != 3 or min(*channels, feature_size, in_channels, chunk) < 1:
             raise ConfigError(
-                f"channels are {list(channels)}, feature_size {feature_size}", where="OcclusionEvaluator", how="give "
-                "three positive numbers of channels and a positive size"
+                f"channels are {list(channels)}, feature_size {feature_size}",
+                where="OcclusionEvaluator",
+                how="give three positive numbers of channels and a positive size",
             )
         if not types or len(set(types)) != len(types):
             raise ConfigError(f"types are {list(types)}", where="OcclusionEvaluator.types", how="name each once")
@@ -127,10 +128,10 @@ class OcclusionEvaluator(nn.Module):
         """
         if set(self.types) != set(_PUBLISHED_TYPES):
             raise CheckpointError(
-                f"the published evaluator knows {', '.join(sorted(_PUBLISHED_TYPES))}, this one {', '.join(self.types)}",
+                f"published weights know {', '.join(sorted(_PUBLISHED_TYPES))}, the model {', '.join(self.types)}",
                 where="OcclusionEvaluator.types",
                 how="build it with the published types, or train one of your own (RGGaitOEM)",
             )
         order = [_PUBLISHED_TYPES.index(name) for name in self.types]
-        heads = {key: weights[key][order] for key in ("type_head.weight", "type_head.bias") if key in weights}
-        return {**weights, **heads, "published": torch.ones(())}
+        sorted_rows = {key: weights[key][order] for key in weights if key.startswith("type_head.")}
+        return {**weights, **sorted_rows, "published": torch.ones(())}
