@@ -203,6 +203,8 @@ class ToolboxSignature(SignatureExtractor):
 
     def normalised_by(self, inputs: HostInputs, seqL: Any = None) -> str | None:
         """The BatchNorm whose output the embeddings are, if they are: there is more of a BNNeck then."""
+        mode = self.training
+        self.eval()  # or the statistics would move
         outputs: dict[str, Tensor] = {}
         hooks = [
             module.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out))
@@ -213,6 +215,7 @@ class ToolboxSignature(SignatureExtractor):
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 found = self(inputs, seqL).flatten().sort().values
         finally:
+            self.train(mode)
             for hook in hooks:
                 hook.remove()
         for name, out in outputs.items():

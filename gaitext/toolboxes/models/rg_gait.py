@@ -105,7 +105,7 @@ class RGGaitAdapter(ModelAdapter):
         settings = _settings(model_cfg)
         adapter = _own_adapter(settings)
         if adapter is not None:
-            adapter.class_count(settings.gse.model_cfg)  # reads, and so checks, all of it
+            _check_own(adapter, settings.gse.model_cfg)
         return settings.class_num
 
     @classmethod
@@ -118,6 +118,7 @@ class RGGaitAdapter(ModelAdapter):
         adapter = _own_adapter(settings)
         if adapter is None:
             return both if "SeparateBNNecks" in settings.gse.model_cfg else None
+        _check_own(adapter, settings.gse.model_cfg)
         fed = adapter.loss_names(settings.gse.model_cfg) or {}
         return both if any(name.endswith("softmax") for name in fed) else triplet
 
@@ -161,6 +162,20 @@ class RGGaitAdapter(ModelAdapter):
         if output.logits is not None:
             losses["softmax"] = {"logits": output.logits, "labels": inputs.labels}
         return HostOutput(losses, {}, images)
+
+
+def _check_own(adapter: type[ModelAdapter], model_cfg: Mapping[str, Any]) -> None:
+    """Find what is wrong with an extractor's settings before anything is built."""
+    if "signature" not in vars(adapter):
+        raise ConfigError(
+            f"{adapter.name} has no embeddings that RG-Gait could correct",
+            where="model_cfg.gse.model_cfg.model",
+            how="choose a model that recognises people",
+        )
+    try:
+        adapter.class_count(model_cfg)  # reads, and so checks, all of it
+    except ConfigError as error:
+        raise ConfigError(f"in model_cfg.gse: {error.what}", where="model_cfg.gse.model_cfg", how=error.how) from error
 
 
 def _restore(network: nn.Module, path: str | None, stage: str, host: Host) -> None:
