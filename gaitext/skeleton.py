@@ -1,4 +1,4 @@
-"""The COCO-17 skeleton: joint names, mirror pairs, limbs and body partitions."""
+"""The COCO-17 skeleton: joint names, mirror pairs, limbs, body partitions and joint orders."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.errors import ConfigError, nearest
+from gaitext.errors import ConfigError, nearest, suggest
 
 __all__ = [
     "COCO_JOINTS",
     "LIMBS",
     "MIRROR_PAIRS",
+    "NOSE_COPY",
     "PARTITIONS",
+    "POSE_ORDERS",
     "SPINE_JOINTS",
     "Partition",
     "PartitionLike",
+    "coco_rows",
     "joint_mirror",
     "merge_parts",
+    "order_mirror",
     "part_mirror",
+    "resolve_order",
     "resolve_partition",
 ]
 
@@ -180,3 +185,85 @@ def part_mirror(partition: PartitionLike) -> tuple[int, ...]:
             )
         permutation.append(sets.index(image))
     return tuple(permutation)
+
+
+#: What a joint order calls the copy of the nose that fills the head up to six points (GaitPT).
+NOSE_COPY = 17
+
+#: GaitPT's orders of the 17 joints and the nose's copy. Neighbours become a patch: three joints a
+#: limb, two limbs a body part, three body parts the body.
+POSE_ORDERS: dict[str, tuple[int, ...]] = {
+    "head_upper_lower": (0, 1, 3, 17, 2, 4, 5, 7, 9, 6, 8, 10, 11, 13, 15, 12, 14, 16),
+    "head_left_right": (0, 1, 3, 17, 2, 4, 5, 7, 9, 11, 13, 15, 6, 8, 10, 12, 14, 16),
+    "head_opposite": (0, 1, 3, 17, 2, 4, 5, 7, 9, 12, 14, 16, 6, 8, 10, 11, 13, 15),
+}
+
+
+def resolve_order(order: str | Sequence[int], joints: int = 18, *, where: object = "partition") -> tuple[int, ...]:
+    """Turn a joint order's name or list into checked indices: place -> joint.
+
+    Args:
+        order: a key of :data:`POSE_ORDERS`, or ``joints`` different indices, 0 to 16 for COCO's
+            joints and 17 (:data:`NOSE_COPY`) for the nose once more.
+        joints: how many places the order fills.
+        where: named in the error.
+
+    Raises:
+        ConfigError: unknown name, wrong number of indices, a joint twice or one that is not there.
+
+    >>> resolve_order("head_left_right")[:6]
+    (0, 1, 3, 17, 2, 4)
+    """
+    if isinstance(order, str):
+        if order not in POSE_ORDERS:
+            raise ConfigError(
+                f"unknown joint order '{order}'",
+                where=where,
+                how=f"{suggest(order, POSE_ORDERS)} Or give a list of {joints} joint indices",
+            )
+        resolved = POSE_ORDERS[order]
+    elif isinstance(order, Sequence) and all(type(i) is int for i in order):
+        resolved = tuple(int(i) for i in order)
+    else:
+        raise ConfigError(
+            f"holds {order!r}, neither a name nor a list of joint indices",
+            where=where,
+            how=f"give one of {', '.join(POSE_ORDERS)}, or a list of {joints} joint indices",
+        )
+    how = f"give each place one joint: 0 to 16, and {NOSE_COPY} for the nose's copy"
+    if len(resolved) != joints:
+        raise ConfigError(f"orders {len(resolved)} joints, not {joints}", where=where, how=how)
+    wrong = [i for i in resolved if not 0 <= i <= NOSE_COPY]
+    if wrong:
+        raise ConfigError(f"names joint {wrong[0]}", where=where, how=how)
+    twice = [i for i in resolved if resolved.count(i) > 1]
+    if twice:
+        raise ConfigError(f"names joint {twice[0]} twice", where=where, how=how)
+    return resolved
+
+
+def coco_rows(order: str | Sequence[int], joints: int = 18) -> tuple[int, ...]:
+    """The COCO-17 joint that stands at each place of an order: ``ordered = pose[..., rows, :]``.
+
+    >>> coco_rows("head_upper_lower")[:6]
+    (0, 1, 3, 0, 2, 4)
+    """
+    return tuple(0 if i == NOSE_COPY else i for i in resolve_order(order, joints))
+
+
+def order_mirror(order: str | Sequence[int], joints: int = 18, *, where: object = "partition") -> tuple[int, ...]:
+    """Permutation of an order's places that exchanges left and right joints: ``mirrored = x[perm]``.
+
+    Raises:
+        ConfigError: the order lacks the mirror image of one of its joints.
+    """
+    places = resolve_order(order, joints, where=where)
+    mirror = (*joint_mirror(), NOSE_COPY)
+    for joint in places:
+        if mirror[joint] not in places:
+            raise ConfigError(
+                f"joint {joint} has no mirror image in the order, so left and right cannot be exchanged",
+                where=where,
+                how="leave the exchange out, or order both joints of every pair",
+            )
+    return tuple(places.index(mirror[joint]) for joint in places)

@@ -60,3 +60,49 @@ def test_every_partition_but_none_other_can_be_mirrored_twice() -> None:
         order = skeleton.part_mirror(name)
         assert [order[i] for i in order] == list(range(len(parts)))
     assert {i for part in skeleton.PARTITIONS["upper_lower"].values() for i in part} == set(range(17))
+
+
+def test_joint_orders_place_limbs_side_by_side() -> None:
+    names = (*skeleton.COCO_JOINTS, "nose")
+    arms = [["left_shoulder", "left_elbow", "left_wrist"], ["right_shoulder", "right_elbow", "right_wrist"]]
+    legs = [["left_hip", "left_knee", "left_ankle"], ["right_hip", "right_knee", "right_ankle"]]
+    head = [["nose", "left_eye", "left_ear"], ["nose", "right_eye", "right_ear"]]
+    limbs = {
+        "head_upper_lower": [*head, *arms, *legs],
+        "head_left_right": [*head, arms[0], legs[0], arms[1], legs[1]],
+        "head_opposite": [*head, arms[0], legs[1], arms[1], legs[0]],
+    }
+    assert limbs.keys() == skeleton.POSE_ORDERS.keys()
+    for order, expected in limbs.items():
+        found = [names[i] for i in skeleton.coco_rows(order)]
+        assert [found[i : i + 3] for i in range(0, 18, 3)] == expected
+        assert sorted(skeleton.resolve_order(order)) == list(range(18))
+        mirror = skeleton.order_mirror(order)
+        flipped = [found[i] for i in mirror]
+        exchange = {"left": "right", "right": "left"}
+        assert flipped == [
+            "_".join([exchange.get(name.split("_")[0], name.split("_")[0]), *name.split("_")[1:]]) for name in found
+        ]
+        assert [mirror[i] for i in mirror] == list(range(18))
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        ("head_uper_lower", "did you mean 'head_upper_lower'"),
+        (7, "neither a name nor a list"),
+        ([0.0] * 18, "neither a name nor a list"),
+        (list(range(17)), "orders 17 joints, not 18"),
+        ([*range(17), 18], "names joint 18"),
+        ([*range(17), 3], "joint 3 twice"),
+    ],
+)
+def test_wrong_joint_orders_are_named(order, named) -> None:
+    with pytest.raises(ConfigError, match=named):
+        skeleton.resolve_order(order)
+
+
+def test_an_order_of_one_side_cannot_be_mirrored() -> None:
+    assert skeleton.order_mirror([0, 5, 6], 3) == (0, 2, 1)
+    with pytest.raises(ConfigError, match="joint 5 has no mirror image"):
+        skeleton.order_mirror([0, 5, 8], 3)

@@ -2,6 +2,7 @@
 
 from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
+from gaitext.models.gaitpt import GaitPT
 from gaitext.models.occlusion_evaluator import OcclusionEstimate, OcclusionEvaluator
 from gaitext.models.rg_gait import RGGait, RGGaitOutput
 
@@ -10,6 +11,7 @@ __all__ = [
     "GaitBaseOutput",
     "GaitHeat",
     "GaitHeatOutput",
+    "GaitPT",
     "OcclusionEstimate",
     "OcclusionEvaluator",
     "RGGait",

@@ -22,6 +22,8 @@ InputKind = Literal["silhouettes", "heatmaps", "poses", "boxes", "other"]
 
 #: The map that a pose is occluded in and drawn on.
 _GRID = (64, 48)
+#: Coordinates no larger than this are shares of a frame's side, which is taken to have this many pixels.
+_LARGEST_SHARE, _PIXELS = 10.0, 512.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class OccludedInputs:
 def input_kinds(sequences: Sequence[Tensor], given: Sequence[str] | None = None) -> list[InputKind]:
     """What each input shows: as ``given``, or told from its shape.
 
-    Told are silhouettes [n, T, H, W] and [n, T, 1, H, W], heatmaps [n, T, C, H, W], poses
-    [n, T, 17 or 18, 2 or 3] and boxes [n, T, 4].
+    Told are silhouettes [n, T, H, W] and [n, T, 1, H, W], heatmaps [n, T, C, H, W], poses of COCO's
+    joints [n, T, 17, 2 or 3] and boxes [n, T, 4].
 
     Raises:
         ConfigError: a shape that does not tell, or another number of kinds than of inputs.
@@ -75,12 +77,18 @@ def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
         return "silhouettes"
     if len(shape) == 5 and min(shape[3:]) >= 8:
         return "heatmaps"
-    if len(shape) == 4 and shape[2] in (17, 18) and shape[3] in (2, 3):
+    if len(shape) == 4 and shape[2] == 17 and shape[3] in (2, 3):
         return "poses"
     if len(shape) == 4 and min(shape[2:]) >= 8:
         return "silhouettes"
     if len(shape) == 3 and shape[2] == 4:
         return "boxes"
+    if len(shape) == 4 and shape[2] == 18 and shape[3] in (2, 3):
+        raise ConfigError(
+            "poses of 18 joints have lost the order in which they could be occluded and drawn",
+            where="model_cfg.inputs",
+            how="leave PoseOrder out of the transforms: the network orders COCO's joints itself",
+        )
     raise ConfigError(
         f"input number {position} has shape {shape}, which does not tell what it shows",
         where="model_cfg.inputs",
@@ -126,8 +134,11 @@ def occlude_inputs(
         occluded = occluded or done
     for position, kind in enumerate(kinds):
         if kind == "poses" and hides:
-            boxes = _boxes(sequences, kinds, position)
-            out[position] = occlude_pose_sequences(sequences[position], seqL, occlusions, boxes=boxes, grid=_GRID)
+            poses, boxes = _in_pixels(sequences, kinds, position)
+            hidden = occlude_pose_sequences(poses, seqL, occlusions, boxes=boxes, grid=_GRID) != poses
+            # Not scaled to pixels and back: joints that are seen stay what they were, to the last bit.
+            seen = ~hidden.any(-1, keepdim=True)
+            out[position] = torch.where(seen, sequences[position], torch.zeros_like(poses))
     if occluded is None:  # poses alone: the labels are those of the map that they are occluded in
         like = next(sequence for sequence, kind in zip(sequences, kinds) if kind == "poses")
         blank = torch.zeros((*like.shape[:2], *_GRID), dtype=torch.uint8, device=like.device)
@@ -154,17 +165,22 @@ def evaluator_frames(sequences: Sequence[Tensor], kinds: Sequence[InputKind]) ->
         if kind == "heatmaps":
             return frames.float().amax(1, keepdim=True).clamp(0, 1)
         if kind == "poses":
-            boxes = _boxes(sequences, kinds, position)
-            return rasterise_poses(frames[:, :17], _GRID, boxes=None if boxes is None else flatten_frames(boxes))
+            poses, boxes = _in_pixels(sequences, kinds, position)
+            return rasterise_poses(flatten_frames(poses), _GRID, boxes=None if boxes is None else flatten_frames(boxes))
     raise ConfigError("the occlusion evaluator can read none of the inputs", where="model_cfg.inputs")
 
 
-def _boxes(sequences: Sequence[Tensor], kinds: Sequence[InputKind], position: int) -> Tensor | None:
-    """The boxes [n, T, 4] that the poses at ``position`` lie in; None: they are in heatmap pixels."""
-    if "boxes" in kinds:
-        return sequences[kinds.index("boxes")].float()
-    if "heatmaps" in kinds:
-        return None
+def _in_pixels(sequences: Sequence[Tensor], kinds: Sequence[InputKind], position: int) -> tuple[Tensor, Tensor | None]:
+    """The poses at ``position`` in pixels, and the boxes [n, T, 4] they lie in; None: a heatmap's pixels.
+
+    Poses that come alone are in any unit, such as shares of the frame's width.
+    """
     poses = sequences[position]
+    if "boxes" in kinds:
+        return poses, sequences[kinds.index("boxes")].float()
+    if "heatmaps" in kinds:
+        return poses, None
+    if float(poses[..., :2].abs().max()) <= _LARGEST_SHARE:
+        poses = poses * _PIXELS
     found = pose_boxes(flatten_frames(poses).detach().cpu().numpy())
-    return torch.from_numpy(found).to(poses.device, torch.float32).unflatten(0, poses.shape[:2])
+    return poses, torch.from_numpy(found).to(poses.device, torch.float32).unflatten(0, poses.shape[:2])

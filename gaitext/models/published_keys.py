@@ -6,7 +6,7 @@ pattern wholly.
 
 from __future__ import annotations
 
-__all__ = ["GAITBASE_KEYS", "GAITHEAT_KEYS", "OEM_KEYS", "KeyTable"]
+__all__ = ["GAITBASE_KEYS", "GAITHEAT_KEYS", "GAITPT_KEYS", "OEM_KEYS", "KeyTable"]
 
 #: (regular expression over the published key, this package's key)
 KeyTable = tuple[tuple[str, str], ...]
@@ -56,4 +56,34 @@ OEM_KEYS: KeyTable = (
     (r"(?:layer4\.0|fc1)\.(\w+)", r"embed.\1"),
     (r"(?:classification_head\.0|fc2)\.(\w+)", r"type_head.\1"),
     (r"(?:layer_amount\.0|fc_amount_head)\.(\w+)", r"amount_head.\1"),
+)
+
+
+def _encoder(theirs: str, ours: str) -> list[tuple[str, str]]:
+    """Rules for torch's TransformerEncoder and the norm behind it."""
+    source, target = rf"layers\.(\d+)\.{theirs}_module", rf"stages.\1.{ours}.encoder"
+    layer = rf"{source}\.(?:spatial_)?transformer\.layers\.(\d+)"
+    parts = (
+        (r"self_attn\.in_proj_(\w+)", "qkv"),
+        (r"self_attn\.out_proj\.(\w+)", "merge"),
+        (r"linear1\.(\w+)", "expand"),
+        (r"linear2\.(\w+)", "contract"),
+        (r"norm1\.(\w+)", "attention_norm"),
+        (r"norm2\.(\w+)", "mlp_norm"),
+    )
+    return [
+        *((rf"{layer}\.{part}", rf"{target}.layers.\2.{name}.\3") for part, name in parts),
+        (rf"{source}\.norm\.(\w+)", rf"{target}.norm.\2"),
+    ]
+
+
+#: GaitPT's release, whose keys carry DataParallel's ``module.`` (../shared/checkpoints/gaitpt.json of the project).
+GAITPT_KEYS: KeyTable = (
+    (r"layers\.(\d+)\.patch_embedding\.proj\.(\w+)", r"stages.\1.embedding.\2"),
+    (r"layers\.(\d+)\.spatial_module\.spatial_pos_embed", r"stages.\1.spatial.position"),
+    (r"layers\.(\d+)\.temporal_module\.temporal_cls_token", r"stages.\1.temporal.cls"),
+    (r"layers\.(\d+)\.temporal_module\.temporal_pos_embed", r"stages.\1.temporal.position"),
+    *_encoder("spatial", "spatial"),
+    *_encoder("temporal", "temporal"),
+    (r"projection\.(\w+)", r"head.\1"),
 )

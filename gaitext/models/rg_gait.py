@@ -153,7 +153,6 @@ class RGGait(nn.Module):
                 signature = self.gse(inputs, seqL)
             strength = amount[:, None, None] if self.adaptive and amount is not None else 1.0
             embeddings = signature + strength * embeddings
-        embeddings = self.gse.finish(embeddings)
         if not self.training:
             if self.inference == "fc" or self.neck is None:
                 return embeddings

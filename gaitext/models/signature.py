@@ -42,10 +42,6 @@ class SignatureExtractor(nn.Module, ABC):
     def remove_neck(self) -> None:
         """Drop what only stands behind the embeddings: a twin has no use for it."""
 
-    def finish(self, embeddings: Tensor) -> Tensor:
-        """What the model does to embeddings last, such as bringing them to unit length."""
-        return embeddings
-
     def forward(self, inputs: Any, seqL: Tensor | Sequence[int] | None = None) -> Tensor:
         """Embeddings [n, c, p]; p = 1 for a model that has one embedding per sequence.
 
@@ -98,12 +94,6 @@ class NetworkSignature(SignatureExtractor):
     def remove_neck(self) -> None:
         if hasattr(self.network, "remove_neck"):
             self.network.remove_neck()  # type: ignore[operator]
-
-    def finish(self, embeddings: Tensor) -> Tensor:
-        if not hasattr(self.network, "finish_signature"):
-            return embeddings
-        done: Tensor = self.network.finish_signature(embeddings)  # type: ignore[operator]
-        return done
 
 
 def freeze_unused(extractor: SignatureExtractor, inputs: Any, seqL: Any = None) -> tuple[tuple[int, int], list[str]]:

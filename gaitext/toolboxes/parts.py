@@ -13,13 +13,20 @@ from torch import nn
 from gaitext import losses, transforms
 from gaitext.evaluation import evaluate_OEM
 from gaitext.toolboxes.adapter import ModelAdapter
-from gaitext.toolboxes.models import GaitBaseAdapter, GaitHeatAdapter, RGGaitAdapter, RGGaitOEMAdapter
+from gaitext.toolboxes.models import (
+    GaitBaseAdapter,
+    GaitHeatAdapter,
+    GaitPTAdapter,
+    RGGaitAdapter,
+    RGGaitOEMAdapter,
+)
 from gaitext.toolboxes.samplers import BalancedTripletSampler
 
 __all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {
-    adapter.name: adapter for adapter in (GaitHeatAdapter, GaitBaseAdapter, RGGaitOEMAdapter, RGGaitAdapter)
+    adapter.name: adapter
+    for adapter in (GaitHeatAdapter, GaitPTAdapter, GaitBaseAdapter, RGGaitOEMAdapter, RGGaitAdapter)
 }
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].

@@ -90,8 +90,7 @@ def test_three_stages(silhouettes: Path, tmp_path: Path) -> None:
     moved = {
         key
         for key, value in torch.load(second, weights_only=True)["model"].items()
-        if "neck" not in key
-        and not torch.equal(system["network.frn.network." + key.removeprefix("network.")], value)
+        if "neck" not in key and not torch.equal(system["network.frn.network." + key.removeprefix("network.")], value)
     }
     assert {"network.stem.conv.weight", "network.head.fc.weight", "network.stem.norm.running_mean"} <= moved
     # The checkpoint holds everything: it is tested, and gone on from, without the stages' files.

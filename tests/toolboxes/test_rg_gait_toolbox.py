@@ -119,7 +119,9 @@ def test_the_evaluators_test_hands_over_types_and_amounts(opengait: Path, evalua
     network.load_state_dict({key.removeprefix("network."): value for key, value in saved.items()})
 
 
-@pytest.mark.parametrize(("backbone", "processes"), [("Baseline", 1), ("DeepGaitV2", 2), ("SwinGait", 1), ("GaitGL", 1)])
+@pytest.mark.parametrize(
+    ("backbone", "processes"), [("Baseline", 1), ("DeepGaitV2", 2), ("SwinGait", 1), ("GaitGL", 1)]
+)
 def test_stages_2_and_3(
     opengait: Path,  # noqa: F811
     dataset: Path,

@@ -2,7 +2,8 @@
 
 from gaitext.toolboxes.models.gaitbase import GaitBaseAdapter
 from gaitext.toolboxes.models.gaitheat import GaitHeatAdapter
+from gaitext.toolboxes.models.gaitpt import GaitPTAdapter
 from gaitext.toolboxes.models.rg_gait import RGGaitAdapter
 from gaitext.toolboxes.models.rg_gait_oem import RGGaitOEMAdapter
 
-__all__ = ["GaitBaseAdapter", "GaitHeatAdapter", "RGGaitAdapter", "RGGaitOEMAdapter"]
+__all__ = ["GaitBaseAdapter", "GaitHeatAdapter", "GaitPTAdapter", "RGGaitAdapter", "RGGaitOEMAdapter"]
