@@ -208,11 +208,12 @@ class HostModel:
     _batch_checked = False
 
     def build_network(self, model_cfg: Mapping[str, Any]) -> None:
-        self.network = self.adapter.build_in(model_cfg, self.host())
+        host = self.host()
+        self.network = self.adapter.build(model_cfg) if host is None else self.adapter.build_in(model_cfg, host)
 
-    def host(self) -> Host:
-        """The host that this model is built in."""
-        raise NotImplementedError
+    def host(self) -> Host | None:
+        """The host that this model is built in; None: none that has other models."""
+        return None
 
     def init_parameters(self) -> None:
         """Keep the weights that :meth:`build_network` made or loaded.

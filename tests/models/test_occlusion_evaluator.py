@@ -104,7 +104,7 @@ def test_aliases_may_be_absent_and_must_agree() -> None:
         assert len(some) == len(weights) - 6
         network = checkpoints.load(OcclusionEvaluator(), some)
         assert torch.equal(network.embed.weight, weights["layer4.0.weight"])
-    with pytest.raises(CheckpointError, match="'fc1.bias' and 'layer4.0.bias' are two names"):
+    with pytest.raises(CheckpointError, match=r"'fc1\.bias' and 'layer4\.0\.bias' are two names"):
         checkpoints.load(OcclusionEvaluator(), {**weights, "layer4.0.bias": weights["fc1.bias"] + 1})
     with pytest.raises(CheckpointError, match="missing"):
         checkpoints.load(OcclusionEvaluator(), {k: v for k, v in weights.items() if "layer2" not in k})

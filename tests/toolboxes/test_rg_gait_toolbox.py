@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from gaitext import store
+from gaitext import checkpoints, store
 from gaitext.evaluation import evaluate_OEM
-from gaitext.models import OcclusionEvaluator
+from gaitext.models import GaitBase, OcclusionEvaluator
+from gaitext.transforms import SilhouetteInput
 
 from . import data
 from .test_toolbox import CAPTURE, launch, opengait, pytestmark  # noqa: F401 (a fixture, and the marks)
@@ -119,6 +120,16 @@ def test_the_evaluators_test_hands_over_types_and_amounts(opengait: Path, evalua
     network.load_state_dict({key.removeprefix("network."): value for key, value in saved.items()})
 
 
+def _compare_with_gaitbase(path: Path, dataset: Path, theirs: np.ndarray) -> None:
+    """GaitBase is OpenGait's Baseline, with its checkpoint and its transform."""
+    network = GaitBase(class_num=3, channels=(4, 4, 8, 8), embedding_size=6).eval()
+    checkpoints.load(network, path)
+    wanted = [leaf for leaf in store.leaves(dataset / "data") if leaf.identity in data.TEST]
+    with torch.no_grad():
+        ours = [network(torch.from_numpy(SilhouetteInput()(store.read_leaf(leaf)[0]))[None]) for leaf in wanted]
+    np.testing.assert_allclose(torch.cat(ours), theirs, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("backbone", "processes"), [("Baseline", 1), ("DeepGaitV2", 2), ("SwinGait", 1), ("GaitGL", 1)]
 )
@@ -139,6 +150,8 @@ def test_stages_2_and_3(
     holistic = captured(opengait)["embeddings"]
     path, second = weights(opengait, backbone)
 
+    if backbone == "Baseline":
+        _compare_with_gaitbase(path, dataset, holistic)
     system = {
         "model": "RGGait",
         "class_num": 3,
