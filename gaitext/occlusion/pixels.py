@@ -92,10 +92,11 @@ def _stretch(maps: Any, found: npt.NDArray[np.int64], binary: bool) -> Any:
     end = _like(maps, np.where(below, height, found[:, 0]))[:, None]
     scaled = (2 * _like(maps, np.arange(height)) + 1) * (end - begin) - height
     place = scaled // (2 * height)
-    weight = ((scaled - place * 2 * height) / (2 * height))[:, None, :, None]
     frame = _like(maps, np.arange(len(maps)))[:, None]
     source = _as_float(maps)
-    weight = weight.to(source.dtype) if xp is torch else weight.astype(source.dtype)
+    remainder = scaled - place * 2 * height
+    remainder = remainder.to(source.dtype) if xp is torch else remainder.astype(source.dtype)
+    weight = remainder[:, None, :, None] / (2 * height)
     lower, upper = (
         source[frame, :, xp.minimum(xp.maximum(begin + place + step, begin), end - 1)].swapaxes(1, 2) for step in (0, 1)
     )

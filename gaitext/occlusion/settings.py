@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gaitext.config import Settings
+from gaitext.errors import ConfigError, suggest
 
 __all__ = ["OCCLUSION_TYPES", "OcclusionSettings", "OcclusionType"]
 
@@ -59,6 +61,14 @@ class OcclusionSettings(Settings):
     speed: Speeds = (0.5, 2.0)
     resize_visible: bool = True
     seed: int = Field(0, ge=0)
+
+    @field_validator("types", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        for name in value if isinstance(value, Mapping) else ():
+            if name not in OCCLUSION_TYPES:
+                raise ConfigError(f"no occlusion {name!r}", where="types", how=suggest(str(name), OCCLUSION_TYPES))
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> OcclusionSettings:

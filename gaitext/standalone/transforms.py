@@ -11,7 +11,7 @@ from gaitext.errors import ConfigError, suggest
 from gaitext.standalone.settings import arguments_for
 from gaitext.store import Array
 from gaitext.toolboxes.parts import TRANSFORMS
-from gaitext.transforms.base import RandomTransform
+from gaitext.transforms.base import SeededTransform
 
 __all__ = ["Chain", "build_chains"]
 
@@ -25,7 +25,7 @@ class Chain:
     def __call__(self, sequence: Array, generator: np.random.Generator) -> Array:
         """Apply the chain; what is random in it draws from ``generator``."""
         for transform in self.transforms:
-            if isinstance(transform, RandomTransform):
+            if isinstance(transform, SeededTransform):
                 transform.generator = generator
             sequence = transform(sequence)
         return sequence

@@ -21,6 +21,7 @@ from gaitext.toolboxes.models import (
     RGGaitOEMAdapter,
 )
 from gaitext.toolboxes.samplers import BalancedTripletSampler
+from gaitext.transforms.base import Transform
 
 __all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
@@ -30,7 +31,7 @@ MODELS: dict[str, type[ModelAdapter]] = {
 }
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
-TRANSFORMS: dict[str, type[Callable[..., Any]]] = {name: getattr(transforms, name) for name in transforms.__all__}
+TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for name in transforms.__all__}
 
 #: Losses that no toolbox has. Called with keyword tensors; return (loss [p], info).
 LOSSES: dict[str, type[nn.Module]] = {

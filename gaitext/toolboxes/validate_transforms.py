@@ -48,8 +48,8 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
         ConfigError: wrong arguments, or a transform that this phase cannot give what it needs.
     """
     sampling = str((phase.get("sampler") or {}).get("sample_type", "fixed"))
-    # In OpenGait's test every process transforms one sequence at a time.
-    alone = name == "evaluator_cfg" and toolbox is not None and toolbox.test_batch_is_world
+    # The embedded host, and every process of OpenGait's test, transforms one sequence at a time.
+    alone = toolbox is None or (name == "evaluator_cfg" and toolbox.test_batch_is_world)
     packed = not sampling.startswith("fixed") and not alone
     lists = listed_transforms(phase.get("transform"), f"{name}.transform")
     for transform in (transform for each in lists for transform in each):
@@ -57,20 +57,21 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
         if part is None:
             continue
         check_arguments(part, transform.arguments, transform.where)
-        random = getattr(part, "random", False)
+        random = part.is_random(transform.arguments)
         if random and name == "evaluator_cfg":
             raise ConfigError(
                 f"{transform.name} tosses a coin, so that a test would give other embeddings each time",
                 where=transform.where,
                 how="leave it out of the test; for training it belongs into trainer_cfg.transform",
             )
-        if random and len(lists) > 1:
+        if (random or part.alone) and len(lists) > 1:
+            draws = "tosses its own coin" if random else "draws by the content of its own input"
             raise ConfigError(
-                f"{transform.name} tosses its own coin, but the model has several inputs, which must be changed alike",
+                f"{transform.name} {draws}, but the model has several inputs, which must be changed alike",
                 where=transform.where,
-                how="use the model's augmentation settings instead (model_cfg.augmentation)",
+                how="use the model's own settings instead (for flips and reversals model_cfg.augmentation)",
             )
-        if packed and getattr(part, "per_sequence", False):
+        if packed and part.per_sequence:
             raise ConfigError(
                 f"{transform.name} must see one sequence at a time, but {sampling} sampling hands it several as one",
                 where=transform.where,

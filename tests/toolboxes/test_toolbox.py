@@ -23,6 +23,7 @@ from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.link import link, unlink
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.run import run
+from gaitext.transforms import OcclusionHeatmaps
 
 from . import data
 from .test_link import hashes
@@ -163,6 +164,41 @@ def test_embeddings_are_those_of_the_network_alone(opengait: Path, dataset: Path
     )
     with np.load(saved) as embedded:
         assert list(embedded["labels"]) == [leaf.identity for leaf in wanted]
+        np.testing.assert_allclose(embedded["embeddings"], alone, atol=1e-5)
+
+
+def test_occlusions_are_those_of_the_sequence_in_every_host(opengait: Path, dataset: Path) -> None:
+    """One and two processes of OpenGait, and packs of the embedded host, occlude each leaf alike."""
+    types = {"top": 0.25, "bottom": 0.25, "middle": 0.2, "dynamic": 0.15, "pole": 0.15}
+    cfgs = data.config(dataset, save_name="hidden")
+    occlusion: dict[str, Any] = {"type": "OcclusionHeatmaps", "types": types}
+    cfgs["trainer_cfg"]["transform"] = [{"type": "Compose", "trf_cfg": [{"type": "HeatmapInput"}, occlusion]}]
+    assert launch(opengait, cfgs, "train", 1) == 0
+    (opengait / "opengait/modeling/models/zz_capture.py").write_text(CAPTURE)
+    network = GaitHeatAdapter.build(cfgs["model_cfg"]).eval()
+    weights = torch.load(checkpoint(opengait, "hidden", 2), weights_only=True)["model"]
+    network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
+    occlusion["seed"] = 4
+    change = OcclusionHeatmaps(types, seed=4)
+    wanted = [leaf for leaf in store.leaves(dataset / "data") if leaf.identity in data.TEST]
+    sequences = [store.read_leaf(leaf)[0].astype(np.float32) for leaf in wanted]
+    occluded = [change(sequence) for sequence in sequences]
+    assert sum(not np.array_equal(one, other) for one, other in zip(occluded, sequences)) > len(wanted) / 2
+    with torch.no_grad():
+        alone = torch.cat([network(torch.from_numpy(sequence)[None]) for sequence in occluded]).numpy()
+    for processes in (1, 2):
+        cfgs = data.config(dataset, processes)
+        cfgs["evaluator_cfg"].update(save_name="hidden", eval_func="capture")
+        cfgs["evaluator_cfg"]["transform"] = [{"type": "Compose", "trf_cfg": [{"type": "HeatmapInput"}, occlusion]}]
+        assert launch(opengait, cfgs, "test", processes) == 0
+        with np.load(opengait / "captured.npz") as captured:
+            assert list(captured["views"]) == [leaf.view for leaf in wanted]
+            np.testing.assert_allclose(captured["embeddings"], alone, atol=1e-5)
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 4
+    cfgs["evaluator_cfg"]["eval_func"] = "evaluate_indoor_dataset"
+    saved = dataset / "hidden.npz"
+    standalone.test(cfgs, checkpoint=checkpoint(opengait, "hidden", 2), save_embeddings=saved, quiet=True)
+    with np.load(saved) as embedded:
         np.testing.assert_allclose(embedded["embeddings"], alone, atol=1e-5)
 
 

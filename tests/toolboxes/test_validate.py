@@ -192,6 +192,26 @@ def test_a_test_is_never_random(dataset: Path) -> None:
             validate(cfgs, training=bool(change))
 
 
+def test_occlusions_in_a_test(dataset: Path) -> None:
+    cfgs = data.config(dataset)
+    occlusion = {"type": "OcclusionHeatmaps", "types": {"top": 1.0}}
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, occlusion]]
+    with pytest.raises(ConfigError, match="OcclusionHeatmaps tosses a coin"):
+        validate(cfgs, training=False)
+    occlusion["seed"] = 1
+    validate(cfgs, training=False)  # a function of the sequence: one at a time in OpenGait
+    validate_config(cfgs, False, toolbox=None)  # and in the embedded host
+    with pytest.raises(ConfigError, match="one sequence at a time"):
+        validate_config(cfgs, False, toolbox=TOOLBOXES[1])
+    # Heatmaps and poses have different content, and would be occluded differently.
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, occlusion], {"type": "PoseInput"}]
+    with pytest.raises(ConfigError, match="OcclusionHeatmaps draws by the content of its own input"):
+        validate(cfgs, training=False)
+    cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, {**occlusion, "typs": {}}]]
+    with pytest.raises(ConfigError, match="did you mean 'types'"):
+        validate(cfgs, training=False)
+
+
 def test_a_flip_of_one_of_two_inputs(dataset: Path) -> None:
     cfgs = data.config(dataset)
     cfgs["trainer_cfg"]["transform"] = [[{"type": "HeatmapInput"}, {"type": "HeatmapFlip"}], {"type": "PoseInput"}]
