@@ -100,7 +100,8 @@ class GaitPT(nn.Module):
         for stage in self.stages:
             cls, x = stage(x, last=stage is self.stages[-1])
             tokens.append(cls.flatten(1))
-        return F.normalize(self.head(torch.cat(tokens, 1)), dim=-1)
+        embedding = self.head(torch.cat(tokens, 1))
+        return F.normalize(embedding.to(self.head.weight.dtype), dim=-1)  # in full precision under autocast
 
     def _read(self, poses: Tensor, seqL: Tensor | Sequence[int] | None) -> tuple[Tensor, list[int]]:
         """Frames [N, V, c] of all sequences one after another, ordered, and the sequences' lengths."""
