@@ -103,6 +103,25 @@ def test_errors_are_said_in_a_line_and_a_status(tmp_path: Path) -> None:
     assert "no such file" in said
 
 
+def test_evaluate_psymo_and_its_table(tmp_path: Path) -> None:
+    rows = [(i, t, v) for i in "ab" for t in ("nm-01", "nm-02", "bg") for v in ("000", "090", "270")]
+    labels, types, views = np.array(rows).T
+    saved = tmp_path / "saved.npz"
+    np.savez(saved, embeddings=np.eye(len(rows)), labels=labels, types=types, views=views)
+    table = tmp_path / "table.csv"
+    options = ("--gallery", "all", "--exclude-same-walk", "--table", table)
+    said = gaitext("evaluate", saved, "--dataset", "PsyMo", *options)
+    assert "Rank-1" in said
+    assert "mAP" in said
+    assert f"result in {table}" in said.replace("\n", "")
+    assert "gallery all" in table.read_text()
+    assert "leave it out: it is for PsyMo" in gaitext("evaluate", saved, "--gallery", "nm", code=1)
+    assert "it is for PsyMo" in gaitext("evaluate", saved, "--dataset", "CCPG", "--exclude-same-walk", code=1)
+    assert "did you mean 'same'" in gaitext("evaluate", saved, "--dataset", "PsyMo", "--gallery", "sme", code=1)
+    assert "end its name in" in gaitext("evaluate", saved, "--dataset", "PsyMo", "--table", "a.doc", code=1)
+    assert "--gallery" in gaitext("evaluate", "--help")
+
+
 def test_help_names_every_command() -> None:
     said = gaitext("--help")
     names = "demo train test evaluate link unlink run doctor walkers prepare extract convert inspect"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,8 @@ from gaitext.cli.app import (
     console,
     print_evaluation,
 )
+
+TableFile = Annotated[Path | None, typer.Option("--table", help="Write the result to this .md, .csv or .json.")]
 
 
 @app.command()
@@ -57,6 +59,7 @@ def run_test(
     iteration: Annotated[int | None, typer.Option("--iter", help="Which of the run's checkpoints.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint: ours, a toolbox's or published.")] = None,
     save_embeddings: Annotated[Path | None, typer.Option(help="Write embeddings and labels to this .npz.")] = None,
+    table: TableFile = None,
     device: Device = "auto",
     nproc: Devices = 1,
     precision: Precision = None,
@@ -72,6 +75,7 @@ def run_test(
         iteration=iteration,
         checkpoint=checkpoint,
         save_embeddings=save_embeddings,
+        table=table,
         device=device,
         devices=nproc,
         precision=precision,
@@ -82,15 +86,31 @@ def run_test(
     print_evaluation(result.evaluation)
     if result.embeddings is not None:
         console.print(f"embeddings in {result.embeddings}")
+    if table is not None:
+        console.print(f"result in {table}")
 
 
 @app.command()
 def evaluate(
     embeddings: Annotated[Path, typer.Argument(help="What `gaitext test --save-embeddings` wrote.")],
-    dataset: Annotated[str, typer.Option(help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K or CCPG.")] = "CASIA-B",
+    dataset: Annotated[
+        str, typer.Option(help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K, CCPG or PsyMo.")
+    ] = "CASIA-B",
     metric: Annotated[str, typer.Option(help="euc or cos.")] = "euc",
+    gallery: Annotated[
+        str | None,
+        typer.Option(help="PsyMo: one nm run, the probe's variation or everything: nm, same, all. \\[default: nm]"),
+    ] = None,
+    exclude_same_walk: Annotated[
+        bool, typer.Option("--exclude-same-walk", help="PsyMo: no match from another camera of the same walk.")
+    ] = False,
+    table: TableFile = None,
 ) -> None:
     """Evaluate saved embeddings under a dataset's protocol."""
     from gaitext.evaluation import evaluate_file
 
-    print_evaluation(evaluate_file(embeddings, dataset, metric=metric))
+    options: dict[str, Any] = {"gallery": gallery, "exclude_same_walk": exclude_same_walk or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    print_evaluation(evaluate_file(embeddings, dataset, metric=metric, table=table, **given))
+    if table is not None:
+        console.print(f"result in {table}")

@@ -3,24 +3,34 @@
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, evaluate_indoor_dataset
 from gaitext.evaluation.distances import distances
+from gaitext.evaluation.matching import Matches, Sequences, match
 from gaitext.evaluation.oem import evaluate_OEM
+from gaitext.evaluation.psymo import check_PsyMo, evaluate_PsyMo
 from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
 from gaitext.evaluation.saved import evaluate_file
+from gaitext.evaluation.writing import check_table_path, write_result
 
 __all__ = [
     "PROTOCOLS",
     "CrossView",
     "EvaluationResult",
     "Gait",
+    "Matches",
     "Ranking",
+    "Sequences",
     "Table",
     "chance_rank1",
+    "check_PsyMo",
+    "check_table_path",
     "cross_view",
     "distances",
     "evaluate_CCPG",
     "evaluate_OEM",
+    "evaluate_PsyMo",
     "evaluate_file",
     "evaluate_indoor_dataset",
+    "match",
     "rank",
+    "write_result",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gaitext.evaluation.cells import excluding_identical, hits, mean, missing
 from gaitext.evaluation.distances import distances
 from gaitext.evaluation.ranking import chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
+from gaitext.evaluation.writing import check_table_path, write_result
 
 __all__ = ["CCPG", "evaluate_CCPG"]
 
@@ -23,7 +25,9 @@ CCPG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def evaluate_CCPG(data: dict[str, Any], dataset: str = "CCPG", metric: str = "euc") -> EvaluationResult:
+def evaluate_CCPG(
+    data: dict[str, Any], dataset: str = "CCPG", metric: str = "euc", table: str | Path | None = None
+) -> EvaluationResult:
     """CCPG's two protocols: re-identification and gait.
 
     Re-identification: each probe against the condition's whole gallery but for sequences of its
@@ -36,15 +40,17 @@ def evaluate_CCPG(data: dict[str, Any], dataset: str = "CCPG", metric: str = "eu
         data: ``embeddings`` [n, c, p] or [n, c], ``labels``, ``types``, ``views``; not changed.
         dataset: must be ``CCPG``.
         metric: see :func:`~gaitext.evaluation.distances`.
+        table: a .md, .csv or .json to write the result to.
 
     Raises:
-        ConfigError: another dataset.
+        ConfigError: another dataset, or a table that cannot be written.
         DataError: no condition has both probes and gallery.
     """
     if dataset != "CCPG":
         raise ConfigError(
             f"evaluate_CCPG is for CCPG, not {dataset!r}", where="evaluator_cfg.eval_func", how="choose another"
         )
+    check_table_path(table)
     gait = Gait.of_data(data)
     gait = Gait(gait.embeddings, gait.labels, gait.types, np.array([view.split("_")[0] for view in gait.views]))
     cameras = sorted(set(gait.views.tolist()))
@@ -81,7 +87,11 @@ def evaluate_CCPG(data: dict[str, Any], dataset: str = "CCPG", metric: str = "eu
         Table("Re-identification, own camera excluded (%)", ["rank-1", "mAP", "mINP"], reid),
         Table("Gait: rank-1 of each probe camera, identical ones excluded (%)", [*cameras, "mean", "chance"], angles),
     ]
-    return EvaluationResult(f"CCPG, metric {metric}", tables, scalars, chance, notes)
+    about = gait.about(dataset, metric)
+    result = EvaluationResult(f"CCPG, metric {metric}", tables, scalars, chance, notes, about)
+    if table is not None:
+        write_result(result, table)
+    return result
 
 
 def _reidentify(probe: Gait, gallery: Gait, metric: str) -> tuple[list[float], int]:

@@ -46,4 +46,4 @@ def missing(condition: str, views: list[str], cells: Array, probes: int) -> list
         return []
     listed = [f"{views[i]}→{views[j]}" for i, j in np.argwhere(gone)]
     more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
-    return [f"{condition}: no probes or no gallery for {', '.join(listed[:6])}{more}; left out of the means"]
+    return [f"{condition}: no probes or no gallery to compare for {', '.join(listed[:6])}{more}; left out of the means"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gaitext.evaluation.cells import excluding_identical, hits, mean, missing
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.ranking import chance_rank1
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
+from gaitext.evaluation.writing import check_table_path, write_result
 
 __all__ = ["PROTOCOLS", "CrossView", "cross_view", "evaluate_indoor_dataset"]
 
@@ -65,7 +67,9 @@ PROTOCOLS: dict[str, CrossView] = {
 }
 
 
-def evaluate_indoor_dataset(data: dict[str, Any], dataset: str, metric: str = "euc") -> EvaluationResult:
+def evaluate_indoor_dataset(
+    data: dict[str, Any], dataset: str, metric: str = "euc", table: str | Path | None = None
+) -> EvaluationResult:
     """Cross-view rank-1, identical views excluded: the protocol of ``dataset`` in :data:`PROTOCOLS`.
 
     Agrees with OpenGait's function of the name but for two things: OpenGait rounds every pair of
@@ -75,9 +79,10 @@ def evaluate_indoor_dataset(data: dict[str, Any], dataset: str, metric: str = "e
         data: ``embeddings`` [n, c, p] or [n, c], ``labels``, ``types``, ``views``.
         dataset: ``CASIA-B``, ``OUMVLP`` or ``SUSTech1K``.
         metric: see :func:`~gaitext.evaluation.distances`.
+        table: a .md, .csv or .json to write the result to.
 
     Raises:
-        ConfigError: no protocol for the dataset.
+        ConfigError: no protocol for the dataset, or a table that cannot be written.
         DataError: see :func:`cross_view`.
     """
     if dataset not in PROTOCOLS:
@@ -86,7 +91,11 @@ def evaluate_indoor_dataset(data: dict[str, Any], dataset: str, metric: str = "e
             where="data_cfg.test_dataset_name",
             how=suggest(dataset, PROTOCOLS),
         )
-    return cross_view(Gait.of_data(data), PROTOCOLS[dataset], metric, name=dataset)
+    check_table_path(table)
+    result = cross_view(Gait.of_data(data), PROTOCOLS[dataset], metric, name=dataset)
+    if table is not None:
+        write_result(result, table)
+    return result
 
 
 def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: str = "") -> EvaluationResult:
@@ -149,4 +158,5 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
     scalars = {
         f"scalar/test_accuracy/{c}@R{k + 1}": mean(m[:, k]) for c, m in means.items() for k in range(protocol.ranks)
     }
-    return EvaluationResult(f"{name} cross-view, metric {metric}", tables, scalars, chance, notes)
+    about = gait.about(name, metric)
+    return EvaluationResult(f"{name} cross-view, metric {metric}", tables, scalars, chance, notes, about)

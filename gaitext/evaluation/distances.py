@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, ShapeError
 
-__all__ = ["as_embeddings", "distances"]
+__all__ = ["as_embeddings", "check_metric", "distances"]
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +33,16 @@ def as_embeddings(embeddings: Array, count: int | None = None) -> Array:
     return array
 
 
+def check_metric(metric: str) -> None:
+    """Refuse a metric that :func:`distances` does not know.
+
+    Raises:
+        ConfigError: neither ``euc`` nor ``cos``.
+    """
+    if metric not in ("euc", "cos"):
+        raise ConfigError(f"unknown metric {metric!r}", where="evaluator_cfg.metric", how="choose euc or cos")
+
+
 def distances(probe: Array, gallery: Array, metric: str = "euc") -> Array:
     """Distances between all probes and all gallery sequences, as OpenGait computes them.
 
@@ -53,8 +63,7 @@ def distances(probe: Array, gallery: Array, metric: str = "euc") -> Array:
         >>> distances(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 1.0]])).tolist()
         [[5.0, 1.0]]
     """
-    if metric not in ("euc", "cos"):
-        raise ConfigError(f"unknown metric {metric!r}", where="evaluator_cfg.metric", how="choose euc or cos")
+    check_metric(metric)
     probe, gallery = as_embeddings(probe), as_embeddings(gallery)
     if probe.shape[1:] != gallery.shape[1:]:
         raise ShapeError(f"probes are [n, {probe.shape[1:]}], gallery sequences [m, {gallery.shape[1:]}]")

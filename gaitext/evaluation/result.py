@@ -48,6 +48,7 @@ class EvaluationResult:
         scalars: the toolboxes' names (``scalar/test_accuracy/NM@R1``) -> percent.
         chance: condition -> the rank-1 that choosing at random would have, in percent.
         notes: what is missing or odd. Empty for a complete test set.
+        about: what decides the numbers, one by one: dataset, metric, counts, a protocol's settings.
     """
 
     protocol: str
@@ -55,10 +56,14 @@ class EvaluationResult:
     scalars: dict[str, float]
     chance: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    about: dict[str, str | int | bool] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        parts = [self.protocol, *map(str, self.tables)]
-        return "\n\n".join(parts + [f"Note: {note}" for note in self.notes])
+        return f"{self.protocol}\n\n{self.body()}"
+
+    def body(self) -> str:
+        """The tables and notes as Markdown."""
+        return "\n\n".join([*map(str, self.tables), *(f"Note: {note}" for note in self.notes)])
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,15 @@ class Gait:
     def of_data(cls, data: Mapping[str, Any]) -> Gait:
         """From a toolbox's dict of ``embeddings``, ``labels``, ``types``, ``views``."""
         return cls.of(data["embeddings"], data["labels"], data["types"], data["views"])
+
+    def about(self, dataset: str, metric: str) -> dict[str, str | int | bool]:
+        """What every protocol says of the numbers it found in these sequences."""
+        return {
+            "dataset": dataset,
+            "metric": metric,
+            "identities": len(set(self.labels.tolist())),
+            "sequences": len(self),
+        }
 
     def where(self, mask: Array) -> Gait:
         return Gait(self.embeddings[mask], self.labels[mask], self.types[mask], self.views[mask])

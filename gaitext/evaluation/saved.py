@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
+import inspect
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
+from gaitext.evaluation.psymo import evaluate_PsyMo
 from gaitext.evaluation.result import EvaluationResult
+from gaitext.evaluation.writing import check_table_path
 
 __all__ = ["evaluate_file"]
 
 
-def evaluate_file(path: str | Path, dataset: str, metric: str = "euc") -> EvaluationResult:
+_FUNCTIONS: dict[str, Callable[..., EvaluationResult]] = {
+    **dict.fromkeys(PROTOCOLS, evaluate_indoor_dataset),
+    "CCPG": evaluate_CCPG,
+    "PsyMo": evaluate_PsyMo,
+}
+
+
+def evaluate_file(
+    path: str | Path,
+    dataset: str,
+    metric: str = "euc",
+    *,
+    table: str | Path | None = None,
+    **options: Any,
+) -> EvaluationResult:
     """Evaluate what ``gaitext test --save-embeddings`` wrote.
 
     Args:
         path: .npz with ``embeddings`` [n, c, p], ``labels``, ``types``, ``views``.
         dataset: whose protocol.
         metric: ``euc`` or ``cos``.
+        table: a .md, .csv or .json to write the result to.
+        options: arguments that only this dataset's protocol has: ``gallery`` and
+            ``exclude_same_walk`` for PsyMo.
 
     Raises:
         DataError: the file is missing, damaged, or lacks one of the four arrays.
-        ConfigError: no such protocol.
+        ConfigError: no such protocol, or an option that it does not have.
     """
-    known = [*PROTOCOLS, "CCPG"]
-    if dataset not in known:
-        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, known))
+    if dataset not in _FUNCTIONS:
+        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, _FUNCTIONS))
+    evaluate = _FUNCTIONS[dataset]
+    for option in options:
+        if option not in inspect.signature(evaluate).parameters:
+            having = [d for d, function in _FUNCTIONS.items() if option in inspect.signature(function).parameters]
+            raise ConfigError(
+                f"the protocol of {dataset} has no '{option}'",
+                where=option,
+                how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
+            )
+    check_table_path(table)
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in ("embeddings", "labels", "types", "views")}
@@ -37,5 +68,4 @@ def evaluate_file(path: str | Path, dataset: str, metric: str = "euc") -> Evalua
         raise DataError("no such file", where=path) from error
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"holds no saved embeddings ({error})", where=path) from error
-    evaluate = evaluate_CCPG if dataset == "CCPG" else evaluate_indoor_dataset
-    return evaluate(data, dataset, metric=metric)
+    return evaluate(data, dataset, metric=metric, table=table, **options)

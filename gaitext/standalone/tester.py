@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,13 @@ import torch
 import torch.distributed as dist
 
 from gaitext.errors import CheckpointError, ConfigError, DataError, suggest
-from gaitext.evaluation import EvaluationResult, evaluate_CCPG, evaluate_indoor_dataset
+from gaitext.evaluation import (
+    EvaluationResult,
+    check_table_path,
+    evaluate_CCPG,
+    evaluate_indoor_dataset,
+    evaluate_PsyMo,
+)
 from gaitext.progress import progress
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves, loader
@@ -34,6 +40,8 @@ _OWN: dict[str, Callable[..., Any]] = {
     "evaluate_indoor_dataset": evaluate_indoor_dataset,
     "evaluate_CCPG": evaluate_CCPG,
 }
+#: Those that read embeddings, labels, types and views only, and so can be rehearsed.
+_REHEARSABLE = (*_OWN.values(), evaluate_PsyMo)
 #: OpenGait's other evaluation functions.
 _TOOLBOX_ONLY = frozenset(
     {
@@ -73,6 +81,7 @@ def run_test(
     iteration: int | None = None,
     checkpoint: str | Path | None = None,
     save_embeddings: str | Path | None = None,
+    table: str | Path | None = None,
     device: str = "cpu",
     devices: int = 1,
     precision: str | None = None,
@@ -92,6 +101,7 @@ def run_test(
             Without either, ``evaluator_cfg.restore_hint``; without that, the run's latest.
         save_embeddings: an ``.npz`` to write ``embeddings`` [n, c, p], ``labels``, ``types`` and
             ``views`` to.
+        table: a .md, .csv or .json to write the result to, instead of ``evaluator_cfg.table``.
         device: ``cpu``, ``cuda`` or ``auto``.
         devices: number of processes.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; None: as the config says.
@@ -112,6 +122,8 @@ def run_test(
             how="give one: --iter takes the run's own, --checkpoint any file",
         )
     host = validated(config, training=False, world_size=process_count(devices))
+    if table is not None:
+        host = replace(host, evaluation={**host.evaluation, "table": str(table)})
     _function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric, host.evaluator.enable_float16, device)
@@ -161,15 +173,17 @@ def check_test(host: HostConfig, dataset: SequenceDataset) -> None:
     _pack(host)
     if host.fabric.check != "none":
         check_leaves(dataset.leaves, host.data, "tail").raise_problems()
-    if function not in _OWN.values():
+    if function not in _REHEARSABLE:
         return  # a registered one may read more than embeddings
     some = set(dataset.label_set[:_REHEARSED])
     chosen = [i for i, label in enumerate(dataset.label_list) if label in some]
     names = {"labels": dataset.label_list, "types": dataset.types_list, "views": dataset.views_list}
     data: dict[str, Any] = {key: [values[i] for i in chosen] for key, values in names.items()}
     data["embeddings"] = np.random.default_rng(0).normal(size=(len(chosen), 2, 1)).astype(np.float32)
+    check_table_path(host.evaluation.get("table"))
+    rehearsed = {key: value for key, value in host.evaluation.items() if key != "table"}
     try:
-        evaluate(host, data)
+        evaluate(replace(host, evaluation=rehearsed), data)
     except DataError:
         if len(some) == len(dataset.label_set):
             raise  # otherwise the identities left out may bring what is missing

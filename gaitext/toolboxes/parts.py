@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from gaitext import losses, transforms
-from gaitext.evaluation import evaluate_OEM
+from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.models import (
     GaitBaseAdapter,
@@ -23,7 +22,7 @@ from gaitext.toolboxes.models import (
 from gaitext.toolboxes.samplers import BalancedTripletSampler
 from gaitext.transforms.base import Transform
 
-__all__ = ["EVALUATIONS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "TRANSFORMS"]
 
 MODELS: dict[str, type[ModelAdapter]] = {
     adapter.name: adapter
@@ -43,4 +42,10 @@ LOSSES: dict[str, type[nn.Module]] = {
 SAMPLERS: dict[str, type] = {"BalancedTripletSampler": BalancedTripletSampler}
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_OEM": evaluate_OEM}
+EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate_OEM": evaluation.evaluate_OEM,
+    "evaluate_PsyMo": evaluation.evaluate_PsyMo,
+}
+
+#: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
+EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}

@@ -20,6 +20,7 @@ from typing import Any
 
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import parts
+from gaitext.toolboxes.evaluations import reporting
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
 from gaitext.toolboxes.registered import MARK, exposed, model_class
 
@@ -78,6 +79,8 @@ def plug_in(module_name: str) -> dict[str, type]:
     prepared: list[tuple[ExtensionPoint, ModuleType, dict[str, Any]]] = []
     for point in EXTENSION_POINTS[1:]:
         table: Mapping[str, Callable[..., Any]] = getattr(parts, point.table)
+        if point.kind == "evaluation":
+            table = {name: reporting(part) for name, part in table.items()}
         wrapped = {name: exposed(name, part) for name, part in table.items()}
         prepared.append((point, importlib.import_module(point.module), wrapped))
 

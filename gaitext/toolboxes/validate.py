@@ -15,6 +15,7 @@ from typing import Any
 from gaitext.errors import ConfigError, nearest
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.arguments import check_arguments, check_numbers
+from gaitext.toolboxes.evaluations import check_evaluation
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
 from gaitext.toolboxes.validate_data import compare_with_data, phases, section
 from gaitext.toolboxes.validate_losses import check_losses
@@ -58,6 +59,8 @@ def validate_config(
     for name, phase in phases(cfgs, training):
         check_transforms(name, phase, toolbox)
         _check_sampler(phase.get("sampler") or {}, f"{name}.sampler", toolbox, Path(base))
+        if name == "evaluator_cfg":
+            check_evaluation(phase, cfgs.get("data_cfg"))
     if training:
         check_losses(cfgs.get("loss_cfg"), adapter.loss_names(model_cfg) if adapter is not None else None)
     if adapter is None:
@@ -77,6 +80,8 @@ def validate_config(
 def uses_gaitext(cfgs: Mapping[str, Any]) -> bool:
     """Whether a config names any of gaitext's parts."""
     if section(cfgs, "model_cfg").get("model") in parts.MODELS:
+        return True
+    if section({"evaluator_cfg": {}, **cfgs}, "evaluator_cfg").get("eval_func") in parts.EVALUATIONS:
         return True
     named = {str(item.get("type")) for item, _ in typed(cfgs, "")}
     return bool(named & {*parts.TRANSFORMS, *parts.LOSSES, *parts.SAMPLERS})

@@ -110,6 +110,8 @@ def test_testing_refuses(data: Path, tmp_path: Path, change: Callable[[Config], 
         (_set("evaluator_cfg.sampler.batch_size", [2, 2]), "one number"),
         (_set("evaluator_cfg.transform", [{"type": "HeatmapInputs"}]), "HeatmapInput"),
         (_set("data_cfg.test_dataset_name", "CASIA-E"), "no cross-view protocol"),
+        (_set("evaluator_cfg.eval_func", "evaluate_PsyMo"), "is for PsyMo"),
+        (_set("evaluator_cfg.table", "table.txt"), "csv or .json"),
     ],
 )
 def test_tests_in_between_are_examined_before_training(

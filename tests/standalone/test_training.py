@@ -19,6 +19,7 @@ import torch
 import gaitext
 from gaitext import standalone
 from gaitext.errors import CheckpointError, ConfigError, GaitextError
+from gaitext.standalone import tester
 
 _SCRIPT = Path(tiny.__file__)
 
@@ -230,6 +231,32 @@ def test_tests_in_between(data: Path, tmp_path: Path) -> None:
     assert list(result.evaluations) == [4, 8, 12]
     last = standalone.test(tiny.config(data), output=tmp_path, quiet=True)
     assert last.evaluation.scalars == result.evaluations[12].scalars
+
+
+def test_tables_are_written_after_a_test_and_not_by_its_rehearsal(
+    data: Path, run: standalone.TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.config(data)
+    config["data_cfg"]["test_dataset_name"] = "PsyMo"
+    config["evaluator_cfg"].update(eval_func="evaluate_PsyMo", gallery="all", table=str(tmp_path / "config.json"))
+    output = run.folder.parents[2]
+    there_before: list[Path] = []
+
+    def listed(*arguments: Any) -> Any:
+        there_before.extend(tmp_path.iterdir())
+        return embedding(*arguments)
+
+    embedding = tester._test
+    monkeypatch.setattr(tester, "_test", listed)
+    tested = standalone.test(config, iteration=12, output=output, quiet=True)
+    assert there_before == []
+    assert (
+        json.loads((tmp_path / "config.json").read_text())["scalars"]["scalar/test_accuracy/NM@R1"]
+        == (tested.evaluation.scalars["scalar/test_accuracy/NM@R1"])
+    )
+    (tmp_path / "config.json").unlink()
+    standalone.test(config, iteration=12, output=output, quiet=True, table=tmp_path / "argument.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["argument.csv"]
 
 
 def test_packing_does_not_change_a_test(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:

@@ -102,18 +102,30 @@ def weights(root: Path, model: str, iteration: int = 4) -> tuple[Path, dict[str,
 
 @pytest.fixture(scope="module")
 def evaluator(opengait: Path, dataset: Path) -> Path:  # noqa: F811
-    """Stage 1: the evaluator's checkpoint; its test has been run."""
+    """Stage 1: the evaluator's checkpoint."""
     (opengait / "opengait/modeling/models/zz_capture.py").write_text(CAPTURE)
     cfgs = config(dataset, {"model": "RGGaitOEM", **EVALUATOR})
     cfgs["loss_cfg"] = [{"type": "OcclusionLoss", "log_prefix": "occlusion", "loss_term_weight": 1.0}]
     cfgs["optimizer_cfg"] = {"solver": "Adam", "lr": 1.0e-4}
     assert launch(opengait, cfgs, "train", 1) == 0
-    assert launch(opengait, cfgs, "test", 1) == 0
     return weights(opengait, "RGGaitOEM")[0]
 
 
-def test_the_evaluators_test_hands_over_types_and_amounts(opengait: Path, evaluator: Path) -> None:  # noqa: F811
+def test_the_evaluators_test_reports_types_and_amounts(
+    opengait: Path,  # noqa: F811
+    dataset: Path,
+    evaluator: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    cfgs = config(dataset, {"model": "RGGaitOEM", **EVALUATOR})
+    assert launch(opengait, cfgs, "test", 1) == 0
+    capfd.readouterr()
     result = evaluate_OEM(captured(opengait), "CASIA-B")
+    cfgs["evaluator_cfg"]["eval_func"] = "evaluate_OEM"
+    assert launch(opengait, cfgs, "test", 1) == 0
+    log = capfd.readouterr()
+    accuracy = result.scalars["scalar/test_accuracy/all@type"]
+    assert f"all@type: {accuracy:.2f}%" in log.out + log.err
     assert result.tables[0].rows[-1][1][0] == 12
     network = OcclusionEvaluator(channels=(2, 4, 4), feature_size=6)
     saved = torch.load(evaluator, weights_only=True)["model"]

@@ -202,6 +202,29 @@ def test_occlusions_are_those_of_the_sequence_in_every_host(opengait: Path, data
         np.testing.assert_allclose(embedded["embeddings"], alone, atol=1e-5)
 
 
+def test_psymos_protocol_in_the_toolboxs_log(
+    opengait: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The data's types and views are among PsyMo's; the toolbox's and the embedded host's numbers agree."""
+    if not checkpoint(opengait, "tiny", 2).exists():
+        assert launch(opengait, data.config(dataset), "train", 1) == 0
+    capfd.readouterr()
+    results = []
+    for host in ("toolbox", "embedded"):
+        cfgs = data.config(dataset)
+        cfgs["data_cfg"]["test_dataset_name"] = "PsyMo"
+        cfgs["evaluator_cfg"].update(eval_func="evaluate_PsyMo", gallery="same", table=str(tmp_path / f"{host}.json"))
+        if host == "toolbox":
+            assert launch(opengait, cfgs, "test", 1) == 0
+        else:
+            standalone.test(cfgs, checkpoint=checkpoint(opengait, "tiny", 2), quiet=True)
+        results.append((tmp_path / f"{host}.json").read_text())
+    assert results[0] == results[1]
+    output = capfd.readouterr()
+    for said in ("===PsyMo, gallery same", "NM@R1: ", "mean@mAP: "):
+        assert (output.out + output.err).count(said) == 1, said
+
+
 def test_a_wrong_config_is_refused_by_main_too(
     opengait: Path, dataset: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
