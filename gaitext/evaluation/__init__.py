@@ -14,6 +14,7 @@ from gaitext.evaluation.keypoints import (
     pose_distances,
 )
 from gaitext.evaluation.matching import Matches, Sequences, match
+from gaitext.evaluation.oem import evaluate_OEM
 from gaitext.evaluation.pose import evaluate_pose
 from gaitext.evaluation.psymo import check_PsyMo, evaluate_PsyMo
 from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
@@ -39,6 +40,7 @@ __all__ = [
     "cross_view",
     "distances",
     "evaluate_CCPG",
+    "evaluate_OEM",
     "evaluate_PsyMo",
     "evaluate_file",
     "evaluate_indoor_dataset",

@@ -9,6 +9,7 @@ from gaitext.losses.batch_hard_triplet_loss import BatchHardTripletLoss
 from gaitext.losses.coordinate_l1_loss import CoordinateL1Loss
 from gaitext.losses.cross_entropy_loss import CrossEntropyLoss
 from gaitext.losses.loss import Info, Loss
+from gaitext.losses.occlusion_loss import OcclusionLoss
 from gaitext.losses.triplet_loss import TripletLoss
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "CrossEntropyLoss",
     "Info",
     "Loss",
+    "OcclusionLoss",
     "TripletLoss",
 ]

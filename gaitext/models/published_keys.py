@@ -6,7 +6,7 @@ pattern wholly.
 
 from __future__ import annotations
 
-__all__ = ["FBCNN_KEYS", "GAITHEAT_KEYS", "GAITPT_KEYS", "KeyTable"]
+__all__ = ["FBCNN_KEYS", "GAITBASE_KEYS", "GAITHEAT_KEYS", "GAITPT_KEYS", "OEM_KEYS", "KeyTable"]
 
 #: (regular expression over the published key, this package's key)
 KeyTable = tuple[tuple[str, str], ...]
@@ -37,6 +37,25 @@ GAITHEAT_KEYS: KeyTable = (
     *((rf"FCs_{theirs}\.fc_bin", f"heads.{ours}.fc.weight") for theirs, ours in _BRANCHES),
     *((rf"BNNecks_{theirs}\.fc_bin", f"heads.{ours}.neck.classifier") for theirs, ours in _BRANCHES),
     *((rf"BNNecks_{theirs}\.bn1d\.(\w+)", rf"heads.{ours}.neck.norm.\1") for theirs, ours in _BRANCHES),
+)
+
+#: OpenGait's ``Baseline`` (GaitBase) with a ResNet9.
+GAITBASE_KEYS: KeyTable = (
+    (r"Backbone\.forward_block\.conv1\.conv\.(\w+)", r"stem.conv.\1"),
+    (r"Backbone\.forward_block\.bn1\.(\w+)", r"stem.norm.\1"),
+    *(rule for rule in _blocks("Backbone", "stages", 0)),
+    (r"FCs\.fc_bin", "head.fc.weight"),
+    (r"BNNecks\.fc_bin", "head.neck.classifier"),
+    (r"BNNecks\.bn1d\.(\w+)", r"head.neck.norm.\1"),
+)
+
+#: MimicGait's occlusion evaluator (../shared/checkpoints/oem_mimicgait.json of the project). Three
+#: of its layers are saved twice, under two names.
+OEM_KEYS: KeyTable = (
+    *((rf"layer{i + 1}\.0\.(\w+)", rf"convolutions.{i}.\1") for i in range(3)),
+    (r"(?:layer4\.0|fc1)\.(\w+)", r"embed.\1"),
+    (r"(?:classification_head\.0|fc2)\.(\w+)", r"type_head.\1"),
+    (r"(?:layer_amount\.0|fc_amount_head)\.(\w+)", r"amount_head.\1"),
 )
 
 
