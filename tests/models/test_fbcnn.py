@@ -33,7 +33,7 @@ def test_default_construction_has_the_published_weights() -> None:
     shapes = reference.published_shapes()
     assert sum(p.numel() for p in network.parameters()) == 71_921_796
     published = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    renamed = checkpoints._rename(published, network.state_dict(), network.published_keys)
+    renamed, _ = checkpoints._rename(published, network.state_dict(), network.published_keys, "published")
     checkpoints._check(renamed, network.state_dict(), "the published names")
 
 
