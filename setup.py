@@ -11,6 +11,7 @@ EXTRAS = {
     "onnx": ["onnxruntime>=1.17"],
     "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
     "plot": ["matplotlib>=3.7"],
+    "coco": ["pycocotools>=2.0.6"],
     "vitpose": ["transformers>=4.48", "safetensors>=0.4.3"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -26,8 +26,9 @@ def load(model: nn.Module, source: str | Path | Mapping[str, Any]) -> nn.Module:
 
     Read are: this package's own checkpoints; those that a toolbox or the embedded host trained
     (weights under ``model`` and behind ``network.``, with DataParallel's ``module.`` or not);
-    and published ones, through the model's ``published_keys``. Loading is strict: every weight
-    of the model is set, and every weight of the checkpoint is used.
+    and published ones, through the model's ``published_keys`` and, where names are not all that
+    differs, its ``adapt_published(weights)``. Loading is strict: every weight of the model is set,
+    and every weight of the checkpoint is used.
 
     Args:
         model: the network, on any device. It is changed in place and returned.
@@ -40,7 +41,10 @@ def load(model: nn.Module, source: str | Path | Mapping[str, Any]) -> nn.Module:
     where = source if isinstance(source, (str, Path)) else "state dict"
     weights = read_state_dict(source)
     own = model.state_dict()
-    fitted = _rename(weights, own, getattr(model, "published_keys", ()))
+    fitted, published = _rename(weights, own, getattr(model, "published_keys", ()), where)
+    adapt: Any = getattr(model, "adapt_published", None)
+    if published and adapt is not None:
+        fitted = adapt(fitted)
     _check(fitted, own, where)
     model.load_state_dict(fitted)
     return model
@@ -87,30 +91,41 @@ def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]
     return {str(key): value for key, value in loaded.items()}
 
 
-def _rename(weights: dict[str, Tensor], own: Iterable[str], tables: Any) -> dict[str, Tensor]:
-    """The weights under the model's own names, if some known naming leads there; else as they are."""
+def _rename(
+    weights: dict[str, Tensor], own: Iterable[str], tables: Any, where: object
+) -> tuple[dict[str, Tensor], bool]:
+    """The weights under the model's own names, if some known naming leads there, else as they are; is it published?"""
     own = set(own)
     stripped = weights
     while True:
         if own & stripped.keys():
-            return stripped
-        renamed = _apply(stripped, tables)
+            return stripped, False
+        renamed = _apply(stripped, tables, where)
         if renamed is not None:
-            return renamed
+            return renamed, True
         prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in stripped)), None)
         if prefix is None:
-            return weights
+            return weights, False
         stripped = {key[len(prefix) :]: value for key, value in stripped.items()}
 
 
-def _apply(weights: dict[str, Tensor], table: Iterable[tuple[str, str]]) -> dict[str, Tensor] | None:
+def _apply(weights: dict[str, Tensor], table: Iterable[tuple[str, str]], where: object) -> dict[str, Tensor] | None:
     rules = [(re.compile(pattern), replacement) for pattern, replacement in table]
     renamed: dict[str, Tensor] = {}
+    names: dict[str, str] = {}
     recognised = False
     for key, value in weights.items():
         match = next(((p, r) for p, r in rules if p.fullmatch(key)), None)
         recognised = recognised or match is not None
-        renamed[match[0].sub(match[1], key) if match else key] = value
+        ours = match[0].sub(match[1], key) if match else key
+        # One weight under two names: a module that is registered twice.
+        if ours in renamed and not torch.equal(renamed[ours], value):
+            raise CheckpointError(
+                f"'{names[ours]}' and '{key}' are two names of one weight, but their values differ",
+                where=where,
+                how="take the checkpoint as it was published",
+            )
+        renamed[ours], names[ours] = value, key
     return renamed if recognised else None
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing video frame by frame: files through PyAV, folders of pictures through Pillow.
+"""Reading video frame by frame: files through PyAV, folders of pictures through Pillow. Writing: gaitext.encoding.
 
 Both (``pip install 'gaitext[video]'``) are imported when a function is called, so that the rest of
 gaitext works without them.
@@ -6,28 +6,43 @@ gaitext works without them.
 
 from __future__ import annotations
 
-import hashlib
+import io
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.errors import GaitextError, VideoError, import_extra
+from gaitext.digests import digest, sha256
+from gaitext.encoding import write_video
+from gaitext.errors import VideoError, import_extra
 from gaitext.frames import frame_files, frame_sizes, read_images
-from gaitext.store import atomic_path
 
-__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "count_frames", "digest", "probe", "read_frames", "sha256", "write_video"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "VideoInfo",
+    "count_frames",
+    "decode",
+    "digest",
+    "frame_times",
+    "probe",
+    "read_frames",
+    "read_timed",
+    "sha256",
+    "write_video",
+]
 
 logger = logging.getLogger(__name__)
 
 Frame = npt.NDArray[np.uint8]
+#: A file, or one in memory.
+_Readable = Union[Path, io.BytesIO]
 
 #: Suffixes (lower case) by which a video is found in a folder; any file may be given by name.
 VIDEO_SUFFIXES = frozenset(
@@ -46,12 +61,22 @@ class VideoInfo:
             rotation the file asks for. In a folder other frames may have other sizes.
         fps: average frames per second; 0.0 when the file does not say, and for folders.
         frames: number of frames, None when the file does not say (mkv, webm, raw streams).
+        rate: ``fps`` exactly; 0 likewise.
+        time_base: seconds a tick of its clock; 0 for folders.
+        bits: of a sample; 8 in most videos. Frames are read as 8 bits whatever it is.
+        alpha: whether there is transparency, which is dropped in reading.
+        audio: whether there is sound.
     """
 
     width: int
     height: int
     fps: float
     frames: int | None
+    rate: Fraction = Fraction(0)
+    time_base: Fraction = Fraction(0)
+    bits: int = 8
+    alpha: bool = False
+    audio: bool = False
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -76,7 +101,18 @@ def probe(path: str | Path) -> VideoInfo:
         height, width = (first.height, first.width)
         if _display(first)[0]:
             height, width = width, height
-        return VideoInfo(width, height, float(stream.average_rate or 0), stream.frames or None)
+        components = first.format.components
+        return VideoInfo(
+            width,
+            height,
+            float(stream.average_rate or 0),
+            stream.frames or None,
+            rate=stream.average_rate or Fraction(0),
+            time_base=stream.time_base or Fraction(0),
+            bits=max(component.bits for component in components),
+            alpha=any(component.is_alpha for component in components),
+            audio=bool(container.streams.audio),
+        )
 
 
 def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Iterator[tuple[int, Frame]]:
@@ -114,6 +150,49 @@ def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Ite
             yield index, _upright(frame)
 
 
+def read_timed(path: str | Path) -> Iterator[tuple[Fraction | None, Frame]]:
+    """:func:`read_frames` with the time at which each frame is shown.
+
+    Yields:
+        (seconds since the first frame, RGB uint8 [H, W, 3]). The time is None where the file does
+        not say it, and in folders.
+
+    Raises:
+        VideoError, MissingDependencyError: as :func:`read_frames`.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield from ((None, frame) for _, frame in read_images(path))
+        return
+    for seconds, frame in _timed(path):
+        yield seconds, _upright(frame)
+
+
+def frame_times(path: str | Path) -> Iterator[Fraction | None]:
+    """The times of :func:`read_timed` alone; the frames are decoded for it, but not converted."""
+    path = Path(path)
+    yield from (None for _ in frame_files(path)) if path.is_dir() else (seconds for seconds, _ in _timed(path))
+
+
+def _timed(path: Path) -> Iterator[tuple[Fraction | None, Any]]:
+    begin = None
+    for _, frame in _all_frames(path, None):
+        shown = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
+        begin = shown if begin is None else begin
+        yield None if shown is None or begin is None else shown - begin, frame
+
+
+def decode(content: bytes) -> Iterator[Frame]:
+    """The frames of a video in memory, as :func:`read_frames` gives those of a file: RGB uint8 [H, W, 3].
+
+    Raises:
+        VideoError: not a video, or a frame that does not decode.
+        MissingDependencyError: PyAV is not installed.
+    """
+    for _, frame in _all_frames(io.BytesIO(content), None):
+        yield _upright(frame)
+
+
 def count_frames(path: str | Path) -> int:
     """How many frames :func:`read_frames` yields: the files of a folder; a video is decoded for it.
 
@@ -126,7 +205,7 @@ def count_frames(path: str | Path) -> int:
     return len(frame_files(path)) if path.is_dir() else sum(1 for _ in _all_frames(path, None))
 
 
-def _all_frames(path: Path, last: int | None) -> Iterator[tuple[int, Any]]:
+def _all_frames(path: _Readable, last: int | None) -> Iterator[tuple[int, Any]]:
     """(index, PyAV frame) up to ``last``, or of all frames, which must be as many as promised."""
     count, end = 0, None
     with _open(path) as (container, stream):
@@ -146,145 +225,13 @@ def _all_frames(path: Path, last: int | None) -> Iterator[tuple[int, Any]]:
             raise VideoError(f"ends early: frame {count} is the last of {stated}", where=path, how=_REENCODE)
 
 
-def digest(path: str | Path) -> str:
-    """Recognise a video wherever it is moved, without reading all of it.
-
-    Of a file: a SHA-256 of its size, first and last mebibyte. Of a folder: of the names and sizes
-    of its pictures, and of the first and the last picture whole.
-
-    Raises:
-        VideoError: nothing there, or a folder without pictures.
-    """
-    path = Path(path)
-    if path.is_dir():
-        files = frame_files(path)
-        with _reading(path):
-            listed = "".join(f"{file.name}\0{file.stat().st_size}\0" for file in files)
-            hashed = hashlib.sha256(listed.encode(errors="surrogateescape"))
-            for file in (files[0], files[-1]):
-                hashed.update(file.read_bytes())
-        return hashed.hexdigest()
-    with _reading(path), path.open("rb") as stream:
-        size = path.stat().st_size
-        hashed = hashlib.sha256(str(size).encode())
-        hashed.update(stream.read(1 << 20))
-        stream.seek(max(size - (1 << 20), 0))
-        hashed.update(stream.read())
-    return hashed.hexdigest()
-
-
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a video file (as ``sha256sum`` gives it), or of a folder's pictures.
-
-    A folder's is of every picture's name, a zero byte, and the picture's own SHA-256 (64
-    hexadecimal digits), in frame order.
-
-    Raises:
-        VideoError: nothing there, or a folder without pictures.
-    """
-    path = Path(path)
-    hashed = hashlib.sha256()
-    if path.is_dir():
-        for file in frame_files(path):
-            hashed.update(file.name.encode(errors="surrogateescape") + b"\0" + sha256(file).encode())
-        return hashed.hexdigest()
-    with _reading(path), path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            hashed.update(block)
-    return hashed.hexdigest()
-
-
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise VideoError(f"cannot be read ({error.strerror})", where=path, how="check the path of the video") from error
-
-
-def write_video(
-    path: str | Path,
-    frames: Iterable[npt.ArrayLike],
-    *,
-    fps: float | Fraction = 25,
-    crf: float = 18,
-    preset: str = "medium",
-    gop: int | None = None,
-    threads: int | None = None,
-) -> int:
-    """Encode frames as H.264 (libx264, yuv420p); the file appears whole or not at all.
-
-    Args:
-        path: its suffix chooses the container (``.mp4``, ``.mkv``, ``.avi``, …).
-        frames: RGB uint8 [H, W, 3], all of one size, H and W even.
-        fps: frames per second.
-        crf: constant rate factor, 0 (lossless) to 51; larger is smaller and worse.
-        preset: x264's trade of time for size.
-        gop: frames between key frames; None leaves it to x264.
-        threads: x264's; None lets it choose. Equal frames give equal files for equal numbers only.
-
-    Returns:
-        The number of frames written.
-
-    Raises:
-        VideoError: no frames, a frame of another size or type, an odd size, or a failing encoder.
-        MissingDependencyError: PyAV is not installed.
-    """
-    av = import_extra("av", "video", "writing a video")
-    path = Path(path)
-    options = {"crf": f"{crf:g}", "preset": preset} | ({} if gop is None else {"g": str(gop)})
-    options |= {} if threads is None else {"threads": str(threads)}
-    # The index in front lets a file that was cut short be read up to the cut.
-    container = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
-    stream: Any = None
-    count = 0
-    try:
-        with atomic_path(path) as temporary, av.open(str(temporary), "w", options=container) as out:
-            for array in frames:
-                image = _checked(array, stream, count, path)
-                if stream is None:
-                    stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(100_000))
-                    stream.height, stream.width = image.shape[:2]
-                    stream.pix_fmt = "yuv420p"
-                    stream.options = options
-                picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-                picture.pts = count
-                picture.time_base = 1 / Fraction(stream.average_rate)
-                out.mux(stream.encode(picture))
-                count += 1
-            if stream is None:
-                raise VideoError("there are no frames to write", where=path)
-            out.mux(stream.encode())
-    except (av.error.FFmpegError, ValueError) as error:
-        if isinstance(error, GaitextError):
-            raise
-        raise VideoError(f"frame {count + 1} cannot be written ({error})", where=path) from error
-    return count
-
-
-def _checked(array: npt.ArrayLike, stream: Any, count: int, path: Path) -> Frame:
-    image = np.ascontiguousarray(array)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise VideoError(
-            f"frame {count + 1} is {image.dtype} {list(image.shape)}", where=path, how="give RGB uint8 [H, W, 3]"
-        )
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        raise VideoError(f"frames are {width}×{height}", where=path, how="yuv420p needs an even width and height")
-    if stream is not None and (height, width) != (stream.height, stream.width):
-        raise VideoError(
-            f"frame {count + 1} is {width}×{height}, the first was {stream.width}×{stream.height}", where=path
-        )
-    return image
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Any]]:
+def _open(path: _Readable) -> Iterator[tuple[Any, Any]]:
     av = import_extra("av", "video", "reading a video")
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         raise VideoError("no such file", where=path, how="check the path of the video")
     try:
-        container = av.open(str(path))
+        container = av.open(str(path) if isinstance(path, Path) else path)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(
             f"cannot be opened as a video ({error})", where=path, how="it is no video, or was cut short: " + _REENCODE
@@ -300,7 +247,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
         yield container, stream
 
 
-def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+def _decoded(container: Any, stream: Any, where: object) -> Iterator[Any]:
     """The stream's frames, decoding errors turned into ours."""
     av = import_extra("av", "video", "reading a video")
     frames = container.decode(stream)
@@ -311,10 +258,10 @@ def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
         except StopIteration:
             return
         except (av.error.FFmpegError, OSError) as error:
-            raise VideoError(f"cannot be decoded after frame {count} ({error})", where=path, how=_REENCODE) from error
+            raise VideoError(f"cannot be decoded after frame {count} ({error})", where=where, how=_REENCODE) from error
         if frame.is_corrupt:
             # The decoder has guessed the missing parts: poses found there would be made up.
-            raise VideoError(f"frame {count + 1} is damaged", where=path, how=_REENCODE)
+            raise VideoError(f"frame {count + 1} is damaged", where=where, how=_REENCODE)
         yield frame
         count += 1
 

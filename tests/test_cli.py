@@ -125,6 +125,21 @@ def test_evaluate_psymo_and_its_table(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     said = gaitext("--help")
-    names = "demo train test evaluate link unlink run doctor walkers prepare extract convert inspect"
+    names = "demo train test evaluate link unlink run doctor walkers prepare extract degrade convert inspect"
     for name in names.split():
         assert name in said
+
+
+def test_degrade(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from gaitext.video import count_frames, write_video
+
+    frames = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), dtype=np.uint8)
+    write_video(tmp_path / "a.mp4", frames)
+    said = gaitext("degrade", tmp_path / "a.mp4", "--out", tmp_path / "out", "--crf", 45, "-q")
+    assert "1 videos written" in said
+    assert count_frames(tmp_path / "out/videos/a.mp4") == 6
+    said = gaitext("degrade", tmp_path / "a.mp4", "--out", tmp_path / "out", "--crf", 45, "--bitrate", "1M", code=1)
+    assert "give one" in said
+    (tmp_path / "b.mp4").write_bytes(b"")
+    assert "FAILED: b" in gaitext("degrade", tmp_path / "b.mp4", "--out", tmp_path / "out", "-q", code=1)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from typing import Any
 
 import numpy as np
 
+from gaitext.evaluation import box_areas, keypoint_ap
 from gaitext.pose import decode_heatmaps
 from gaitext.skeleton import COCO_JOINTS, MIRROR_PAIRS
 
-#: OKS divides by the segment's area, which walkers' boxes have none of: COCO persons fill about
-#: this share of theirs (mmpose uses it, too, where there is only a box).
-FILLED = 0.53
 #: A joint is seen when its visibility is above.
 SEEN = 0.5
 
@@ -36,7 +32,8 @@ def measure(
     scores = poses[..., 2]
     return {
         "crops": len(joints),
-        **_average_precision(poses, joints, visibility, boxes),
+        # All joints inside the frame count.
+        **_average_precision(poses, joints, visibility >= 0, boxes),
         "pck": _round((error < 0.2 * torso[:, None])[seen].mean()),
         "error": _round(error[seen].mean()),
         "error_median": _round(np.median(error[seen])),
@@ -66,46 +63,10 @@ def _swapped(poses: np.ndarray, joints: np.ndarray, seen: np.ndarray) -> float:
 
 
 def _average_precision(
-    poses: np.ndarray, joints: np.ndarray, visibility: np.ndarray, boxes: np.ndarray
+    poses: np.ndarray, joints: np.ndarray, inside: np.ndarray, boxes: np.ndarray
 ) -> dict[str, float]:
-    """COCO's keypoint AP, one person an image, by pycocotools with COCO's own σ for each joint."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    flags = np.where(visibility < 0, 0, np.where(visibility > SEEN, 2, 1))
-    annotations: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for i, box in enumerate(boxes):
-        common = {"image_id": i + 1, "category_id": 1, "id": i + 1}
-        true = np.concatenate((joints[i], flags[i, :, None]), 1) * (flags[i, :, None] > 0)
-        area = float(box[2] * box[3]) * FILLED
-        annotations.append(
-            common
-            | {"keypoints": true.ravel().tolist(), "num_keypoints": int((flags[i] > 0).sum())}
-            | {"bbox": box.tolist(), "area": area, "iscrowd": 0}
-        )
-        found.append(common | {"keypoints": poses[i].ravel().tolist(), "score": float(poses[i, :, 2].mean())})
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = {
-            "images": [{"id": i + 1} for i in range(len(boxes))],
-            "categories": [{"id": 1, "name": "person", "keypoints": list(COCO_JOINTS)}],
-            "annotations": annotations,
-        }
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(found), "keypoints")
-        # COCO's area classes are of whole photographs' pixels; these are crops'.
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision, recall = evaluation.eval["precision"], evaluation.eval["recall"]  # [IoU, recall, …], [IoU, …]
-    return {
-        "AP": _round(precision.mean()),
-        "AP50": _round(precision[0].mean()),
-        "AP75": _round(precision[5].mean()),
-        "AR": _round(recall.mean()),
-    }
+    result = keypoint_ap(poses, joints, box_areas(boxes), inside)
+    return {name: _round(getattr(result, name.lower())) for name in ("AP", "AP50", "AP75", "AR")}
 
 
 def _round(value: Any) -> float:

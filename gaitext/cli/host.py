@@ -85,9 +85,9 @@ def run_test(
     )
     print_evaluation(result.evaluation)
     if result.embeddings is not None:
-        console.print(f"embeddings in {result.embeddings}")
+        console.print(f"embeddings in {result.embeddings}", soft_wrap=True, highlight=False)
     if table is not None:
-        console.print(f"result in {table}")
+        console.print(f"result in {table}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -113,4 +113,4 @@ def evaluate(
     given = {name: value for name, value in options.items() if value is not None}
     print_evaluation(evaluate_file(embeddings, dataset, metric=metric, table=table, **given))
     if table is not None:
-        console.print(f"result in {table}")
+        console.print(f"result in {table}", soft_wrap=True, highlight=False)

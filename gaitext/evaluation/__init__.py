@@ -1,9 +1,21 @@
-"""Recognition protocols and metrics, on plain numpy arrays."""
+"""Protocols and metrics of recognition and of poses, on plain numpy arrays."""
 
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, evaluate_indoor_dataset
 from gaitext.evaluation.distances import distances
+from gaitext.evaluation.keypoints import (
+    COCO_SIGMAS,
+    KeypointAP,
+    box_areas,
+    joint_boxes,
+    joint_distances,
+    keypoint_ap,
+    oks,
+    pose_distances,
+)
 from gaitext.evaluation.matching import Matches, Sequences, match
+from gaitext.evaluation.oem import evaluate_OEM
+from gaitext.evaluation.pose import evaluate_pose
 from gaitext.evaluation.psymo import check_PsyMo, evaluate_PsyMo
 from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
@@ -11,24 +23,34 @@ from gaitext.evaluation.saved import evaluate_file
 from gaitext.evaluation.writing import check_table_path, write_result
 
 __all__ = [
+    "COCO_SIGMAS",
     "PROTOCOLS",
     "CrossView",
     "EvaluationResult",
     "Gait",
+    "KeypointAP",
     "Matches",
     "Ranking",
     "Sequences",
     "Table",
+    "box_areas",
     "chance_rank1",
     "check_PsyMo",
     "check_table_path",
     "cross_view",
     "distances",
     "evaluate_CCPG",
+    "evaluate_OEM",
     "evaluate_PsyMo",
     "evaluate_file",
     "evaluate_indoor_dataset",
+    "evaluate_pose",
+    "joint_boxes",
+    "joint_distances",
+    "keypoint_ap",
     "match",
+    "oks",
+    "pose_distances",
     "rank",
     "write_result",
 ]

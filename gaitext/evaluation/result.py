@@ -45,10 +45,11 @@ class EvaluationResult:
     Args:
         protocol: which one, with what decides its numbers.
         tables: the numbers, in percent.
-        scalars: the toolboxes' names (``scalar/test_accuracy/NM@R1``) -> percent.
+        scalars: the toolboxes' names (``scalar/test_accuracy/NM@R1``) -> percent, or what ``units`` says.
         chance: condition -> the rank-1 that choosing at random would have, in percent.
         notes: what is missing or odd. Empty for a complete test set.
         about: what decides the numbers, one by one: dataset, metric, counts, a protocol's settings.
+        units: name of a scalar that is no percentage -> its unit, as it is written behind the number.
     """
 
     protocol: str
@@ -57,6 +58,7 @@ class EvaluationResult:
     chance: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     about: dict[str, str | int | bool] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.protocol}\n\n{self.body()}"

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.extraction.plan import Clip, ExtractSettings, frame_ranges
+from gaitext.extraction.plan import Clip, ExtractSettings
 from gaitext.extraction.records import Entry, Records
 from gaitext.extraction.report import ExtractReport
 from gaitext.geometry import apply, crop_matrices, invert
+from gaitext.records import frame_ranges
 from gaitext.skeleton import merge_parts
 from gaitext.store import LeafWriter
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from gaitext.extraction.report import ExtractReport
 from gaitext.extraction.sources import Source
 from gaitext.memory import keep_freed_memory
 from gaitext.pose import PoseEstimator, load_estimator
+from gaitext.records import claim
 
 __all__ = ["extract_dataset"]
 
@@ -92,7 +92,7 @@ def extract_dataset(
     if twice:
         raise DataError(f"{names[twice[0]]} sources are called {twice[0]}", how="give each a name of its own")
     _refuse_twins(sources, settings)
-    _claim(out)
+    claim(out)
     here = workers == 0 and parse_engine(engine).kind == "local"
     work = partial(_extract_one, out, settings, resume, progress if here and len(sources) == 1 else None)
     outcomes = map_sequences(
@@ -132,17 +132,6 @@ def _refuse_twins(sources: Sequence[Source], settings: ExtractSettings) -> None:
                 f"{other.path} and {source.path} would both be written to {leaf}",
                 how="put {id}, {type}, {view} or {video} into --id, --type or --view",
             )
-
-
-def _claim(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"cannot be written to ({error.strerror})", where=out, how="give --out another folder"
-        ) from error
 
 
 def _load(estimator: str | PoseEstimator, detector: str | Detector | None, own_gpu: bool) -> None:

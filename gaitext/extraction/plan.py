@@ -18,7 +18,7 @@ from gaitext.extraction.boxes import Track
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 
-__all__ = ["Clip", "ExtractSettings", "frame_ranges", "leaf_name", "plan_clips"]
+__all__ = ["Clip", "ExtractSettings", "leaf_name", "plan_clips"]
 
 _FIELDS = ("track", "clip", "video", "id", "type", "view")
 #: Names of sequences from a lone video, and from one in a tree <id>/<type>/<view>.
@@ -174,18 +174,3 @@ def _name(part: str, template: str, fields: dict[str, Any]) -> str:
             how="use a name without slashes that does not begin with a dot",
         )
     return name
-
-
-def frame_ranges(frames: Iterable[int]) -> str:
-    """Write ascending frame numbers compactly.
-
-    >>> frame_ranges([1, 2, 3, 7, 9, 10])
-    '1-3,7,9-10'
-    """
-    runs: list[list[int]] = []
-    for frame in frames:
-        if runs and frame == runs[-1][1] + 1:
-            runs[-1][1] = int(frame)
-        else:
-            runs.append([int(frame), int(frame)])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

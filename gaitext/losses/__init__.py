@@ -1,4 +1,4 @@
-"""Losses on part-wise embeddings and logits, with the toolboxes' meaning and signature.
+"""Losses on part-wise embeddings and logits, and on keypoints, with the toolboxes' meaning and signature.
 
 Every loss takes its tensors by keyword, returns ``(loss, info)`` and carries a ``loss_term_weight``,
 which whoever adds losses up multiplies with the loss's mean.
@@ -6,8 +6,19 @@ which whoever adds losses up multiplies with the loss's mean.
 
 from gaitext.losses.all_triplets_loss import AllTripletsLoss
 from gaitext.losses.batch_hard_triplet_loss import BatchHardTripletLoss
+from gaitext.losses.coordinate_l1_loss import CoordinateL1Loss
 from gaitext.losses.cross_entropy_loss import CrossEntropyLoss
 from gaitext.losses.loss import Info, Loss
+from gaitext.losses.occlusion_loss import OcclusionLoss
 from gaitext.losses.triplet_loss import TripletLoss
 
-__all__ = ["AllTripletsLoss", "BatchHardTripletLoss", "CrossEntropyLoss", "Info", "Loss", "TripletLoss"]
+__all__ = [
+    "AllTripletsLoss",
+    "BatchHardTripletLoss",
+    "CoordinateL1Loss",
+    "CrossEntropyLoss",
+    "Info",
+    "Loss",
+    "OcclusionLoss",
+    "TripletLoss",
+]

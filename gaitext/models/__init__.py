@@ -1,6 +1,25 @@
 """Plain-torch gait networks: usable in a notebook, with no toolbox, no YAML, no GPU."""
 
+from gaitext.models.fbcnn import FBCNN
+from gaitext.models.fbcnn_fixed import FixedFBCNN
+from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
 from gaitext.models.gaitpt import GaitPT
+from gaitext.models.occlusion_evaluator import OcclusionEstimate, OcclusionEvaluator
+from gaitext.models.rg_gait import RGGait, RGGaitOutput
+from gaitext.models.tiling import Tiles
 
-__all__ = ["GaitHeat", "GaitHeatOutput", "GaitPT"]
+__all__ = [
+    "FBCNN",
+    "FixedFBCNN",
+    "GaitBase",
+    "GaitBaseOutput",
+    "GaitHeat",
+    "GaitHeatOutput",
+    "GaitPT",
+    "OcclusionEstimate",
+    "OcclusionEvaluator",
+    "RGGait",
+    "RGGaitOutput",
+    "Tiles",
+]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gaitext.models.attention import KeypointAttention
 from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences, read_frames
 from gaitext.models.gaitheat_settings import GaitHeatSettings
-from gaitext.models.heads import Head, HeadOutput
+from gaitext.models.heads import BNNeck, Head, HeadOutput
 from gaitext.models.packing import max_over_time, segments
 from gaitext.models.pgha import PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
@@ -113,14 +113,53 @@ class GaitHeat(nn.Module):
         Raises:
             ShapeError: naming the input, its shape and the shape that was expected.
         """
+        given = self._read(heatmaps, seqL, poses, crops, matrices, augmented=self.training)
+        return self._train(*given) if self.training else self._embed(*given, bnneck=self.settings.inference == "bnneck")
+
+    def signature(
+        self,
+        heatmaps: Tensor,
+        seqL: Tensor | Sequence[int] | None = None,
+        poses: Tensor | None = None,
+        *,
+        crops: Tensor | None = None,
+        matrices: Tensor | None = None,
+    ) -> Tensor:
+        """The embedding before the BNNeck [n, c, p], in training and evaluation, of sequences as they are.
+
+        Arguments are :meth:`forward`'s. Nothing is augmented; the alignment's coin is the alignment's own mode.
+        """
+        return self._embed(*self._read(heatmaps, seqL, poses, crops, matrices, augmented=False), bnneck=False)
+
+    @property
+    def signature_neck(self) -> BNNeck:
+        """The BNNeck that takes :meth:`signature`: of several branches, side by side along p."""
+        return BNNeck.side_by_side([self.heads[branch].neck for branch in self.inference_branches])  # type: ignore[misc]
+
+    def remove_neck(self) -> None:
+        """Keep only what :meth:`signature` needs."""
+        self.heads = nn.ModuleDict({branch: self.heads[branch] for branch in self.inference_branches})
+        for head in self.heads.values():
+            head.neck = nn.Identity()
+
+    def _read(
+        self,
+        heatmaps: Tensor,
+        seqL: Tensor | Sequence[int] | None,
+        poses: Tensor | None,
+        crops: Tensor | None,
+        matrices: Tensor | None,
+        *,
+        augmented: bool,
+    ) -> tuple[Frames, list[int]]:
+        """Checked and normalised frames, and the sequences' lengths."""
         frames, lengths = read_frames(self.settings, heatmaps, seqL, poses=poses, crops=crops, matrices=matrices)
-        if self.training:
+        if augmented:
             frames = augment(frames, lengths, self.settings)
         if self.settings.alignment.enabled and self.settings.alignment.needs is None:
             # Before normalisation, so that scores are the estimator's.
             frames = replace(frames, keypoints=self._peaks(frames.heatmaps))
-        frames = replace(frames, heatmaps=normalise_sequences(frames.heatmaps, lengths))
-        return self._train(frames, lengths) if self.training else self._embed(frames, lengths)
+        return replace(frames, heatmaps=normalise_sequences(frames.heatmaps, lengths)), lengths
 
     # From frames to maps (Eqs. 1–5) -------------------------------------------------------------
 
@@ -201,13 +240,15 @@ class GaitHeat(nn.Module):
         """Branches whose embeddings are compared at test."""
         return ("fusion",) if "fusion" in self.settings.branches else self.settings.branches
 
-    def _embed(self, frames: Frames, lengths: Sequence[int]) -> Tensor:
+    def _embed(self, frames: Frames, lengths: Sequence[int], *, bnneck: bool) -> Tensor:
         """The embedding [n, c, p], computing nothing that it does not need.
 
-        Frames go through in chunks and only a running maximum per sequence is kept, so memory
-        does not grow with the sequences' length.
+        Without gradients, frames go through in chunks and only a running maximum per sequence is
+        kept, so memory does not grow with the sequences' length.
         """
-        total, size = len(frames.heatmaps), self.settings.chunk
+        total = len(frames.heatmaps)
+        # Layers in training see the whole batch's statistics, not a chunk's.
+        size = total if torch.is_grad_enabled() else self.settings.chunk
         strongest: dict[str, list[Tensor | None]] = {b: [None] * len(lengths) for b in self.inference_branches}
         for start in range(0, total, size):
             stop = min(start + size, total)
@@ -219,6 +260,5 @@ class GaitHeat(nn.Module):
                     top = features[first:last].amax(0)
                     before = rows[index]
                     rows[index] = top if before is None else torch.maximum(before, top)
-        bnneck = self.settings.inference == "bnneck"
         embedded = [self.heads[b].embed(torch.stack(rows), bnneck=bnneck) for b, rows in strongest.items()]  # type: ignore[arg-type, operator]
         return embedded[0] if len(embedded) == 1 else torch.cat(embedded, -1)

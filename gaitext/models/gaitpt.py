@@ -96,6 +96,10 @@ class GaitPT(nn.Module):
         poses, lengths = self._read(poses, seqL)
         return self._train(poses, lengths) if self.training else self._evaluate(poses, lengths)
 
+    def signature(self, poses: Tensor, seqL: Tensor | Sequence[int] | None = None) -> Tensor:
+        """The embedding of evaluation [n, 256], windows and all, in training too: what RG-Gait corrects."""
+        return self._evaluate(*self._read(poses, seqL))
+
     def embed(self, windows: Tensor) -> Tensor:
         """Windows [W, T, V, c] of at most ``frames`` frames, ordered -> L2-normalised [W, 256]."""
         x, tokens = windows, []

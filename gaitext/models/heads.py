@@ -54,6 +54,32 @@ class BNNeck(nn.Module):
         self.classifier = nn.Parameter(torch.empty(parts, features, class_num))
         nn.init.xavier_uniform_(self.classifier)
 
+    @classmethod
+    def side_by_side(cls, necks: Sequence[BNNeck]) -> BNNeck:
+        """One neck in place of several, their parts one after another; its weights are copies."""
+        _, features, class_num = necks[0].classifier.shape
+        joined = cls(sum(len(neck.classifier) for neck in necks), features, class_num)
+        with torch.no_grad():
+            joined.classifier.copy_(torch.cat([neck.classifier for neck in necks]))
+            joined.take_norm([(neck.norm, len(neck.classifier)) for neck in necks])
+        return joined
+
+    @torch.no_grad()
+    def take_norm(self, norms: Sequence[tuple[nn.BatchNorm1d, int]]) -> None:
+        """Copy the statistics and weights of norms over all parts; of each the parts that it has.
+
+        Args:
+            norms: each over c·p channel-major features, and its number of parts; parts beyond this
+                neck's are left out.
+        """
+        parts = len(self.classifier)
+        for name, own in self.norm.state_dict().items():
+            if name == "num_batches_tracked":
+                own.copy_(norms[0][0].state_dict()[name])
+                continue
+            rows = torch.cat([norm.state_dict()[name].unflatten(0, (-1, count)) for norm, count in norms], 1)
+            own.copy_(rows[:, :parts].reshape(-1))
+
     def embed(self, x: Tensor) -> Tensor:
         """[n, c, p] -> [n, c, p], batch-normalised and of unit length per part."""
         return F.normalize(self.norm(x.flatten(1)).view_as(x), dim=1)

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from gaitext.errors import ShapeError
 
-__all__ = ["flatten_frames", "max_over_time", "per_frame", "segments", "sequence_extremes", "sequence_lengths"]
+__all__ = [
+    "flatten_frames",
+    "max_over_time",
+    "mean_over_time",
+    "per_frame",
+    "segments",
+    "sequence_extremes",
+    "sequence_lengths",
+]
 
 
 def sequence_lengths(sequences: Tensor, seqL: Tensor | Sequence[int] | None, *, where: str) -> list[int]:
@@ -59,6 +67,13 @@ def max_over_time(frames: Tensor, lengths: Sequence[int]) -> Tensor:
     if len(set(lengths)) == 1:
         return frames.unflatten(0, (len(lengths), lengths[0])).amax(1)
     return torch.stack([sequence.amax(0) for sequence in frames.split(list(lengths))])
+
+
+def mean_over_time(frames: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Mean over each sequence's frames: [N, …] -> [n, …]."""
+    if len(set(lengths)) == 1:
+        return frames.unflatten(0, (len(lengths), lengths[0])).mean(1)
+    return torch.stack([sequence.mean(0) for sequence in frames.split(list(lengths))])
 
 
 def sequence_extremes(frames: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ pattern wholly.
 
 from __future__ import annotations
 
-__all__ = ["GAITHEAT_KEYS", "GAITPT_KEYS", "KeyTable"]
+__all__ = ["FBCNN_KEYS", "GAITBASE_KEYS", "GAITHEAT_KEYS", "GAITPT_KEYS", "OEM_KEYS", "KeyTable"]
 
 #: (regular expression over the published key, this package's key)
 KeyTable = tuple[tuple[str, str], ...]
@@ -39,6 +39,25 @@ GAITHEAT_KEYS: KeyTable = (
     *((rf"BNNecks_{theirs}\.bn1d\.(\w+)", rf"heads.{ours}.neck.norm.\1") for theirs, ours in _BRANCHES),
 )
 
+#: OpenGait's ``Baseline`` (GaitBase) with a ResNet9.
+GAITBASE_KEYS: KeyTable = (
+    (r"Backbone\.forward_block\.conv1\.conv\.(\w+)", r"stem.conv.\1"),
+    (r"Backbone\.forward_block\.bn1\.(\w+)", r"stem.norm.\1"),
+    *(rule for rule in _blocks("Backbone", "stages", 0)),
+    (r"FCs\.fc_bin", "head.fc.weight"),
+    (r"BNNecks\.fc_bin", "head.neck.classifier"),
+    (r"BNNecks\.bn1d\.(\w+)", r"head.neck.norm.\1"),
+)
+
+#: MimicGait's occlusion evaluator (../shared/checkpoints/oem_mimicgait.json of the project). Three
+#: of its layers are saved twice, under two names.
+OEM_KEYS: KeyTable = (
+    *((rf"layer{i + 1}\.0\.(\w+)", rf"convolutions.{i}.\1") for i in range(3)),
+    (r"(?:layer4\.0|fc1)\.(\w+)", r"embed.\1"),
+    (r"(?:classification_head\.0|fc2)\.(\w+)", r"type_head.\1"),
+    (r"(?:layer_amount\.0|fc_amount_head)\.(\w+)", r"amount_head.\1"),
+)
+
 
 def _encoder(theirs: str, ours: str) -> list[tuple[str, str]]:
     """Rules for torch's TransformerEncoder and the norm behind it."""
@@ -68,3 +87,31 @@ GAITPT_KEYS: KeyTable = (
     *_encoder("temporal", "temporal"),
     (r"projection\.(\w+)", r"head.\1"),
 )
+
+
+def _fbcnn() -> list[tuple[str, str]]:
+    rules = [(rf"m_{end}\.(\w+)", rf"{end}.\1") for end in ("head", "tail")]
+    block = r"\.res\.{}\.(\w+)"
+    # Where blocks lie: (their prefix and how they number them, ours).
+    blocks = [(rf"m_body_{body}\.(\d+)", rf"{body}.\1") for body in ("encoder", "decoder")]
+    blocks += [(r"qf_pred\.([0-3])", r"predictor.blocks.\1")]
+    for level in range(3):
+        theirs = level + 1
+        blocks += [(rf"m_down{theirs}\.([0-3])", rf"down.{level}.blocks.\1")]
+        # In the up levels the transposed convolution comes first and is number 0.
+        blocks += [(rf"m_up{theirs}\.{n + 1}()", rf"up.{level}.blocks.{n}\1") for n in range(4)]
+        rules += [
+            (rf"m_down{theirs}\.4\.(\w+)", rf"down.{level}.shrink.\1"),
+            (rf"m_up{theirs}\.0\.(\w+)", rf"up.{level}.grow.\1"),
+            (rf"to_gamma_{theirs}\.0\.(\w+)", rf"gamma.{level}.0.\1"),
+            (rf"to_beta_{theirs}\.0\.(\w+)", rf"beta.{level}.0.\1"),
+        ]
+    for theirs, ours in ((0, 1), (2, 2)):
+        rules += [(prefix + block.format(theirs), rf"{target}.conv{ours}.\2") for prefix, target in blocks]
+    rules += [(rf"qf_pred\.{n + 6}\.(\w+)", rf"predictor.mlp.{n}.\1") for n in (0, 2, 4)]
+    rules += [(r"qf_embed\.(\d)\.(\w+)", r"embedding.\1.\2")]
+    return rules
+
+
+#: FBCNN's ``fbcnn_color.pth`` and its siblings of the same sizes.
+FBCNN_KEYS: KeyTable = tuple(_fbcnn())

@@ -11,6 +11,7 @@ from gaitext.pose.estimator import (
     load_estimator,
     mirror_heatmaps,
 )
+from gaitext.pose.soft_argmax import TEMPERATURE, soft_argmax
 from gaitext.pose.torch_estimator import Precision, TorchEstimator
 
 __all__ = [
@@ -19,10 +20,12 @@ __all__ = [
     "INPUT_SIZE",
     "PoseEstimator",
     "Precision",
+    "TEMPERATURE",
     "TorchEstimator",
     "check_heatmaps",
     "check_images",
     "decode_heatmaps",
     "load_estimator",
     "mirror_heatmaps",
+    "soft_argmax",
 ]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gaitext.errors import import_extra
 from gaitext.store import atomic_path
 
-__all__ = ["alignment_figure", "curves_figure"]
+__all__ = ["alignment_figure", "curves_figure", "distances_figure"]
 
 Array = npt.NDArray[Any]
 
@@ -93,4 +93,36 @@ def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path
     axes[2].set_xlabel("iteration", fontsize=8)
     for axis in axes:
         axis.grid(alpha=0.3)
+    return _save(figure, path)
+
+
+def distances_figure(methods: Mapping[str, Array], path: str | Path, *, unit: str = "pixels", bins: int = 40) -> Path:
+    """Histograms of the distances of estimated poses from the true ones, one above the other.
+
+    As Fig. 4 of the artifact-correction paper: all share their axes, and each names its mean, which
+    a line marks. What lies beyond the 99.5th percentile of all is counted in the last bin.
+
+    Args:
+        methods: name -> distances [N], such as those of :func:`gaitext.evaluation.pose_distances`; NaN
+            is left out.
+        path: a .png, .pdf or .svg.
+        unit: what distances are measured in.
+        bins: number of bins.
+    """
+    plt = _pyplot()
+    known = {name: np.asarray(values)[~np.isnan(values)] for name, values in methods.items()}
+    together = np.concatenate(list(known.values()))
+    end = float(np.percentile(together, 99.5)) if len(together) else 1.0
+    edges = np.linspace(0, end or 1.0, bins + 1)
+    figure, axes = plt.subplots(
+        len(known), 1, figsize=(6, 1.9 * len(known)), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (name, values) in zip(axes[:, 0], known.items()):
+        axis.hist(values.clip(max=edges[-1]), edges, color="#4878a8")
+        if len(values):
+            axis.axvline(values.mean(), color="black", linewidth=1)
+        axis.set_title(f"{name} (mean: {values.mean():.2f})" if len(values) else f"{name} (none)", fontsize=9)
+        axis.set_ylabel("frames", fontsize=8)
+        axis.grid(alpha=0.3)
+    axes[-1, 0].set_xlabel(f"L2 distance ({unit})", fontsize=8)
     return _save(figure, path)

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.records import Records
+from gaitext.records import frame_numbers
 from gaitext.skeleton import resolve_partition
 from gaitext.video import VIDEO_SUFFIXES, digest
 
-__all__ = ["Origin", "find_origin", "find_video", "frame_numbers"]
+__all__ = ["Origin", "find_origin", "find_video"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,22 +106,6 @@ def _places(leaf: Path) -> tuple[str, str, str, Path]:
         parents[min(1, len(parents) - 1)].name,
         parents[min(3, len(parents) - 1)],
     )
-
-
-def frame_numbers(ranges: str) -> npt.NDArray[np.int64]:
-    """Read frame numbers written as ranges.
-
-    Raises:
-        ValueError: not such ranges.
-
-    >>> frame_numbers("1-3,7").tolist()
-    [1, 2, 3, 7]
-    """
-    numbers: list[int] = []
-    for run in filter(None, ranges.split(",")):
-        first, _, last = run.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
-    return np.array(numbers, np.int64)
 
 
 def find_video(leaf: Path, origin: Origin | None, given: Path | None, *, check: bool = True) -> Path | None:

@@ -16,10 +16,11 @@ from gaitext.checkpoints import load
 from gaitext.errors import CheckpointError, ConfigError, suggest
 from gaitext.standalone.data import SequenceDataset
 from gaitext.standalone.settings import SamplerSettings, arguments_for
-from gaitext.toolboxes.adapter import HostModel
+from gaitext.toolboxes.adapter import Host, HostModel
 from gaitext.toolboxes.arguments import check_arguments
 from gaitext.toolboxes.parts import LOSSES, MODELS, SAMPLERS
 from gaitext.toolboxes.samplers import SeededTripletSampler
+from gaitext.toolboxes.signatures import OwnHost
 
 __all__ = [
     "EmbeddedModel",
@@ -37,13 +38,21 @@ log = logging.getLogger(__name__)
 class EmbeddedModel(HostModel, nn.Module):
     """A network in the embedded host: the toolboxes' model contract, and nothing else."""
 
-    def __init__(self, model_cfg: Mapping[str, Any]) -> None:
+    def __init__(self, model_cfg: Mapping[str, Any], *, fresh: bool) -> None:
         super().__init__()
+        self._fresh = fresh
         self.build_network(model_cfg)
 
+    def host(self) -> Host:
+        return OwnHost(self._fresh)
 
-def build_model(model_cfg: Mapping[str, Any]) -> EmbeddedModel:
+
+def build_model(model_cfg: Mapping[str, Any], *, fresh: bool = True) -> EmbeddedModel:
     """Build the model that ``model_cfg.model`` names.
+
+    Args:
+        model_cfg: the section.
+        fresh: whether a training begins, or the weights of a checkpoint follow.
 
     Raises:
         ConfigError: gaitext has no such model, or its settings are wrong.
@@ -56,7 +65,7 @@ def build_model(model_cfg: Mapping[str, Any]) -> EmbeddedModel:
             how=suggest(name, sorted(MODELS)),
         )
     kind = type(name, (EmbeddedModel,), {"adapter": MODELS[name]})
-    model: EmbeddedModel = kind(model_cfg)
+    model: EmbeddedModel = kind(model_cfg, fresh=fresh)
     return model
 
 

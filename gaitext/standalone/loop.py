@@ -94,7 +94,8 @@ class _Trainer:
         self.fabric, self.job, self.host = fabric, job, job.host
         self.cfg = job.host.trainer
         torch.manual_seed(job.seed)
-        self.model = build_model(self.host.model)
+        restored = job.restore is not None and self.cfg.restore_ckpt_strict
+        self.model = build_model(self.host.model, fresh=not restored)
         if self.cfg.sync_BN and fabric.world_size > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.losses = LossSum(self.host.losses).to(fabric.device)

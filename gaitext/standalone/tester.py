@@ -197,7 +197,7 @@ def _pack(host: HostConfig) -> int:
 
 
 def _test(fabric: Any, host: HostConfig, path: Path, dataset: SequenceDataset, quiet: bool) -> dict[str, Any]:
-    model = build_model(host.model)
+    model = build_model(host.model, fresh=False)
     load_weights(model, path, read_checkpoint(path), strict=host.evaluator.restore_ckpt_strict)
     return embed(fabric, model.to(fabric.device), host, dataset, quiet=quiet)
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from gaitext import transforms
 from gaitext.errors import ConfigError
+from gaitext.models.signature import SignatureExtractor
 
-__all__ = ["HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
+__all__ = ["Host", "HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,30 @@ class ListedTransform:
         return self.arguments.get(name, default)
 
 
+class Host(ABC):
+    """The host that a model is built in, as far as a model that holds other models asks.
+
+    Args:
+        fresh: whether a training begins: then the checkpoints of earlier stages are read. One that
+            goes on, and a test, read the whole system's own checkpoint after building.
+    """
+
+    def __init__(self, fresh: bool) -> None:
+        self.fresh = fresh
+
+    @abstractmethod
+    def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor:
+        """One of the host's models, just built, as a map from :class:`HostInputs` to embeddings before the BNNeck.
+
+        Raises:
+            ConfigError: the host has no such model, or its embeddings cannot be had.
+        """
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """Write a line to the host's log."""
+
+
 class ModelAdapter(ABC):
     """How one network meets the hosts' model contract. Stateless: only class methods."""
 
@@ -112,6 +137,29 @@ class ModelAdapter(ABC):
     @abstractmethod
     def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
         """Build the network from the validated ``model_cfg`` (its ``model`` key is ignored)."""
+
+    @classmethod
+    def build_in(cls, model_cfg: Mapping[str, Any], host: Host) -> nn.Module:
+        """:meth:`build`, for a network that holds other models of the host."""
+        return cls.build(model_cfg)
+
+    @classmethod
+    def signature(cls, network: nn.Module, inputs: HostInputs) -> Tensor:
+        """Embeddings before the BNNeck [n, c, p], in training and evaluation, nothing augmented.
+
+        Raises:
+            ConfigError: the network has none.
+        """
+        raise ConfigError(
+            f"{cls.name} has no embeddings that RG-Gait could correct",
+            where="model_cfg.gse.model_cfg.model",
+            how="choose a model that recognises people",
+        )
+
+    @classmethod
+    def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
+        """Shape of one frame of each input that the model reads; None when any will do."""
+        return None
 
     @classmethod
     @abstractmethod
@@ -160,7 +208,12 @@ class HostModel:
     _batch_checked = False
 
     def build_network(self, model_cfg: Mapping[str, Any]) -> None:
-        self.network = self.adapter.build(model_cfg)
+        host = self.host()
+        self.network = self.adapter.build(model_cfg) if host is None else self.adapter.build_in(model_cfg, host)
+
+    def host(self) -> Host | None:
+        """The host that this model is built in; None: none that has other models."""
+        return None
 
     def init_parameters(self) -> None:
         """Keep the weights that :meth:`build_network` made or loaded.

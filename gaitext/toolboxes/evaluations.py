@@ -61,7 +61,7 @@ def log_lines(result: EvaluationResult) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for name, value in result.scalars.items():
         short = name.rpartition("/")[2]
-        kinds.setdefault(short.partition("@")[2], []).append(f"{short}: {value:.2f}%")
+        kinds.setdefault(short.partition("@")[2], []).append(f"{short}: {value:.2f}{result.units.get(name, '%')}")
     return lines + ["\t".join(same) for same in kinds.values()]
 
 

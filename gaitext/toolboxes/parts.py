@@ -13,13 +13,22 @@ from torch import nn
 from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.compose import Compose
-from gaitext.toolboxes.models import GaitHeatAdapter, GaitPTAdapter
+from gaitext.toolboxes.models import (
+    GaitBaseAdapter,
+    GaitHeatAdapter,
+    GaitPTAdapter,
+    RGGaitAdapter,
+    RGGaitOEMAdapter,
+)
 from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler
 from gaitext.transforms.base import Transform
 
 __all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
 
-MODELS: dict[str, type[ModelAdapter]] = {adapter.name: adapter for adapter in (GaitHeatAdapter, GaitPTAdapter)}
+MODELS: dict[str, type[ModelAdapter]] = {
+    adapter.name: adapter
+    for adapter in (GaitHeatAdapter, GaitPTAdapter, GaitBaseAdapter, RGGaitOEMAdapter, RGGaitAdapter)
+}
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
 TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for name in transforms.__all__}
@@ -28,6 +37,8 @@ TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for na
 LOSSES: dict[str, type[nn.Module]] = {
     "AllTripletsLoss": losses.AllTripletsLoss,
     "BatchHardTripletLoss": losses.BatchHardTripletLoss,
+    "CoordinateL1Loss": losses.CoordinateL1Loss,
+    "OcclusionLoss": losses.OcclusionLoss,
 }
 
 #: Samplers that no toolbox has. Built with the host's dataset and keyword arguments from the YAML.
@@ -37,7 +48,11 @@ SAMPLERS: dict[str, type] = {
 }
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
-EVALUATIONS: dict[str, Callable[..., Any]] = {"evaluate_PsyMo": evaluation.evaluate_PsyMo}
+EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate_OEM": evaluation.evaluate_OEM,
+    "evaluate_PsyMo": evaluation.evaluate_PsyMo,
+    "evaluate_pose": evaluation.evaluate_pose,
+}
 
 #: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
 EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}

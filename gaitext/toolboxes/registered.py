@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
-from gaitext.toolboxes.adapter import HostModel, ModelAdapter
+from gaitext.errors import ConfigError, suggest
+from gaitext.models.signature import SignatureExtractor
+from gaitext.toolboxes.adapter import Host, HostModel, ModelAdapter
 from gaitext.toolboxes.hosts import Toolbox
+from gaitext.toolboxes.signatures import OwnHost, build_signature
 from gaitext.toolboxes.validate import validate_config
 
 __all__ = ["MARK", "ToolboxModel", "exposed", "model_class"]
@@ -27,6 +31,7 @@ class ToolboxModel(HostModel):
     toolbox: ClassVar[Toolbox]
 
     def __init__(self, cfgs: dict[str, Any], training: bool) -> None:
+        self._phase = "trainer_cfg" if training else "evaluator_cfg"
         notes = validate_config(
             cfgs,
             training,
@@ -36,6 +41,11 @@ class ToolboxModel(HostModel):
         super().__init__(cfgs, training)  # type: ignore[call-arg]
         for note in notes:
             self.msg_mgr.log_warning(note)  # type: ignore[attr-defined]
+
+    def host(self) -> Host:
+        engine = self.cfgs[self._phase]  # type: ignore[attr-defined]
+        restored = engine.get("restore_hint", 0) != 0 and engine.get("restore_ckpt_strict", True)
+        return _ToolboxHost(self, fresh=self._phase == "trainer_cfg" and not restored)
 
     def inputs_pretreament(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Transform a batch as the toolbox does, and cut packed input along time, dimension 1.
@@ -56,6 +66,33 @@ class ToolboxModel(HostModel):
         # Logged as they are: mixed precision's types are not all known to tensorboard.
         output["visual_summary"] = {name: image.detach().float() for name, image in output["visual_summary"].items()}
         return output
+
+
+class _ToolboxHost(Host):
+    """A toolbox, as the model that it is building sees it."""
+
+    def __init__(self, model: Any, fresh: bool) -> None:
+        super().__init__(fresh)
+        self.model = model
+
+    def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor:
+        models = importlib.import_module("modeling.models")
+        name = str(model_cfg["model"])
+        kind = getattr(models, name, None)
+        if not isinstance(kind, type):
+            known = [name for name, value in vars(models).items() if isinstance(value, type)]
+            raise ConfigError(
+                f"{self.model.toolbox.name} has no model {name!r}", where=f"{where}.model", how=suggest(name, known)
+            )
+        if getattr(kind, MARK, False):
+            return OwnHost(self.fresh).signature(model_cfg, where=where)
+        cfgs = {**self.model.cfgs, "model_cfg": model_cfg}
+        attributes = {"cfgs": cfgs, "msg_mgr": self.model.msg_mgr, "iteration": 0}
+        hooks = [hook for hook in ("init_parameters", *self.model.toolbox.weight_hooks) if hasattr(kind, hook)]
+        return build_signature(kind, model_cfg, attributes, hooks if self.fresh else [])
+
+    def say(self, text: str) -> None:
+        self.model.msg_mgr.log_info(text)
 
 
 def _nothing(self: Any) -> None:

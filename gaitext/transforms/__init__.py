@@ -5,6 +5,7 @@ from gaitext.transforms.occlusion import OcclusionHeatmaps, OcclusionPoses, Occl
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
 from gaitext.transforms.pose_augmentation import PoseJointNoise, PoseMirror, PosePointNoise
 from gaitext.transforms.pose_layout import PoseNormalize, PoseOrder
+from gaitext.transforms.silhouette import SilhouetteInput
 from gaitext.transforms.temporal import HeatmapReverse, PosePace, PoseReverse, PoseWindow
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "PoseReverse",
     "PoseToAlignment",
     "PoseWindow",
+    "SilhouetteInput",
 ]

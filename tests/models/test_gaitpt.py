@@ -73,7 +73,9 @@ def test_gradients_equal_the_published_arrangements(pair) -> None:
     published.zero_grad()
     (network(poses[None])[0] @ direction).backward()
     (published(poses) @ direction).backward()
-    renamed = checkpoints._apply({k: p.grad for k, p in published.named_parameters()}, GaitPT.published_keys)
+    renamed = checkpoints._apply(
+        {k: p.grad for k, p in published.named_parameters()}, GaitPT.published_keys, "published"
+    )
     for name, parameter in network.named_parameters():
         scale = renamed[name].abs().max()
         assert scale > 0

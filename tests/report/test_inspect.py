@@ -14,13 +14,12 @@ from typer.testing import CliRunner
 
 from gaitext.cli import app
 from gaitext.errors import DataError
-from gaitext.extraction.plan import frame_ranges
+from gaitext.records import frame_numbers, frame_ranges
 from gaitext.report.contents import FileContents, guess_kind, inspect_file
 from gaitext.report.dataset_contents import DatasetContents
 from gaitext.report.inspect import inspect
 from gaitext.report.leaf import LeafContents
 from gaitext.report.listing import SizeRule
-from gaitext.report.origin import frame_numbers
 from gaitext.store import write_json, write_sequence
 from tests.report.data import heatmaps, make_leaf, make_record
 

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from gaitext import store
 from gaitext.errors import DataError
+from gaitext.store.files import temporary_beside
 
 
 @given(
@@ -147,3 +148,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_a_killed_writer_are_cleared_and_nothing_else(tmp_path) -> None:
+    left = [".a.k3_x9abc.tmp.mp4", ".a.zzzzzzzz.tmp.mp4"]
+    stays = ["a.mp4", ".a.b.k3_x9abc.tmp.mp4", ".a.k3_x9abc.tmp.json", ".ab.k3_x9abc.tmp.mp4", ".a.mp4"]
+    for name in left + stays:
+        (tmp_path / name).touch()
+    store.clear_temporaries(tmp_path / "a.mp4")
+    store.clear_temporaries(tmp_path / "no folder" / "a.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stays)
+    # These are the names that it writes under.
+    temporary = temporary_beside(tmp_path / "c.mp4")
+    store.clear_temporaries(tmp_path / "c.mp4")
+    assert not temporary.exists()

@@ -127,3 +127,9 @@ def test_the_toolboxs_default_dataset_is_noticed(dataset: Path) -> None:
     cfgs["data_cfg"]["test_dataset_name"] = "CASIA-B"  # as default.yaml has it
     with pytest.raises(ConfigError, match="test_dataset_name: PsyMo"):
         validate_config(cfgs, False, toolbox=TOOLBOXES[0], world_size=1)
+
+
+def test_what_is_no_percentage_is_logged_in_its_unit() -> None:
+    scalars = {"scalar/test_accuracy/AP": 78.3, "scalar/test_accuracy/L2": 173.32}
+    lines = log_lines(EvaluationResult("poses", [], scalars, units={"scalar/test_accuracy/L2": " pixels"}))
+    assert lines == ["===poses===", "AP: 78.30%\tL2: 173.32 pixels"]

@@ -131,6 +131,24 @@ class GaitHeatAdapter(ModelAdapter):
         return {}
 
     @classmethod
+    def signature(cls, network: nn.Module, inputs: HostInputs) -> Tensor:
+        assert isinstance(network, GaitHeat)
+        return network.signature(inputs.sequence(0, "heatmaps"), inputs.lengths, **cls._extra(network, inputs))
+
+    @classmethod
+    def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
+        settings = _settings(model_cfg)
+        alignment = settings.alignment
+        offline = alignment.merge == "offline"
+        channels = len(resolve_partition(settings.partition, settings.joints)) if offline else settings.joints
+        shapes: list[tuple[int, ...]] = [(channels, *settings.map_size)]
+        if alignment.needs == "matrices":
+            return [*shapes, (2, 3)]
+        if alignment.needs == "poses":
+            shapes += [(17, 3), (4,)] if alignment.pose_pixels == "frame" else [(17, 3)]
+        return shapes
+
+    @classmethod
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, GaitHeat)
         heatmaps = inputs.sequence(0, "heatmaps")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.gaitpt import GaitPT
@@ -75,6 +75,16 @@ class GaitPTAdapter(ModelAdapter):
                 where=f"{'trainer' if network.training else 'evaluator'}_cfg.transform",
                 how="add PoseNormalize to the poses' list, before PoseOrder; in training and evaluation alike",
             )
+
+    @classmethod
+    def signature(cls, network: nn.Module, inputs: HostInputs) -> Tensor:
+        assert isinstance(network, GaitPT)
+        return network.signature(inputs.sequence(0, "poses"), inputs.lengths)
+
+    @classmethod
+    def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
+        settings = _settings(model_cfg)
+        return [(settings.joints, settings.channels)]
 
     @classmethod
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:

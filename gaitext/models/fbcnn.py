@@ -1,0 +1,205 @@
+"""FBCNN: a U-Net that takes compression artifacts away, as much as a quality factor says (Jiang et al., ICCV 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Any, Union
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gaitext.config import Settings
+from gaitext.errors import ConfigError, ShapeError
+from gaitext.models.fbcnn_fixed import FixedFBCNN
+from gaitext.models.fbcnn_layers import DownLevel, QualityPredictor, ResidualBlock, UpLevel, check_images, padded
+from gaitext.models.published_keys import FBCNN_KEYS
+from gaitext.models.tiling import Tiles
+
+__all__ = ["FBCNN", "FBCNNSettings", "Quality"]
+
+#: One number for all images, or [N, 1]: 1 − QF/100 of the JPEG quality factor QF, in 0..1.
+Quality = Union[float, Tensor]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class FBCNNSettings(Settings):
+    """Sizes of FBCNN; the defaults are those of the published ``fbcnn_color.pth`` (71.92 M parameters).
+
+    Attributes:
+        image_channels: 3 for RGB, 1 for the published grey variants.
+        channels: of each resolution, the full one first; every level halves it.
+        blocks: residual blocks at each level, on either way, and in the predictor.
+        embedding_size: width of the quality embedding.
+    """
+
+    image_channels: int = Field(3, ge=1)
+    channels: tuple[Positive, ...] = Field((64, 128, 256, 512), min_length=2)
+    blocks: int = Field(4, ge=1)
+    embedding_size: int = Field(512, ge=1)
+
+
+class FBCNN(nn.Module):
+    """Correct images [N, 3, H, W] in 0..1, which gives images of the same shape, not clamped.
+
+    A head, down levels of residual blocks, an encoder and a decoder body at the lowest resolution,
+    and up levels whose blocks are modulated by what the quality embedding says: x + γ·res(x) + β.
+    What each level had on the way down is added on the way up. There is no skip from input to output.
+
+    Keywords are the fields of :class:`FBCNNSettings`. Published weights are loaded by
+    :func:`gaitext.checkpoints.load`.
+
+    >>> network = FBCNN(channels=(4, 6, 8, 10), blocks=1, embedding_size=5).eval()
+    >>> network(torch.rand(2, 3, 21, 13), quality=0.5).shape
+    torch.Size([2, 3, 21, 13])
+    """
+
+    #: The published checkpoints' names for this network's weights, for gaitext.checkpoints.
+    published_keys = FBCNN_KEYS
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.settings = FBCNNSettings.parse(settings, where="FBCNN")
+        channels, blocks = self.settings.channels, self.settings.blocks
+        least, embedding = channels[-1], self.settings.embedding_size
+        self.head = nn.Conv2d(self.settings.image_channels, channels[0], 3, padding=1)
+        # Level i is at 1 / 2^i of the resolution on the way down and up alike.
+        self.down = nn.ModuleList(DownLevel(here, below, blocks) for here, below in pairwise(channels))
+        self.encoder = nn.Sequential(*(ResidualBlock(least) for _ in range(blocks)))
+        self.decoder = nn.Sequential(*(ResidualBlock(least) for _ in range(blocks)))
+        self.up = nn.ModuleList(UpLevel(below, here, blocks) for here, below in pairwise(channels))
+        self.tail = nn.Conv2d(channels[0], self.settings.image_channels, 3, padding=1)
+        self.predictor = QualityPredictor(least, blocks)
+        self.embedding = nn.Sequential(
+            nn.Linear(1, embedding),
+            nn.ReLU(),
+            nn.Linear(embedding, embedding),
+            nn.ReLU(),
+            nn.Linear(embedding, embedding),
+            nn.ReLU(),
+        )
+        self.gamma = nn.ModuleList(nn.Sequential(nn.Linear(embedding, c), nn.Sigmoid()) for c in channels[:-1])
+        self.beta = nn.ModuleList(nn.Sequential(nn.Linear(embedding, c), nn.Tanh()) for c in channels[:-1])
+        self._frozen = False
+
+    @property
+    def multiple(self) -> int:
+        """Heights and widths are padded to a multiple of this: 8 for three levels."""
+        return int(2 ** len(self.down))
+
+    def forward(self, images: Tensor, quality: Quality | None = None) -> Tensor:
+        """Correct images.
+
+        Args:
+            images: [N, 3, H, W] in 0..1, any H and W.
+            quality: 1 − QF/100, how strongly to correct: 0 for hardly compressed images, towards 1
+                for badly compressed ones. A number, or [N, 1]. The predictor does not run then; a
+                single value is folded into the blocks' second convolutions, with gradients as they
+                are. None has the predictor estimate it for each image.
+
+        Returns:
+            [N, 3, H, W], not clamped.
+
+        Raises:
+            ShapeError: other shapes.
+            ConfigError: a number outside 0..1.
+        """
+        check_images(images, self.settings.image_channels)
+        given = None if quality is None else self._quality(quality, images)
+        height, width = images.shape[-2:]
+        encoded, skips = self._encode(images)
+        modulation = self.modulation(self.predictor(encoded) if given is None else given)
+        x = self.decoder(encoded)
+        for level in reversed(range(len(self.up))):
+            x = self.up[level](x + skips[level + 1], *modulation[level])
+        restored: Tensor = self.tail(x + skips[0])
+        return restored[..., :height, :width]
+
+    def predict_quality(self, images: Tensor) -> Tensor:
+        """The predictor's estimate of 1 − QF/100 for images [N, 3, H, W] in 0..1: [N, 1] in 0..1."""
+        check_images(images, self.settings.image_channels)
+        estimate: Tensor = self.predictor(self._encode(images)[0])
+        return estimate
+
+    def modulation(self, quality: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """γ and β of each level, the full resolution first: [N, C] each, of quality [N, 1]."""
+        embedded = self.embedding(quality)
+        return [(gamma(embedded), beta(embedded)) for gamma, beta in zip(self.gamma, self.beta)]
+
+    def fixed(
+        self,
+        quality: float,
+        *,
+        dtype: torch.dtype = torch.float32,
+        tiles: Tiles | None = None,
+        batch_size: int | None = None,
+    ) -> FixedFBCNN:
+        """A copy for use at one quality: no predictor, no embedding, γ and β folded into the weights.
+
+        Args:
+            quality: 1 − QF/100, in 0..1; the paper's is 0.5.
+            dtype: of weights and computation; bfloat16 or float16 where the device is fast at it.
+            tiles: cut larger images into tiles, which bounds memory.
+            batch_size: images (or tiles) that go through the network at a time; None takes all.
+
+        Raises:
+            ConfigError: a quality outside 0..1.
+        """
+        _check_quality(quality)
+        return FixedFBCNN(self, quality, dtype=dtype, tiles=tiles, batch_size=batch_size)
+
+    # What the corrector trains (artifact correction §III-C) ---------------------------------------
+
+    def reconstruction_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of what makes the image: head, levels, encoder, decoder and tail."""
+        for module in (self.head, self.down, self.encoder, self.decoder, self.up, self.tail):
+            yield from module.parameters()
+
+    def freeze_all_but_reconstruction(self) -> FBCNN:
+        """Freeze predictor, quality embedding and γ/β maps, and keep them in evaluation mode from now on."""
+        self._frozen = True
+        for module in self._quality_modules():
+            module.requires_grad_(False)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> FBCNN:
+        """As of every module; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        if self._frozen:
+            for module in self._quality_modules():
+                module.eval()
+        return self
+
+    def _quality_modules(self) -> tuple[nn.Module, ...]:
+        return self.predictor, self.embedding, self.gamma, self.beta
+
+    def _encode(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The encoder's output, and what each level had; the last of them is the encoder's input."""
+        x = self.head(padded(images, self.multiple))
+        skips = []
+        for level in self.down:
+            skips.append(x)
+            x = level(x)
+        skips.append(x)
+        return self.encoder(x), skips
+
+    def _quality(self, quality: Quality, images: Tensor) -> Tensor:
+        """Quality as [1, 1] or [N, 1]."""
+        if not isinstance(quality, Tensor):
+            _check_quality(quality)
+            return images.new_full((1, 1), float(quality))
+        if tuple(quality.shape) not in ((len(images), 1), (1, 1)):
+            raise ShapeError(
+                f"quality has shape {list(quality.shape)} for {len(images)} images",
+                where="FBCNN",
+                how="give a number or [N, 1]",
+            )
+        return quality.to(images)
+
+
+def _check_quality(quality: float) -> None:
+    if not 0 <= quality <= 1:
+        raise ConfigError(
+            f"quality is {quality:g}", where="FBCNN", how="give 1 − QF/100, in 0..1: 0.5 for a quality factor of 50"
+        )

@@ -1,0 +1,186 @@
+"""A host's inputs, occluded alike, and what the occlusion evaluator sees of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gaitext.errors import ConfigError
+from gaitext.models.occluding import OccludedSequences, occlude_pose_sequences, occlude_sequences
+from gaitext.models.packing import flatten_frames
+from gaitext.models.rasterise import rasterise_poses
+from gaitext.occlusion import Occlusions, pose_boxes
+
+__all__ = ["InputKind", "OccludedInputs", "evaluator_frames", "input_kinds", "occlude_inputs"]
+
+#: What an input shows. ``boxes`` are the crops of poses in frame pixels; ``other`` is left as it is.
+InputKind = Literal["silhouettes", "heatmaps", "poses", "boxes", "other"]
+
+#: The map that a pose is occluded in and drawn on.
+_GRID = (64, 48)
+#: Coordinates no larger than this are shares of a frame's side, which is taken to have this many pixels.
+_LARGEST_SHARE, _PIXELS = 10.0, 512.0
+
+
+@dataclass(frozen=True)
+class OccludedInputs:
+    """Inputs after their occlusion.
+
+    Attributes:
+        sequences: as they were given, [n, T, …] or [1, ΣT, …]; untouched where nothing is hidden.
+        frames: [N, 1, H, W] in 0..1, what the occlusion evaluator sees of them.
+        types: int64 [n], positions in ``OCCLUSION_TYPES``; ``amounts``: float32 [n], occluded shares.
+        frame_types, frame_amounts: the same of each frame [N].
+    """
+
+    sequences: list[Tensor]
+    frames: Tensor
+    types: Tensor
+    amounts: Tensor
+    frame_types: Tensor
+    frame_amounts: Tensor
+
+
+def input_kinds(sequences: Sequence[Tensor], given: Sequence[str] | None = None) -> list[InputKind]:
+    """What each input shows: as ``given``, or told from its shape.
+
+    Told are silhouettes [n, T, H, W] and [n, T, 1, H, W], heatmaps [n, T, C, H, W], poses of COCO's
+    joints [n, T, 17, 2 or 3] and boxes [n, T, 4].
+
+    Raises:
+        ConfigError: a shape that does not tell, or another number of kinds than of inputs.
+    """
+    if given is not None:
+        if len(given) != len(sequences):
+            raise ConfigError(
+                f"{len(given)} kinds are named, but {len(sequences)} inputs are used",
+                where="model_cfg.inputs",
+                how="name one for each file that data_cfg.data_in_use switches on",
+            )
+        return [_known(kind) for kind in given]
+    return [_kind(position, tuple(sequence.shape)) for position, sequence in enumerate(sequences)]
+
+
+def _known(kind: str) -> InputKind:
+    found: InputKind | None = next((k for k in get_args(InputKind) if k == kind), None)
+    if found is None:
+        raise ConfigError(f"no input {kind!r}", where="model_cfg.inputs", how=f"choose of {get_args(InputKind)}")
+    return found
+
+
+def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
+    if len(shape) == 5 and shape[2] == 1:
+        return "silhouettes"
+    if len(shape) == 5 and min(shape[3:]) >= 8:
+        return "heatmaps"
+    if len(shape) == 4 and shape[2] == 17 and shape[3] in (2, 3):
+        return "poses"
+    if len(shape) == 4 and min(shape[2:]) >= 8:
+        return "silhouettes"
+    if len(shape) == 3 and shape[2] == 4:
+        return "boxes"
+    if len(shape) == 4 and shape[2] == 18 and shape[3] in (2, 3):
+        raise ConfigError(
+            "poses of 18 joints have lost the order in which they could be occluded and drawn",
+            where="model_cfg.inputs",
+            how="leave PoseOrder out of the transforms: the network orders COCO's joints itself",
+        )
+    raise ConfigError(
+        f"input number {position} has shape {shape}, which does not tell what it shows",
+        where="model_cfg.inputs",
+        how=f"name each input there: {', '.join(get_args(InputKind))}",
+    )
+
+
+def occlude_inputs(
+    sequences: Sequence[Tensor],
+    seqL: Tensor | Sequence[int] | None,
+    kinds: Sequence[InputKind],
+    occlusions: Occlusions,
+) -> OccludedInputs:
+    """Occlude all inputs of a batch by the same occlusions.
+
+    Silhouettes are made binary again where they are stretched. Poses are never resized, so with
+    poses among the inputs nothing is. Poses are occluded in their boxes if there are some, else in
+    the heatmaps' pixels if there are heatmaps, else in a box about the joints that were found.
+
+    Args:
+        sequences: [n, T, …], or packed [1, ΣT, …].
+        seqL: lengths of packed sequences.
+        kinds: see :func:`input_kinds`.
+        occlusions: one per sequence, or one per frame.
+
+    Raises:
+        ConfigError: none of the inputs can be occluded.
+    """
+    if "poses" in kinds:
+        occlusions = occlusions.without_resize()
+    pixels = [position for position, kind in enumerate(kinds) if kind in ("silhouettes", "heatmaps")]
+    if not pixels and "poses" not in kinds:
+        raise ConfigError(
+            "none of the inputs can be occluded", where="model_cfg.inputs", how="use silhouettes, heatmaps or poses"
+        )
+    occluded: OccludedSequences | None = None
+    out = list(sequences)
+    # Nothing is copied, and no rounding can differ, where nothing is hidden.
+    hides = bool(occlusions.types.any())
+    for position in pixels:
+        done = occlude_sequences(sequences[position], seqL, occlusions, binary=kinds[position] == "silhouettes")
+        out[position] = done.frames if hides else sequences[position]
+        occluded = occluded or done
+    for position, kind in enumerate(kinds):
+        if kind == "poses" and hides:
+            poses, boxes = _in_pixels(sequences, kinds, position)
+            hidden = occlude_pose_sequences(poses, seqL, occlusions, boxes=boxes, grid=_GRID) != poses
+            # Not scaled to pixels and back: joints that are seen stay what they were, to the last bit.
+            seen = ~hidden.any(-1, keepdim=True)
+            out[position] = torch.where(seen, sequences[position], torch.zeros_like(poses))
+    if occluded is None:  # poses alone: the labels are those of the map that they are occluded in
+        like = next(sequence for sequence, kind in zip(sequences, kinds) if kind == "poses")
+        blank = torch.zeros((*like.shape[:2], *_GRID), dtype=torch.uint8, device=like.device)
+        occluded = occlude_sequences(blank, seqL, occlusions, binary=False)
+    return OccludedInputs(
+        sequences=out,
+        frames=evaluator_frames(out, kinds),
+        types=occluded.types,
+        amounts=occluded.amounts,
+        frame_types=occluded.frame_types,
+        frame_amounts=occluded.frame_amounts,
+    )
+
+
+def evaluator_frames(sequences: Sequence[Tensor], kinds: Sequence[InputKind]) -> Tensor:
+    """One-channel frames [N, 1, H, W] in 0..1 of the first input that the evaluator can read.
+
+    Silhouettes as they are, heatmaps by their maximum over the channels, poses drawn.
+    """
+    for position, (sequence, kind) in enumerate(zip(sequences, kinds)):
+        frames = flatten_frames(sequence)
+        if kind == "silhouettes":
+            return (frames if frames.ndim == 4 else frames[:, None]).float()
+        if kind == "heatmaps":
+            return frames.float().amax(1, keepdim=True).clamp(0, 1)
+        if kind == "poses":
+            poses, boxes = _in_pixels(sequences, kinds, position)
+            return rasterise_poses(flatten_frames(poses), _GRID, boxes=None if boxes is None else flatten_frames(boxes))
+    raise ConfigError("the occlusion evaluator can read none of the inputs", where="model_cfg.inputs")
+
+
+def _in_pixels(sequences: Sequence[Tensor], kinds: Sequence[InputKind], position: int) -> tuple[Tensor, Tensor | None]:
+    """The poses at ``position`` in pixels, and the boxes [n, T, 4] they lie in; None: a heatmap's pixels.
+
+    Poses that come alone are in any unit, such as shares of the frame's width.
+    """
+    poses = sequences[position]
+    if "boxes" in kinds:
+        return poses, sequences[kinds.index("boxes")].float()
+    if "heatmaps" in kinds:
+        return poses, None
+    if float(poses[..., :2].abs().max()) <= _LARGEST_SHARE:
+        poses = poses * _PIXELS
+    found = pose_boxes(flatten_frames(poses).detach().cpu().numpy())
+    return poses, torch.from_numpy(found).to(poses.device, torch.float32).unflatten(0, poses.shape[:2])

@@ -1,0 +1,266 @@
+"""RG-Gait's stage 3 in the hosts: residual correction over any of the host's models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaitext import checkpoints
+from gaitext.errors import ConfigError
+from gaitext.models.heads import BNNeck
+from gaitext.models.occluded_inputs import input_kinds, occlude_inputs
+from gaitext.models.occluding import draw_by_key, draw_in_training
+from gaitext.models.occlusion_evaluator import OcclusionEvaluator
+from gaitext.models.packing import sequence_lengths
+from gaitext.models.rg_gait import RGGait
+from gaitext.models.rg_gait_settings import RGGaitSettings
+from gaitext.models.signature import SignatureExtractor, freeze_unused
+from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
+from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
+from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature
+
+__all__ = ["RGGaitAdapter"]
+
+#: Tried in turn where nobody says what a model's frames look like.
+_SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
+    ((64, 44),),
+    ((64, 64),),
+    ((1, 64, 44),),
+    ((2, 64, 44),),
+    ((3, 64, 44),),
+    ((17, 64, 48),),
+    ((17, 3),),
+)
+#: Of the run at the start: enough for temporal windows of 3.
+_FRAMES = 6
+
+
+def _settings(model_cfg: Mapping[str, Any]) -> RGGaitSettings:
+    own = {key: value for key, value in model_cfg.items() if key != "model"}
+    return RGGaitSettings.parse(own, where="model_cfg")
+
+
+def _own_adapter(settings: RGGaitSettings) -> type[ModelAdapter] | None:
+    """The GSE's adapter, if it is one of gaitext's models."""
+    from gaitext.toolboxes.parts import MODELS  # parts lists this module's adapter
+
+    return MODELS.get(settings.gse.model_cfg["model"])
+
+
+class _HostedRGGait(RGGait):
+    """The network with the settings of its run."""
+
+    settings: RGGaitSettings
+
+
+class RGGaitAdapter(ModelAdapter):
+    """RG-Gait on the inputs of its signature extractor, ``gse.model_cfg.model``.
+
+    The batch is occluded once; extractor, restoration network and evaluator see the same frames.
+
+    Losses: ``triplet`` on the embeddings and, where there is a BNNeck, ``softmax`` on its logits.
+    """
+
+    name = "RGGait"
+
+    @classmethod
+    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
+        return cls.build_in(model_cfg, OwnHost(fresh=True))
+
+    @classmethod
+    def build_in(cls, model_cfg: Mapping[str, Any], host: Host) -> nn.Module:
+        settings = _settings(model_cfg)
+        where = "model_cfg.gse.model_cfg"
+        gse, frn = (host.signature(settings.gse.model_cfg, where=where) for _ in range(2))
+        evaluator = OcclusionEvaluator(**settings.oem.sizes) if settings.needs_evaluator else None
+        if host.fresh:
+            _restore(gse.network, settings.gse.checkpoint, "gse", host)
+            if settings.init_from_gse:
+                frn.load_state_dict(gse.state_dict())
+            if evaluator is not None:
+                _restore(evaluator, settings.oem.checkpoint, "oem", host)
+        frn.remove_neck()
+        shape = _rehearse(settings, gse, frn, host)
+        network = _HostedRGGait(
+            gse,
+            evaluator,
+            frn,
+            shape=shape,
+            neck=_neck(settings, gse, shape, host),
+            residual=settings.residual,
+            adaptive=settings.adaptive,
+            occlusion_aware=settings.occlusion_aware,
+            mix_init=settings.mix_init,
+            inference=settings.inference,
+        )
+        network.settings = settings
+        return network
+
+    @classmethod
+    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
+        settings = _settings(model_cfg)
+        adapter = _own_adapter(settings)
+        if adapter is not None:
+            _check_own(adapter, settings.gse.model_cfg)
+        return settings.class_num
+
+    @classmethod
+    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+        settings = _settings(model_cfg)
+        triplet, both = {"triplet": ("embeddings", "labels")}, {"softmax": ("logits", "labels")}
+        both = {**triplet, **both}
+        if settings.neck != "gse":
+            return triplet if settings.neck == "none" else both
+        adapter = _own_adapter(settings)
+        if adapter is None:
+            return both if "SeparateBNNecks" in settings.gse.model_cfg else None
+        _check_own(adapter, settings.gse.model_cfg)
+        fed = adapter.loss_names(settings.gse.model_cfg) or {}
+        return both if any(name.endswith("softmax") for name in fed) else triplet
+
+    @classmethod
+    def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
+        settings = _settings(model_cfg)
+        if any(transform.name == "PoseToAlignment" for each in lists for transform in each):
+            raise ConfigError(
+                "alignment matrices of the whole walker would tell what is occluded",
+                where="model_cfg.gse.model_cfg.alignment.keypoints",
+                how="write heatmaps or poses there, which are occluded like everything else",
+            )
+        adapter = _own_adapter(settings)
+        if adapter is not None:
+            adapter.check_transforms(settings.gse.model_cfg, lists)
+
+    @classmethod
+    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
+        assert isinstance(network, _HostedRGGait)
+        adapter = _own_adapter(network.settings)
+        if adapter is not None:
+            adapter.check_batch(network.gse.network, inputs)
+
+    @classmethod
+    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+        assert isinstance(network, _HostedRGGait)
+        settings, sequences = network.settings, detached(inputs)
+        kinds = input_kinds(sequences, settings.inputs)
+        lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
+        if training:
+            drawn = draw_in_training(settings.occlusion.train, len(lengths))
+        else:
+            drawn = draw_by_key(settings.occlusion.test, sequence_keys(inputs))
+        occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
+        batch = replace(inputs, sequences=occluded.sequences)
+        output = network(batch, lengths, frames=occluded.frames)
+        images = {"occluded": occluded.frames[: lengths[0]]}
+        if not training:
+            return HostOutput({}, {"embeddings": output}, images)
+        losses: dict[str, dict[str, Tensor]] = {"triplet": {"embeddings": output.embeddings, "labels": inputs.labels}}
+        if output.logits is not None:
+            losses["softmax"] = {"logits": output.logits, "labels": inputs.labels}
+        return HostOutput(losses, {}, images)
+
+
+def _check_own(adapter: type[ModelAdapter], model_cfg: Mapping[str, Any]) -> None:
+    """Find what is wrong with an extractor's settings before anything is built."""
+    if "signature" not in vars(adapter):
+        raise ConfigError(
+            f"{adapter.name} has no embeddings that RG-Gait could correct",
+            where="model_cfg.gse.model_cfg.model",
+            how="choose a model that recognises people",
+        )
+    try:
+        adapter.class_count(model_cfg)  # reads, and so checks, all of it
+    except ConfigError as error:
+        raise ConfigError(f"in model_cfg.gse: {error.what}", where="model_cfg.gse.model_cfg", how=error.how) from error
+
+
+def _restore(network: nn.Module, path: str | None, stage: str, host: Host) -> None:
+    if path is None:
+        raise ConfigError(
+            f"model_cfg.{stage}.checkpoint is not set, and a training begins",
+            where=f"model_cfg.{stage}",
+            how=f"name the checkpoint of stage {'2, the signature extractor' if stage == 'gse' else '1, RGGaitOEM'}",
+        )
+    checkpoints.load(network, path)
+    host.say(f"RGGait: {stage} restored from {path}")
+
+
+def _rehearse(
+    settings: RGGaitSettings, gse: SignatureExtractor, frn: SignatureExtractor, host: Host
+) -> tuple[int, int]:
+    """Run a made-up batch: the embeddings' size (c, p), and weights of the FRN without a part in them, now frozen."""
+    adapter = _own_adapter(settings)
+    known = settings.gse.input_shapes
+    if known is None and adapter is not None:
+        shapes = adapter.frame_shapes(settings.gse.model_cfg)
+        known = None if shapes is None else tuple(shapes)
+    failures: list[str] = []
+    for shapes_ in (known,) if known is not None else _SHAPES:
+        batch = _made_up(shapes_)
+        try:
+            shape, frozen = freeze_unused(frn, batch)
+        except Exception as error:  # whatever a model says of frames that it is not made for
+            failures.append(f"{[list(s) for s in shapes_]}: {type(error).__name__}: {error}")
+            continue
+        if frozen:
+            host.say(f"RGGait: {len(frozen)} weights of the FRN have no part in its embeddings: {', '.join(frozen)}")
+        if isinstance(gse, ToolboxSignature):
+            norm = gse.normalised_by(batch)
+            if norm is not None:
+                raise ConfigError(
+                    f"{gse.name}'s embeddings at test come out of its BatchNorm '{norm}', and not from before a BNNeck",
+                    where="model_cfg.gse.model_cfg.model",
+                    how="choose a model whose BNNeck is a SeparateBNNecks, or none",
+                )
+        return shape
+    raise ConfigError(
+        f"{settings.gse.model_cfg['model']} cannot be run on made-up frames: {'; '.join(failures)}",
+        where="model_cfg.gse.input_shapes",
+        how="give the shape of one frame of each of its inputs, such as [[64, 44]]",
+    )
+
+
+def _made_up(shapes: Sequence[Sequence[int]]) -> HostInputs:
+    generator = torch.Generator().manual_seed(0)
+    sequences = [torch.rand(2, _FRAMES, *shape, generator=generator) for shape in shapes]
+    return HostInputs(sequences, torch.zeros(2, dtype=torch.int64), ["nm-01"] * 2, ["000"] * 2, None)
+
+
+def _neck(settings: RGGaitSettings, gse: SignatureExtractor, shape: tuple[int, int], host: Host) -> nn.Module | None:
+    """The BNNeck that training starts from."""
+    channels, parts = shape
+    if settings.neck != "gse":
+        return None if settings.neck == "none" else BNNeck(parts, channels, settings.class_num)
+    theirs: Any = gse.neck()
+    if theirs is None:
+        host.say("RGGait: the extractor has no BNNeck to take over, so there is the triplet loss alone")
+        return None
+    own_parts, own_channels, classes = theirs.classifier.shape
+    if own_channels != channels or own_parts < parts:
+        raise ConfigError(
+            f"the extractor's BNNeck takes {own_channels} features of {own_parts} parts, its embeddings have "
+            f"{channels} of {parts}",
+            where="model_cfg.neck",
+            how="write 'new' or 'none'",
+        )
+    if (own_parts, classes) == (parts, settings.class_num):
+        found: nn.Module = theirs
+        return found
+    if not isinstance(theirs, BNNeck):
+        raise ConfigError(
+            f"the extractor's head tells {classes} identities apart, class_num is {settings.class_num}",
+            where="model_cfg.class_num",
+            how="write the same, or model_cfg.neck: new",
+        )
+    ours = BNNeck(parts, channels, settings.class_num)
+    ours.take_norm([(theirs.norm, own_parts)])
+    if classes == settings.class_num:
+        # SwinGait's BNNeck has a part that its embeddings leave out.
+        ours.classifier.data.copy_(theirs.classifier.data[:parts])
+    else:
+        host.say(f"RGGait: the extractor tells {classes} identities apart, not {settings.class_num}: a new classifier")
+    return ours

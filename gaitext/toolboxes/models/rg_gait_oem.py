@@ -1,0 +1,104 @@
+"""RG-Gait's stage 1 in the hosts: the occlusion evaluator, trained on frames occluded on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaitext.models.occluded_inputs import input_kinds, occlude_inputs
+from gaitext.models.occluding import draw_by_key, draw_in_training
+from gaitext.models.occlusion_evaluator import OcclusionEvaluator
+from gaitext.models.packing import sequence_lengths
+from gaitext.models.rg_gait_settings import RGGaitOEMSettings
+from gaitext.occlusion import OCCLUSION_TYPES
+from gaitext.toolboxes.adapter import HostInputs, HostOutput, ModelAdapter
+
+__all__ = ["RGGaitOEMAdapter", "detached", "sequence_keys"]
+
+
+def _settings(model_cfg: Mapping[str, Any]) -> RGGaitOEMSettings:
+    own = {key: value for key, value in model_cfg.items() if key != "model"}
+    return RGGaitOEMSettings.parse(own, where="model_cfg")
+
+
+def detached(inputs: HostInputs) -> list[Tensor]:
+    """The inputs without their gradients, which nobody uses."""
+    return [sequence.detach() for sequence in inputs.sequences]
+
+
+def sequence_keys(inputs: HostInputs) -> list[tuple[int, str, str]]:
+    """What names each sequence, whatever it comes with: label, type and view."""
+    return list(zip(inputs.labels.tolist(), map(str, inputs.types), map(str, inputs.views)))
+
+
+class _TrainedEvaluator(OcclusionEvaluator):
+    """The evaluator with the settings of its training."""
+
+    def __init__(self, settings: RGGaitOEMSettings) -> None:
+        super().__init__(**settings.sizes)
+        self.settings = settings
+        # Position in OCCLUSION_TYPES -> class, -1 where there is none.
+        known = [self.types.index(name) if name in self.types else -1 for name in OCCLUSION_TYPES]
+        self.register_buffer("class_of", torch.tensor(known), persistent=False)
+        self.register_buffer(
+            "kinds", torch.tensor([OCCLUSION_TYPES.index(name) for name in settings.types]), persistent=False
+        )
+
+
+class RGGaitOEMAdapter(ModelAdapter):
+    """The occlusion evaluator on silhouettes, heatmaps or poses.
+
+    In training each frame is occluded by a draw of its own, and the loss ``occlusion`` gets the
+    frames' logits and amounts and the truth, read off the pixels that were hidden. At test each
+    sequence is occluded as a function of (seed, label, type, view), and ``evaluate_OEM`` gets
+    what it needs.
+    """
+
+    name = "RGGaitOEM"
+
+    @classmethod
+    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
+        return _TrainedEvaluator(_settings(model_cfg))
+
+    @classmethod
+    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
+        _settings(model_cfg)  # an error now
+        return None
+
+    @classmethod
+    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+        return {"occlusion": ("logits", "types", "amount", "true_amount")}
+
+    @classmethod
+    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+        assert isinstance(network, _TrainedEvaluator)
+        settings, sequences = network.settings, detached(inputs)
+        kinds = input_kinds(sequences, settings.inputs)
+        lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
+        class_of, kind_of = network.get_buffer("class_of"), network.get_buffer("kinds")
+        if training:
+            drawn = draw_in_training(settings.train_occlusion, sum(lengths))
+            occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
+            found = network(occluded.frames)
+            fed = {
+                "logits": found.logits,
+                "types": class_of[occluded.frame_types],
+                "amount": found.amount,
+                "true_amount": occluded.frame_amounts,
+            }
+            return HostOutput({"occlusion": fed}, {}, {"occluded": occluded.frames[: lengths[0]]})
+        drawn = draw_by_key(settings.test_occlusion, sequence_keys(inputs))
+        occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
+        found = network.sequences(occluded.frames, lengths)
+        told = {
+            "embeddings": found.feature[:, :, None],
+            "logits": found.logits,
+            "classes": kind_of.to(found.logits.dtype).expand(len(lengths), -1),
+            "amount": found.amount,
+            "true_type": occluded.types.to(found.logits.dtype),
+            "true_amount": occluded.amounts,
+        }
+        return HostOutput({}, told, {"occluded": occluded.frames[: lengths[0]]})

@@ -1,0 +1,245 @@
+"""A host's models as signature extractors: gaitext's own through their adapters, a toolbox's as they are."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gaitext.errors import ConfigError, suggest
+from gaitext.models.heads import BNNeck
+from gaitext.models.signature import NetworkSignature, SignatureExtractor
+from gaitext.toolboxes.adapter import Host, HostInputs, ModelAdapter
+
+__all__ = ["AdaptedSignature", "OwnHost", "ToolboxSignature", "build_signature"]
+
+log = logging.getLogger("gaitext")
+
+
+class AdaptedSignature(NetworkSignature):
+    """One of gaitext's networks in a host: its adapter knows which inputs it reads."""
+
+    def __init__(self, adapter: type[ModelAdapter], network: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.network = network
+        self.adapter = adapter
+
+    def extract(self, inputs: HostInputs, seqL: Any) -> Tensor:
+        return self.adapter.signature(self.network, inputs)
+
+
+class OwnHost(Host):
+    """A host that has gaitext's own models only: the embedded one."""
+
+    def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor:
+        from gaitext.toolboxes.parts import MODELS  # parts lists the adapters that ask for this
+
+        name = str(model_cfg["model"])
+        if name not in MODELS:
+            raise ConfigError(
+                f"no model {name!r} here, where there are gaitext's own only",
+                where=f"{where}.model",
+                how=suggest(name, sorted(MODELS)),
+            )
+        return AdaptedSignature(MODELS[name], MODELS[name].build(model_cfg))
+
+    def say(self, text: str) -> None:
+        log.info("%s", text)
+
+
+class _Bypass(nn.Module):
+    """In place of a BNNeck, for the feature and for the logits: its input."""
+
+    def forward(self, x: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+class _BypassedNorm(nn.Module):
+    """In place of a BatchNorm: its input. No BatchNorm itself, or SyncBatchNorm would replace it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class _PlainNeck(nn.Module):
+    """GaitGL's head: a BatchNorm and a classifier that is not a cosine."""
+
+    def __init__(self, norm: nn.Module, classify: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.classify = norm, classify
+
+    @property
+    def classifier(self) -> Any:
+        """[p, c, classes], as of a BNNeck."""
+        return self.classify.fc_bin
+
+    def embed(self, x: Tensor) -> Tensor:
+        normal: Tensor = self.norm(x)
+        return normal
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.embed(x)
+        return embedding, self.classify(embedding)
+
+
+class _ToolboxNeck(nn.Module):
+    """A BNNeck of the toolbox's that is set otherwise than gaitext's: used as it is."""
+
+    def __init__(self, neck: nn.Module) -> None:
+        super().__init__()
+        self.neck = neck
+
+    @property
+    def classifier(self) -> Any:
+        """[p, c, classes]."""
+        return self.neck.fc_bin
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self(x)[0]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        embedding, logits = self.neck(x)
+        return embedding, logits
+
+
+class ToolboxSignature(SignatureExtractor):
+    """A toolbox's model, made without its trainer.
+
+    Its BNNecks (modules of the class ``SeparateBNNecks``, and GaitGL's ``Bn`` with ``Head1``) are
+    bypassed, so that the embeddings at test are those before them in every model. They stay where
+    they are in the extractor, whose weights then are the checkpoint's; :meth:`remove_neck` takes
+    them out of a twin.
+
+    Args:
+        network: the model, after ``build_network``.
+        name: for messages.
+    """
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__(network)
+        self.name = name
+        self._classes: dict[str, type[nn.Module]] = {}
+        self._necks = [key for key, m in network.named_modules() if type(m).__name__ == "SeparateBNNecks"]
+        self._plain = bool(getattr(network, "Bn_head", False)) and hasattr(network, "Bn") and hasattr(network, "Head1")
+        # Another class, and the weights stay where they are, under their names in a checkpoint.
+        for key in self._necks:
+            self._set_class(key, _Bypass)
+        if self._plain:
+            self._set_class("Bn", _BypassedNorm)
+
+    def _set_class(self, name: str, kind: type[nn.Module]) -> None:
+        module = self.network.get_submodule(name)
+        self._classes[name] = type(module)
+        module.__class__ = kind
+
+    def _original(self, name: str) -> Any:
+        """A copy of the module, of its own class again."""
+        copied: Any = copy.deepcopy(self.network.get_submodule(name))
+        copied.__class__ = self._classes.get(name, type(copied))
+        return copied
+
+    def remove_neck(self) -> None:
+        for key in self._necks:
+            parent, _, attribute = key.rpartition(".")
+            setattr(self.network.get_submodule(parent), attribute, _Bypass())
+        if self._plain:
+            self.network.Bn = self.network.Head1 = nn.Identity()
+
+    def neck(self) -> nn.Module | None:
+        if self._plain:
+            return _PlainNeck(self._original("Bn"), self._original("Head1"))
+        if len(self._necks) != 1:
+            return None
+        theirs = self._original(self._necks[0])
+        classifier = theirs.fc_bin
+        if not (getattr(theirs, "norm", True) and isinstance(theirs.bn1d, nn.BatchNorm1d)):
+            return _ToolboxNeck(theirs)
+        ours = BNNeck(*classifier.shape)
+        ours.take_norm([(theirs.bn1d, len(ours.classifier))])
+        ours.classifier.data.copy_(classifier.data)
+        return ours
+
+    def extract(self, inputs: HostInputs, seqL: Any) -> Tensor:
+        if inputs.lengths is None:
+            return self._call(inputs.sequences, inputs.labels, inputs.types, inputs.views, None)
+        lengths = inputs.lengths.reshape(-1).tolist()
+        if len(set(lengths)) == 1 and len(lengths) > 1:
+            # As one fixed batch: nothing can leak from one sequence to the next.
+            fixed = [sequence.reshape(len(lengths), lengths[0], *sequence.shape[2:]) for sequence in inputs.sequences]
+            return self._call(fixed, inputs.labels, inputs.types, inputs.views, None)
+        if self.training:
+            # As the toolbox trains the model: its normalisations see the whole batch.
+            found = self._call(inputs.sequences, inputs.labels, inputs.types, inputs.views, inputs.lengths)
+            if len(found) != len(lengths):
+                raise ConfigError(
+                    f"{self.name} does not tell packed sequences apart when it infers",
+                    where="trainer_cfg.sampler.sample_type",
+                    how="train with a fixed_… sample_type",
+                )
+            return found
+        # Alone, as the toolbox tests it: convolutions over time would mix packed sequences.
+        rows, begin = [], 0
+        for index, length in enumerate(lengths):
+            alone = [sequence[:, begin : begin + length] for sequence in inputs.sequences]
+            one = slice(index, index + 1)
+            of = inputs.lengths.reshape(1, -1)[:, one]
+            rows.append(self._call(alone, inputs.labels[one], inputs.types[one], inputs.views[one], of))
+            begin += length
+        return torch.cat(rows)
+
+    def _call(self, sequences: list[Tensor], labels: Tensor, types: Any, views: Any, lengths: Tensor | None) -> Tensor:
+        # Labels only pass through, and GaitGL refuses more than one when it infers.
+        output = self.network((list(sequences), labels[:1], types, views, lengths))
+        found = output.get("inference_feat", {}).get("embeddings")
+        if not isinstance(found, Tensor):
+            raise ConfigError(
+                f"{self.name} gives no embeddings at test", where="model_cfg.gse.model_cfg.model", how="choose another"
+            )
+        return found
+
+    def normalised_by(self, inputs: HostInputs, seqL: Any = None) -> str | None:
+        """The BatchNorm whose output the embeddings are, if they are: there is more of a BNNeck then."""
+        mode = self.training
+        self.eval()  # or the statistics would move
+        outputs: dict[str, Tensor] = {}
+        hooks = [
+            module.register_forward_hook(lambda _m, _i, out, name=name: outputs.__setitem__(name, out))
+            for name, module in self.network.named_modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                found = self(inputs, seqL).flatten().sort().values
+        finally:
+            self.train(mode)
+            for hook in hooks:
+                hook.remove()
+        for name, out in outputs.items():
+            if out.numel() == found.numel() and torch.equal(out.flatten().sort().values, found):
+                return name
+        return None
+
+
+def build_signature(
+    kind: type, model_cfg: Mapping[str, Any], attributes: Mapping[str, Any], weight_hooks: Sequence[str] = ()
+) -> ToolboxSignature:
+    """A toolbox's model without its trainer: ``build_network`` alone has run (spec §7).
+
+    Args:
+        kind: the model's class.
+        model_cfg: copied, as models may change theirs.
+        attributes: what ``build_network`` may read of the model, such as ``cfgs``.
+        weight_hooks: methods with which the toolbox then makes the weights that training starts from.
+    """
+    network: Any = kind.__new__(kind)  # type: ignore[call-overload]
+    nn.Module.__init__(network)
+    for name, value in attributes.items():
+        setattr(network, name, value)
+    network.build_network(copy.deepcopy(dict(model_cfg)))
+    for hook in weight_hooks:
+        getattr(network, hook)()
+    return ToolboxSignature(network, kind.__name__)
