@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import rg_gait_study as study  # noqa: E402
 import rg_gait_study_hosts as hosts  # noqa: E402
+import rg_gait_study_starts as starts  # noqa: E402
 import rg_gait_study_tables as tables  # noqa: E402
 
 BASE = {"class_num": 3, "channels": (2, 2, 4, 4), "embedding_size": 4, "bins": 4}
@@ -56,7 +58,12 @@ class Recorder:
 
     def test(self, config: dict[str, Any], checkpoint: Path, seed: int, clean: Any) -> dict[str, float]:
         self.tested.append((config, checkpoint, clean))
-        return {"rank-1": 10.0 * seed + len(checkpoint.stem), "rank-5": 90.0}
+        value = 10.0 * seed + len(checkpoint.stem)
+        return {"all rank-1": value, "all rank-5": 90.0, "probes rank-1": value / 2, "probes rank-5": 80.0}
+
+
+def cells_of(made: study.Study, occluded: str = "all") -> Any:
+    return partial(made.cells, occluded=occluded, seeds=made.settings.seeds)
 
 
 @pytest.fixture
@@ -91,7 +98,7 @@ def test_systems_begin_from_their_own_seeds_stages(recorded: tuple[Recorder, stu
 
 def test_adaptation_swaps_the_evaluator_and_keeps_the_extractor(recorded: tuple[Recorder, study.Study]) -> None:
     host, made = recorded
-    before = study.read_weights(made.checkpoint("rg_gait", 3))
+    before = starts.read_weights(made.checkpoint("rg_gait", 3))
     made.checkpoint("rg_gait+dynamic", 3)
     evaluator, system = (
         next(c for c in host.trained if c["trainer_cfg"]["save_name"] == name)
@@ -107,13 +114,13 @@ def test_adaptation_swaps_the_evaluator_and_keeps_the_extractor(recorded: tuple[
     for config in (evaluator, system):
         assert config["trainer_cfg"]["optimizer_reset"]
         assert config["trainer_cfg"]["restore_ckpt_strict"]
-    first = study.read_weights(Path(evaluator["trainer_cfg"]["restore_hint"]))
+    first = starts.read_weights(Path(evaluator["trainer_cfg"]["restore_hint"]))
     OcclusionEvaluator(("none", "top", "bottom", "dynamic")).load_state_dict(
         {k.removeprefix("network."): v for k, v in first.items()}
     )
     assert not first["network.type_head.weight"][3].any()
-    start = study.read_weights(Path(system["trainer_cfg"]["restore_hint"]))
-    adapted = study.read_weights(made.checkpoint("oem+dynamic", 3))
+    start = starts.read_weights(Path(system["trainer_cfg"]["restore_hint"]))
+    adapted = starts.read_weights(made.checkpoint("oem+dynamic", 3))
     assert start.keys() == before.keys()
     for key, value in start.items():
         own = key.removeprefix("network.")
@@ -125,17 +132,20 @@ def test_adaptation_swaps_the_evaluator_and_keeps_the_extractor(recorded: tuple[
 
 def test_nothing_is_done_twice(recorded: tuple[Recorder, study.Study], tmp_path: Path) -> None:
     host, made = recorded
-    first = tables.retention(made.settings, made.cells)
+    first = tables.retention(made.settings, cells_of(made))
     trained, tested = len(host.trained), len(host.tested)
     assert (trained, tested) == (2 * 4, 2 * 3 * 6)
+    probes = tables.retention(made.settings, cells_of(made, "probes"))
+    assert probes.rows[0][1][0] == [value / 2 for value in first.rows[0][1][0]]
+    assert (len(host.trained), len(host.tested)) == (trained, tested)
     again = study.Study(settings(seeds=[3, 5]), STAGES, host, tmp_path / "study")
-    assert tables.retention(again.settings, again.cells).rows == first.rows
+    assert tables.retention(again.settings, cells_of(again)).rows == first.rows
     assert (len(host.trained), len(host.tested)) == (trained, tested)
     # A seed more does only what that seed needs; the ablation only its own four systems.
     more = study.Study(settings(seeds=[3, 5, 6]), STAGES, host, tmp_path / "study")
-    tables.retention(more.settings, more.cells)
+    tables.retention(more.settings, cells_of(more))
     assert (len(host.trained), len(host.tested)) == (3 * 4, 3 * 18)
-    tables.ablation(again.settings, again.cells)
+    tables.ablation(again.settings, cells_of(again))
     assert (len(host.trained), len(host.tested)) == (12 + 2 * 4, 54 + 2 * 4 * 3)
     with pytest.raises(ConfigError, match="another study"):
         study.Study(settings(test_seed=1), STAGES, host, tmp_path / "study")
@@ -152,17 +162,30 @@ def test_every_system_is_tested_under_the_same_occlusion(recorded: tuple[Recorde
     assert (last["types"], last["seed"]) == ({"middle": 1.0}, 0)
     for config, _, clean in whole:
         assert config["evaluator_cfg"]["transform"] == STAGES["gse"]["evaluator_cfg"]["transform"]
-        assert clean is None
+        assert config == clean
     assert not any(config["model_cfg"].get("occlusion", {}).get("test", {}).get("types") for config, _, _ in hidden)
 
 
-def test_probes_alone_are_compared_with_whole_walkers(tmp_path: Path) -> None:
-    host = Recorder(tmp_path / "host")
-    made = study.Study(settings(occluded="probes"), STAGES, host, tmp_path / "study")
-    made.cell("gse", "top", 3)
-    config, _, clean = host.tested[0]
-    assert "Occlusion" in str(config["evaluator_cfg"]["transform"])
-    assert "Occlusion" not in str(clean["evaluator_cfg"]["transform"])
+def test_probes_alone_are_compared_with_whole_walkers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Galleries and probes of two identities on a line; occlusion swaps whom an embedding looks like."""
+    names = [(label, kind, view) for label in "ab" for kind in ("nm-01", "nm-05") for view in ("000", "090")]
+    kept = {key: np.array(column) for key, column in zip(("labels", "types", "views"), zip(*names))}
+    at = np.array([0.0 if label == "a" else 1.0 for label, _, _ in names])[:, None, None]
+
+    def embed(self: Any, config: dict[str, Any], checkpoint: Path, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, embeddings=1 - at if config["hidden"] else at, **kept)
+
+    monkeypatch.setattr(hosts.Embedded, "_embed", embed)
+    whole = {"data_cfg": {"dataset_name": "CASIA-B"}, "evaluator_cfg": {}, "hidden": False}
+    host = hosts.Embedded(tmp_path, "cpu")
+    assert host.test(whole, Path("c.pt"), 0, whole) == dict.fromkeys(
+        ("all rank-1", "all rank-5", "probes rank-1", "probes rank-5"), 100.0
+    )
+    found = host.test({**whole, "hidden": True}, Path("c.pt"), 0, whole)
+    assert (found["all rank-1"], found["probes rank-1"], found["probes rank-5"]) == (100.0, 0.0, 100.0)
+    with pytest.raises(ConfigError, match="--toolbox"):
+        host.test({**whole, "data_cfg": {"dataset_name": "Gait3D"}}, Path("c.pt"), 0, whole)
 
 
 @pytest.mark.parametrize("change", [{"seen": ["top", "pole"], "occlusions": ["top"]}, {"new": ["top"]}, {"seeds": []}])
@@ -179,7 +202,7 @@ def test_tables_hold_means_and_deviations(tmp_path: Path) -> None:
 
     chosen = settings(occlusions=["top", "bottom"], new=[])
     table = tables.retention(chosen, cells)
-    tables.write_table(table, tmp_path / "retention")
+    tables.write_table(table, tmp_path / "retention", "all")
     text = (tmp_path / "retention.md").read_text()
     rows = {
         line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in text.splitlines() if line.startswith("|")
@@ -200,7 +223,8 @@ def test_tables_hold_means_and_deviations(tmp_path: Path) -> None:
     [
         ("{'scalar/test_accuracy/Rank-1': 51.5, 'scalar/test_accuracy/Rank-5': np.float64(70.0)}", (51.5, 70.0)),
         ("===x===\nNM: 000 1.00\nNM@R1: 40.00%\tBG@R1: 20.00%\nNM@R5: 60.00%", (30.0, 60.0)),
-        ("INFO: NM@R1: [10. 20. 60.]\n", (30.0, float("nan"))),
+        ("INFO: NM@R1: [10. 20. 60.]\nBG@R1: [nan nan]\nNM@R1: 30.00%\tBG@R1: nan%", (30.0, float("nan"))),
+        ("[2025 1.5] ==Rank-1==\n[2025 1.5] 48.250\n[2025 1.5] ==Rank-5==\n[2025 1.5] 61.000\n", (48.25, 61.0)),
     ],
 )
 def test_ranks_are_read_from_a_toolboxs_log(log: str, ranks: tuple[float, float]) -> None:

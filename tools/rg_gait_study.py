@@ -16,13 +16,15 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from rg_gait_study_hosts import Embedded, StudyHost, Toolbox
+from rg_gait_study_starts import add_class, begin_from, read_weights, replace_evaluator, shortened
 from rg_gait_study_tables import Cells, ablation, generalisation, retention, write_table
 
 from gaitext.config import Settings, load_yaml
@@ -74,7 +76,9 @@ class StudySettings(Settings):
             tested in any case.
         seen: of them, those in training; others are unseen. The ablation's numbers are their mean.
         new: of the unseen ones, those to adapt to.
-        occluded: at test, ``all`` sequences or the ``probes`` alone (the embedded host only).
+        occluded: at test, the ``probes`` alone, before a gallery of whole walkers, or ``all`` sequences,
+            each by an occlusion of its own; with several, there is a table of each. The poster is
+            silent. A toolbox knows ``all`` only.
         options: other settings of test occlusions, such as ``rows``; None: stage 3's of training.
         test_seed: of the occlusions at test, the same for every system and seed.
         transform: the transform that occludes, put behind the configs' own.
@@ -87,7 +91,7 @@ class StudySettings(Settings):
     occlusions: tuple[OcclusionType, ...] = ("top", "bottom", "middle", "dynamic", "pole")
     seen: tuple[OcclusionType, ...] = ("top", "bottom")
     new: tuple[OcclusionType, ...] = ("middle", "dynamic")
-    occluded: Literal["all", "probes"] = "all"
+    occluded: tuple[Literal["probes", "all"], ...] = Field(("probes", "all"), min_length=1)
     options: dict[str, Any] | None = None
     test_seed: Annotated[int, Field(ge=0)] = 0
     transform: Literal["OcclusionSilhouettes", "OcclusionHeatmaps", "OcclusionPoses"] = "OcclusionSilhouettes"
@@ -118,7 +122,7 @@ class Study:
         self.settings, self.stages, self.host, self.out = settings, stages, host, out
         fixed = {
             "stages": stages,
-            **settings.model_dump(mode="json", include={"occluded", "options", "test_seed", "transform", "adaptation"}),
+            **settings.model_dump(mode="json", include={"options", "test_seed", "transform", "adaptation"}),
         }
         known = out / "study.json"
         if known.exists() and json.loads(known.read_text(encoding="utf-8")) != fixed:
@@ -160,7 +164,7 @@ class Study:
         longer = self.settings.adaptation
         if base == "finetuned":
             config = self._finetuned(f"{base}+{occlusion}", seed, self.checkpoint(base, seed), types)
-            return _shortened(config, longer.iterations)
+            return shortened(config, longer.iterations)
         config = self._named(self.config(base, seed), f"{base}+{occlusion}", seed)
         weights = read_weights(self.checkpoint(base, seed))
         model = config["model_cfg"]
@@ -179,8 +183,8 @@ class Study:
         start.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(start) as temporary:
             torch.save({"model": weights, "iteration": 0}, temporary)
-        _begin_from(config, start)
-        return _shortened(config, longer.oem_iterations if base == "oem" else longer.iterations)
+        begin_from(config, start)
+        return shortened(config, longer.oem_iterations if base == "oem" else longer.iterations)
 
     def _finetuned(self, system: str, seed: int, start: Path, types: Config) -> Config:
         """The signature extractor trained on under stage 3's occlusions, rates and iterations."""
@@ -189,7 +193,10 @@ class Study:
             config[section] = copy.deepcopy(self.stages["rg_gait"][section])
         for key in ("total_iter", "save_iter", "sampler"):
             config["trainer_cfg"][key] = copy.deepcopy(self.stages["rg_gait"]["trainer_cfg"][key])
-        _begin_from(config, start)
+        sampler = config["trainer_cfg"]["sampler"]
+        # With unfixed_ a transform gets all sequences as one, and would occlude them alike.
+        sampler["sample_type"] = str(sampler["sample_type"]).replace("unfixed_", "fixed_")
+        begin_from(config, start)
         self._append(config["trainer_cfg"], types, None)
         return config
 
@@ -224,7 +231,7 @@ class Study:
     # Cells ---------------------------------------------------------------------------------------
 
     def cell(self, system: str, occlusion: str, seed: int) -> dict[str, float]:
-        """Rank-1 and rank-5 in percent of a system under an occlusion."""
+        """Rank-1 and rank-5 in percent of a system under an occlusion: ``all rank-1``, ``probes rank-1``, …"""
         path = self.out / "cells" / f"seed-{seed}" / f"{system}.{occlusion}.json"
         if path.exists():
             found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
@@ -234,53 +241,16 @@ class Study:
         tested = copy.deepcopy(config)
         if occlusion != "unoccluded":
             self._append(tested["evaluator_cfg"], {occlusion: 1.0}, self.settings.test_seed)
-        probes_only = self.settings.occluded == "probes" and occlusion != "unoccluded"
-        numbers = self.host.test(tested, checkpoint, seed, clean=config if probes_only else None)
+        numbers = self.host.test(tested, checkpoint, seed, clean=config)
         write_json(path, numbers)
         said = "  ".join(f"{k} {v:.2f}" for k, v in numbers.items())
         print(f"seed {seed}  {system:20} {occlusion:12} {said}", flush=True)  # noqa: T201
         return numbers
 
-    def cells(self, system: str, occlusion: str) -> list[dict[str, float]]:
-        """One cell per seed."""
-        return [self.cell(system, occlusion, seed) for seed in self.settings.seeds]
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """A host's checkpoint's weights, under the host's names."""
-    weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    return weights
-
-
-def add_class(weights: dict[str, torch.Tensor]) -> None:
-    """Give the evaluator's type head a class more, whose logit begins at 0."""
-    for end in ("type_head.weight", "type_head.bias"):
-        key = next(key for key in weights if key.endswith(end))
-        weights[key] = torch.cat((weights[key], torch.zeros_like(weights[key][:1])))
-
-
-def replace_evaluator(system: dict[str, torch.Tensor], evaluator: dict[str, torch.Tensor]) -> None:
-    """Put another evaluator's weights into a whole system's."""
-    prefix = next(key for key in system if "occlusion_evaluator." in key).partition("occlusion_evaluator.")[0]
-    for key, value in evaluator.items():
-        system[f"{prefix}occlusion_evaluator.{key.removeprefix('network.')}"] = value
-
-
-def _begin_from(config: Config, start: Path) -> None:
-    config["trainer_cfg"].update(
-        restore_hint=str(start), restore_ckpt_strict=True, optimizer_reset=True, scheduler_reset=True
-    )
-
-
-def _shortened(config: Config, iterations: int | None) -> Config:
-    """With the schedule in proportion."""
-    if iterations is not None:
-        trainer, schedule = config["trainer_cfg"], config["scheduler_cfg"]
-        share = iterations / trainer["total_iter"]
-        trainer.update(total_iter=iterations, save_iter=iterations)
-        if "milestones" in schedule:
-            schedule["milestones"] = [max(1, round(step * share)) for step in schedule["milestones"]]
-    return config
+    def cells(self, system: str, occlusion: str, occluded: str, seeds: Sequence[int]) -> list[dict[str, float]]:
+        """Rank-1 and rank-5 of each seed."""
+        found = [self.cell(system, occlusion, seed) for seed in seeds]
+        return [{rank: cell[f"{occluded} {rank}"] for rank in ("rank-1", "rank-5")} for cell in found]
 
 
 def main() -> None:
@@ -303,18 +273,22 @@ def main() -> None:
     }
     host: StudyHost = Embedded(chosen.out / "runs", chosen.device)
     if chosen.toolbox is not None:
-        if len(settings.seeds) > 1 or settings.occluded == "probes":
+        if len(settings.seeds) > 1 or settings.occluded != ("all",):
             raise ConfigError(
                 "a toolbox sets its own seed, and keeps its embeddings to itself",
                 where="seeds, occluded",
-                how="name one seed, and `occluded: all`",
+                how="name one seed (--seeds 0), and `occluded: [all]`",
             )
         host = Toolbox(chosen.toolbox, chosen.out, chosen.device)
     study = Study(settings, stages, host, chosen.out)
     for name in settings.tables:
-        cells: Cells = study.cells
-        write_table(_TABLES[name](settings, cells), chosen.out / name)
-        print((chosen.out / f"{name}.md").read_text(encoding="utf-8"))  # noqa: T201
+        for seed in settings.seeds:  # one after another, so that a study that is stopped has whole seeds
+            _TABLES[name](settings, partial(study.cells, occluded=settings.occluded[0], seeds=[seed]))
+        for occluded in settings.occluded:
+            cells: Cells = partial(study.cells, occluded=occluded, seeds=settings.seeds)
+            path = chosen.out / f"{name}_{occluded}"
+            write_table(_TABLES[name](settings, cells), path, occluded)
+            print(path.with_suffix(".md").read_text(encoding="utf-8"))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class StudyHost(Protocol):
         """The checkpoint at the end of a training, which is run, or gone on with, unless it is there."""
         ...
 
-    def test(self, config: Config, checkpoint: Path, seed: int, clean: Config | None) -> dict[str, float]:
-        """Rank-1 and rank-5 in percent; the gallery is tested as ``clean`` says, if it is given."""
+    def test(self, config: Config, checkpoint: Path, seed: int, clean: Config) -> dict[str, float]:
+        """``all rank-1``, ``all rank-5``, in percent; ``probes …`` with the gallery embedded as ``clean`` says."""
         ...
 
 
@@ -51,12 +51,13 @@ class Embedded:
         last = _last_checkpoint(output, config)
         if last.exists():
             return last
-        result = standalone.train(config, device=self.device, output=output, seed=seed, resume=True)
+        begun = any(last.parent.glob("*.pt"))
+        result = standalone.train(config, device=self.device, output=output, seed=seed, resume=begun)
         if result.checkpoint.name != last.name:
             raise ConfigError(f"ended with {result.checkpoint}, not with {last.name}", where=last.parent)
         return result.checkpoint
 
-    def test(self, config: Config, checkpoint: Path, seed: int, clean: Config | None) -> dict[str, float]:
+    def test(self, config: Config, checkpoint: Path, seed: int, clean: Config) -> dict[str, float]:
         data = config["data_cfg"]
         dataset = data.get("test_dataset_name") or data["dataset_name"]
         if dataset not in PROTOCOLS:
@@ -66,25 +67,36 @@ class Embedded:
                 how=f"study it with --toolbox, or use data of {', '.join(PROTOCOLS)}",
             )
         protocol = replace(PROTOCOLS[dataset], ranks=5)
-        found = self._embeddings(config, checkpoint, seed)
-        if clean is not None:
-            gallery = protocol.select(found["types"], protocol.gallery)
-            found["embeddings"][gallery] = self._embeddings(clean, checkpoint, seed)["embeddings"][gallery]
-        scalars = cross_view(Gait.of_data(found), protocol, config["evaluator_cfg"].get("metric", "euc")).scalars
-        return {
-            f"rank-{k}": float(np.nanmean([value for name, value in scalars.items() if name.endswith(f"@R{k}")]))
-            for k in (1, 5)
-        }
+        whole = self.output / f"seed-{seed}" / f"whole-{checkpoint.stem}.npz"
+        if not whole.exists():
+            self._embed(clean, checkpoint, whole)
+        found = _read(whole)
+        if config != clean:
+            file = self.output / f"seed-{seed}" / "embeddings.npz"
+            self._embed(config, checkpoint, file)
+            found = _read(file)
+        numbers = {}
+        for occluded in ("all", "probes"):
+            if occluded == "probes":
+                gallery = protocol.select(found["types"], protocol.gallery)
+                found["embeddings"][gallery] = _read(whole)["embeddings"][gallery]
+            scalars = cross_view(Gait.of_data(found), protocol, config["evaluator_cfg"].get("metric", "euc")).scalars
+            for k in (1, 5):
+                values = [value for name, value in scalars.items() if name.endswith(f"@R{k}")]
+                numbers[f"{occluded} rank-{k}"] = float(np.nanmean(values))
+        return numbers
 
-    def _embeddings(self, config: Config, checkpoint: Path, seed: int) -> dict[str, np.ndarray]:
+    def _embed(self, config: Config, checkpoint: Path, file: Path) -> None:
         config = copy.deepcopy(config)
         config["evaluator_cfg"]["sampler"]["batch_size"] = 8  # packed; it does not change results
-        file = self.output / f"seed-{seed}" / "embeddings.npz"
         standalone.test(
             config, checkpoint=checkpoint, device=self.device, output=self.output, save_embeddings=file, quiet=True
         )
-        with np.load(file) as saved:
-            return dict(saved)
+
+
+def _read(file: Path) -> dict[str, np.ndarray]:
+    with np.load(file) as saved:
+        return dict(saved)
 
 
 class Toolbox:
@@ -108,10 +120,10 @@ class Toolbox:
             raise GaitextError("the training has left no checkpoint", where=last, how=f"see the logs in {self.out}")
         return last
 
-    def test(self, config: Config, checkpoint: Path, seed: int, clean: Config | None) -> dict[str, float]:
+    def test(self, config: Config, checkpoint: Path, seed: int, clean: Config) -> dict[str, float]:
         config = self._named(config)
         config["evaluator_cfg"]["restore_hint"] = str(checkpoint)
-        return logged_ranks(self._run(config, "test"))
+        return {f"all {rank}": value for rank, value in logged_ranks(self._run(config, "test")).items()}
 
     def _named(self, config: Config) -> Config:
         config = copy.deepcopy(config)
@@ -124,7 +136,8 @@ class Toolbox:
         file = self.out / "configs" / f"{config['model_cfg']['model']}-{name}-{phase}.yaml"
         with atomic_path(file) as temporary:
             temporary.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        command = [sys.executable, "-m", "gaitext", "run", str(self.root), "--device", self.device]
+        gaitext = [sys.executable, "-c", "from gaitext.cli import main; main()"]
+        command = [*gaitext, "run", str(self.root), "--device", self.device]
         command += ["--", "--cfgs", str(file), "--phase", phase]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         log = file.with_suffix(".log")
@@ -144,8 +157,9 @@ def _last_checkpoint(output: Path, config: Config) -> Path:
 def logged_ranks(log: str) -> dict[str, float]:
     """Rank-1 and rank-5 that an evaluation function has written to a toolbox's log.
 
-    Understood are ``Rank-1': 51.2`` (``evaluate_Gait3D``, ``evaluate_real_scene``), ``NM@R1: 51.2%`` and
-    ``NM@R1: [51.2 …]`` (per view); a rank's number is the mean of what is found. NaN: there is none.
+    Understood are ``Rank-1': 51.2`` (``evaluate_Gait3D``), ``==Rank-1==`` with the number in the next line
+    (``evaluate_real_scene``), ``NM@R1: 51.2%`` and ``NM@R1: [51.2 …]`` (per view); a rank's number is the
+    mean of what is found. NaN: there is none.
 
     >>> logged_ranks("{'scalar/test_accuracy/Rank-1': 51.5, 'scalar/test_accuracy/Rank-5': 70.0}")
     {'rank-1': 51.5, 'rank-5': 70.0}
@@ -154,6 +168,7 @@ def logged_ranks(log: str) -> dict[str, float]:
     for k in (1, 5):
         found: list[float] = []
         for text in re.findall(rf"(?:Rank-{k}'|@R{k}): *(?:np\.float\d+\()?(\[[^\]]*\]|[\d.]+)", log):
-            found.append(float(np.mean([float(value) for value in re.findall(r"[\d.]+", text)])))
+            found += [float(np.mean(list(map(float, each)))) for each in [re.findall(r"[\d.]+", text)] if each]
+        found += map(float, re.findall(rf"==Rank-{k}==.*\n.*?(\d+\.\d+)\s*$", log, re.MULTILINE))
         numbers[f"rank-{k}"] = float(np.mean(found)) if found else float("nan")
     return numbers

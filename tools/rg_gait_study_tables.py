@@ -50,7 +50,6 @@ def _about(settings: Any) -> dict[str, Any]:
     return {
         "seeds": " ".join(map(str, settings.seeds)),
         "seen in training": ", ".join(settings.seen),
-        "occluded at test": settings.occluded,
     }
 
 
@@ -99,28 +98,31 @@ def generalisation(settings: Any, cells: Cells) -> StudyTable:
     return StudyTable("Generalisation to unseen and adaptation to new occlusions (%)", columns, rows, _about(settings))
 
 
-def write_table(table: StudyTable, path: Path) -> None:
+def write_table(table: StudyTable, path: Path, occluded: str) -> None:
     """Write ``path``.md, with mean ± standard deviation over the seeds, and .csv and .json with the two apart."""
     means = [(name, [float(np.mean(n)) for n in row]) for name, row in table.rows]
     spreads = [
         (name, [float(np.std(n, ddof=1)) if len(n) > 1 else float("nan") for n in row]) for name, row in table.rows
     ]
     count = len(table.rows[0][1][0])
+    about = {**table.about, "occluded at test": {"all": "all sequences", "probes": "the probes alone"}[occluded]}
     parts = [
         Table(f"{table.title}, mean of {count} seeds", table.columns, means),
         Table(f"{table.title}, standard deviation over {count} seeds", table.columns, spreads),
     ]
-    result = EvaluationResult("RG-Gait study", parts, {}, about=table.about)
+    result = EvaluationResult("RG-Gait study", parts, {}, about=about)
     for suffix in (".csv", ".json"):
         write_result(result, path.with_suffix(suffix))
     with atomic_path(path.with_suffix(".md")) as temporary:
-        temporary.write_text(_markdown(table, means, spreads), encoding="utf-8")
+        temporary.write_text(_markdown(table, about, means, spreads), encoding="utf-8")
 
 
-def _markdown(table: StudyTable, means: Any, spreads: Any) -> str:
-    lines = [f"# {table.title}", "", *(f"* {name}: {value}" for name, value in table.about.items()), ""]
+def _markdown(table: StudyTable, about: dict[str, Any], means: Any, spreads: Any) -> str:
+    lines = [f"# {table.title}", "", *(f"* {name}: {value}" for name, value in about.items()), ""]
     lines += ["| | " + " | ".join(table.columns) + " |", "|---" * (len(table.columns) + 1) + "|"]
     for (name, row), (_, spread) in zip(means, spreads):
-        cells = [f"{m:.1f}" + ("" if np.isnan(s) else f" ± {s:.1f}") for m, s in zip(row, spread)]
+        cells = [
+            "–" if np.isnan(m) else f"{m:.1f}" + ("" if np.isnan(s) else f" ± {s:.1f}") for m, s in zip(row, spread)
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
