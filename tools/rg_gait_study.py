@@ -42,9 +42,10 @@ _TABLES: dict[str, Callable[..., Any]] = {
     "generalisation": generalisation,
 }
 
-#: The poster's ablation, and how we read it; ``residual: false`` is our guess at its first row.
+#: The poster's ablation, and how we read it; ``residual: false`` is our guess at its first row, which
+#: begins at random weights W, as with ``zero`` all its embeddings would be alike.
 ABLATION: dict[str, Config] = {
-    "none": {"residual": False, "adaptive": False, "occlusion_aware": False},
+    "none": {"residual": False, "adaptive": False, "occlusion_aware": False, "mix_init": "xavier"},
     "residual": {"adaptive": False, "occlusion_aware": False},
     "aware": {"adaptive": False},
     "adaptive": {"occlusion_aware": False},
@@ -202,7 +203,7 @@ class Study:
 
     def _train_types(self, new: str | None = None) -> Config:
         """Probabilities of the occlusions in training; a new one shares what is occluded evenly."""
-        types = dict(self.trained_on.types)
+        types: Config = {str(name): share for name, share in self.trained_on.types.items()}
         if new is None:
             return types
         return {name: sum(types.values()) / (len(types) + 1) for name in (*types, new)}

@@ -61,7 +61,7 @@ def retention(settings: Any, cells: Cells) -> StudyTable:
     for name, system in (("GSE", "gse"), ("GSE, fine-tuned", "finetuned"), ("RG-Gait", "rg_gait")):
         rows.append((name, [_mean(cells, system, [c], rank) for rank in RANKS for c in conditions]))
     for name, row in (rows[1], rows[2]):
-        gains = [[a - b for a, b in zip(ours, theirs)] for ours, theirs in zip(row, rows[0][1])]
+        gains: list[Numbers] = [[a - b for a, b in zip(ours, theirs)] for ours, theirs in zip(row, rows[0][1])]
         rows.append((f"{name} − GSE", gains))
     return StudyTable("Holistic retention (%)", columns, rows, _about(settings))
 
