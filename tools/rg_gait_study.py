@@ -120,7 +120,8 @@ class Study:
     """
 
     def __init__(self, settings: StudySettings, stages: dict[str, Config], host: StudyHost, out: Path) -> None:
-        self.settings, self.stages, self.host, self.out = settings, stages, host, out
+        self.settings, self.stages, self.host = settings, stages, host
+        self.out = out.resolve()  # a toolbox runs in its own folder
         fixed = {
             "stages": stages,
             **settings.model_dump(mode="json", include={"options", "test_seed", "transform", "adaptation"}),
