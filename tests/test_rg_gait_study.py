@@ -40,6 +40,8 @@ def settings(**changes: Any) -> study.StudySettings:
 class Recorder:
     """A host that trains nothing, and finds ranks that tell what was tested."""
 
+    name = "recorder"
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.trained, self.tested = folder, [], []  # type: ignore[var-annotated]
 
@@ -149,6 +151,9 @@ def test_nothing_is_done_twice(recorded: tuple[Recorder, study.Study], tmp_path:
     assert (len(host.trained), len(host.tested)) == (12 + 2 * 4, 54 + 2 * 4 * 3)
     with pytest.raises(ConfigError, match="another study"):
         study.Study(settings(test_seed=1), STAGES, host, tmp_path / "study")
+    host.name = "another"
+    with pytest.raises(ConfigError, match="another study"):
+        study.Study(settings(), STAGES, host, tmp_path / "study")
 
 
 def test_every_system_is_tested_under_the_same_occlusion(recorded: tuple[Recorder, study.Study]) -> None:
@@ -186,6 +191,15 @@ def test_probes_alone_are_compared_with_whole_walkers(tmp_path: Path, monkeypatc
     assert (found["all rank-1"], found["probes rank-1"], found["probes rank-5"]) == (100.0, 0.0, 100.0)
     with pytest.raises(ConfigError, match="--toolbox"):
         host.test({**whole, "data_cfg": {"dataset_name": "Gait3D"}}, Path("c.pt"), 0, whole)
+
+
+def test_models_of_several_inputs_are_refused(tmp_path: Path) -> None:
+    stages = {name: json.loads(json.dumps(stage)) for name, stage in STAGES.items()}
+    stages["gse"]["evaluator_cfg"]["transform"] *= 2
+    made = study.Study(settings(), stages, Recorder(tmp_path / "host"), tmp_path / "study")
+    made.cell("gse", "unoccluded", 3)
+    with pytest.raises(ConfigError, match="one input"):
+        made.cell("gse", "top", 3)
 
 
 @pytest.mark.parametrize("change", [{"seen": ["top", "pole"], "occlusions": ["top"]}, {"new": ["top"]}, {"seeds": []}])

@@ -16,26 +16,26 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from rg_gait_study_hosts import Embedded, StudyHost, Toolbox
+from rg_gait_study_settings import StudySettings
 from rg_gait_study_starts import add_class, begin_from, read_weights, replace_evaluator, shortened
 from rg_gait_study_tables import Cells, ablation, generalisation, retention, write_table
 
-from gaitext.config import Settings, load_yaml
-from gaitext.errors import ConfigError
-from gaitext.occlusion import OcclusionSettings, OcclusionType
+from gaitext.config import load_yaml
+from gaitext.errors import ConfigError, GaitextError
+from gaitext.occlusion import OcclusionSettings
 from gaitext.store import atomic_path, write_json
 
 __all__ = ["Study", "StudySettings", "main"]
 
 Config = dict[str, Any]
-TableName = Literal["retention", "ablation", "generalisation"]
 _TABLES: dict[str, Callable[..., Any]] = {
     "retention": retention,
     "ablation": ablation,
@@ -52,63 +52,6 @@ ABLATION: dict[str, Config] = {
 }
 
 
-class StageConfigs(Settings):
-    """Files, relative to the study's: stage 1 (``RGGaitOEM``), 2 (the signature extractor), 3 (``RGGait``)."""
-
-    oem: str
-    gse: str
-    rg_gait: str
-
-
-class AdaptationSettings(Settings):
-    """How long evaluator and recognition are trained on with a new occlusion; None: as long as before."""
-
-    oem_iterations: Annotated[int, Field(ge=1)] | None = None
-    iterations: Annotated[int, Field(ge=1)] | None = None
-
-
-class StudySettings(Settings):
-    """What a study does.
-
-    Attributes:
-        stages: the three configs. Their checkpoints' places and ``save_name`` are the study's own.
-        seeds: of the trainings; all stages of a seed belong together.
-        occlusions: to test under, one at a time: every test sequence has it. ``unoccluded`` is
-            tested in any case.
-        seen: of them, those in training; others are unseen. The ablation's numbers are their mean.
-        new: of the unseen ones, those to adapt to.
-        occluded: at test, the ``probes`` alone, before a gallery of whole walkers, or ``all`` sequences,
-            each by an occlusion of its own; with several, there is a table of each. The poster is
-            silent. A toolbox knows ``all`` only.
-        options: other settings of test occlusions, such as ``rows``; None: stage 3's of training.
-        test_seed: of the occlusions at test, the same for every system and seed.
-        transform: the transform that occludes, put behind the configs' own.
-        tables: which to make.
-        adaptation: see there.
-    """
-
-    stages: StageConfigs
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    occlusions: tuple[OcclusionType, ...] = ("top", "bottom", "middle", "dynamic", "pole")
-    seen: tuple[OcclusionType, ...] = ("top", "bottom")
-    new: tuple[OcclusionType, ...] = ("middle", "dynamic")
-    occluded: tuple[Literal["probes", "all"], ...] = Field(("probes", "all"), min_length=1)
-    options: dict[str, Any] | None = None
-    test_seed: Annotated[int, Field(ge=0)] = 0
-    transform: Literal["OcclusionSilhouettes", "OcclusionHeatmaps", "OcclusionPoses"] = "OcclusionSilhouettes"
-    tables: tuple[TableName, ...] = ("retention", "ablation", "generalisation")
-    adaptation: AdaptationSettings = AdaptationSettings()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> StudySettings:
-        for name, chosen in (("seen", self.seen), ("new", self.new)):
-            if not set(chosen) <= set(self.occlusions):
-                raise ValueError(f"{name}: names an occlusion that occlusions does not")
-        if set(self.seen) & set(self.new):
-            raise ValueError("new: an occlusion that is seen in training is not new")
-        return self
-
-
 class Study:
     """Trainings and cells of a study, made when they are asked for and not there yet.
 
@@ -123,6 +66,7 @@ class Study:
         self.settings, self.stages, self.host = settings, stages, host
         self.out = out.resolve()  # a toolbox runs in its own folder
         fixed = {
+            "host": host.name,
             "stages": stages,
             **settings.model_dump(mode="json", include={"options", "test_seed", "transform", "adaptation"}),
         }
@@ -168,8 +112,8 @@ class Study:
             config = self._finetuned(f"{base}+{occlusion}", seed, self.checkpoint(base, seed), types)
             return shortened(config, longer.iterations)
         config = self._named(self.config(base, seed), f"{base}+{occlusion}", seed)
-        weights = read_weights(self.checkpoint(base, seed))
         model = config["model_cfg"]
+        weights = read_weights(self.checkpoint(base, seed))
         if base == "oem":
             model["types"] = [*model.get("types", ("none", "top", "bottom")), occlusion]
             extended = 1 / len(model["types"])
@@ -182,9 +126,9 @@ class Study:
             model.setdefault("occlusion", {}).setdefault("train", {})["types"] = types
             replace_evaluator(weights, read_weights(self.checkpoint(f"oem+{occlusion}", seed)))
         start = self.out / "begun" / f"{base}+{occlusion}-{seed}.pt"
-        start.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(start) as temporary:
-            torch.save({"model": weights, "iteration": 0}, temporary)
+        if not start.exists():
+            with atomic_path(start) as temporary:
+                torch.save({"model": weights, "iteration": 0}, temporary)
         begin_from(config, start)
         return shortened(config, longer.oem_iterations if base == "oem" else longer.iterations)
 
@@ -227,7 +171,14 @@ class Study:
         if seed is not None:
             last["seed"] = seed
         own = section["transform"]
-        steps = own[0]["trf_cfg"] if len(own) == 1 and own[0]["type"] == "Compose" else own
+        if len(own) != 1:
+            raise ConfigError(
+                f"there are {len(own)} lists of transforms, one for each input; the study occludes one",
+                where="transform",
+                how="study a model of one input",
+            )
+        first = own[0]
+        steps = first if isinstance(first, list) else first["trf_cfg"] if first["type"] == "Compose" else [first]
         section["transform"] = [{"type": "Compose", "trf_cfg": [*copy.deepcopy(steps), last]}]
 
     # Cells ---------------------------------------------------------------------------------------
@@ -294,4 +245,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except GaitextError as error:
+        sys.exit(f"Error: {error}")

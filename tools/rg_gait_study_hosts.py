@@ -24,7 +24,13 @@ Config = dict[str, Any]
 
 
 class StudyHost(Protocol):
-    """Trains and tests one system."""
+    """Trains and tests one system.
+
+    Attributes:
+        name: what tells it from others; their numbers do not go into one study.
+    """
+
+    name: str
 
     def train(self, config: Config, seed: int) -> Path:
         """The checkpoint at the end of a training, which is run, or gone on with, unless it is there."""
@@ -44,7 +50,7 @@ class Embedded:
     """
 
     def __init__(self, output: Path, device: str) -> None:
-        self.output, self.device = output, device
+        self.name, self.output, self.device = "embedded", output, device
 
     def train(self, config: Config, seed: int) -> Path:
         output = self.output / f"seed-{seed}"
@@ -110,6 +116,7 @@ class Toolbox:
 
     def __init__(self, root: Path, out: Path, device: str) -> None:
         self.root, self.out, self.device = root.resolve(), out.resolve(), device
+        self.name = str(self.root)
 
     def train(self, config: Config, seed: int) -> Path:
         config = self._named(config)
