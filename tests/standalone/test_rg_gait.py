@@ -111,6 +111,22 @@ def test_three_stages(silhouettes: Path, tmp_path: Path) -> None:
         standalone.train(longer, output=tmp_path, overwrite=True, quiet=True)
 
 
+def test_short_and_long_sequences(silhouettes: Path, tmp_path: Path) -> None:
+    """16 to 65 frames, packed beyond the frames that go through a network at once."""
+    generator = np.random.default_rng(1)
+    for identity in ("003", "004"):
+        for kind, length in (("nm-01", 16), ("nm-05", 65)):
+            for view in ("000", "090"):
+                frames = generator.random((length, 64, 64)) < 0.5
+                write_leaf(silhouettes / "data", identity, kind, view, {"0_sils": frames.astype(np.uint8) * 255})
+    _, _, config = _stages(silhouettes, tmp_path)
+    standalone.train(config, output=tmp_path, quiet=True)
+    hidden = {"types": {"top": 0.3, "dynamic": 0.3, "pole": 0.3}, "seed": 0}
+    alone = _embeddings(config, tmp_path, 1, hidden)
+    assert np.isfinite(alone).all()
+    np.testing.assert_allclose(_embeddings(config, tmp_path, 8, hidden), alone, atol=1e-5)
+
+
 def test_the_evaluators_test_reports_types_and_amounts(silhouettes: Path, tmp_path: Path) -> None:
     model = {"model": "RGGaitOEM", **EVALUATOR, "occlusion": {"test": {"types": {"top": 0.4, "pole": 0.4}}}}
     config = _config(silhouettes, model)
