@@ -215,15 +215,18 @@ def _write_frames(
     network, done = _network(checkpoint, settings), Degraded()
     staging = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
-    with full_disk(path):
-        staging.mkdir(parents=True)
-        with closing(timed_frames(source, done)) as frames:
-            for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):
-                image.fromarray(frame).save(staging / f"{number:06d}.png")
-                if progress is not None:
-                    progress(number, None)
-        if not done.frames:
-            raise VideoError("has no frames", where=source)
-        shutil.rmtree(path, ignore_errors=True)
-        staging.rename(path)
+    try:
+        with full_disk(path):
+            staging.mkdir(parents=True)
+            with closing(timed_frames(source, done)) as frames:
+                for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):
+                    image.fromarray(frame).save(staging / f"{number:06d}.png")
+                    if progress is not None:
+                        progress(number, None)
+            if not done.frames:
+                raise VideoError("has no frames", where=source)
+            shutil.rmtree(path, ignore_errors=True)
+            staging.rename(path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
     return done

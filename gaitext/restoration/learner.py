@@ -97,11 +97,12 @@ def build_learner(config: CorrectionConfig, device: torch.device) -> Learner:
             where=f"estimator {config.estimator}",
             how="train with one that is a torch network: mmpose:…, vitpose:… or bundled",
         )
+    # Before the estimator, which draws what it then overwrites: the same seed is the same network before any estimator.
+    network = build_corrector(config) if config.mode == "correct" else None
     estimator = cast(TorchEstimator, load_estimator(config.estimator, **options))
-    if config.mode == "finetune":
+    if network is None:
         tuned = FinetuneObjective(estimator)
         return Learner(tuned, tuned.network, "estimator")
-    network = build_corrector(config)
     settings = config.objective.model_dump()
     objective = CorrectionObjective(network, estimator, correct_at=config.data.crops.correct_at, **settings)
     return Learner(objective, network, "corrector")
