@@ -51,17 +51,17 @@ class StudySettings(Settings):
         walkers: rendered and degraded first; None: ``correction.data`` names what `gaitext degrade` and
             `gaitext extract` made.
         degrade: how much is lost.
-        correction: what `gaitext correct train` takes; with walkers, its data's folders are filled in.
+        correction: what `gaitext correct train` takes, or its file; with walkers, its data's folders are filled in.
         released: ``fbcnn_color.pth``; None leaves that row out, and the tables say so.
         seeds: of training.
         test_stride: Table I takes every so many frames of a test sequence; recognition takes all.
         recognition: None leaves Tables II and III out.
-        device, precision: as `gaitext correct train`.
+        device, nproc: as `gaitext correct train`.
     """
 
     walkers: dict[str, Any] | None = None
     degrade: DegradeSettings = DegradeSettings()
-    correction: dict[str, Any]
+    correction: Path | dict[str, Any]
     released: Path | None = None
     seeds: tuple[int, ...] = (0, 1, 2)
     test_stride: int = Field(1, ge=1)
@@ -85,7 +85,8 @@ class Study:
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
     def _prepare_videos(self) -> CorrectionConfig:
-        values = {**self.settings.correction}
+        given = self.settings.correction
+        values = dict(given) if isinstance(given, dict) else load_yaml(given)
         if self.settings.walkers is not None:
             made = write_dataset(
                 WalkerSettings.parse(self.settings.walkers, where="walkers"), self.work / "walkers", self.workers
