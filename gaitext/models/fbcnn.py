@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, cast
 
 import torch
 from pydantic import Field
@@ -155,6 +155,38 @@ class FBCNN(nn.Module):
         """Parameters of what makes the image: head, levels, encoder, decoder and tail."""
         for module in (self.head, self.down, self.encoder, self.decoder, self.up, self.tail):
             yield from module.parameters()
+
+    @torch.no_grad()
+    def start_as_identity(self, quality: float) -> FBCNN:
+        """Change the weights so that images come back as they are, at this quality, and training can begin there.
+
+        Without a skip from input to output a fresh network would first have to learn copying. The head's
+        first channels copy the image, the tail reads them alone, and nothing is added on the way up:
+        all other weights stay as they are, and every weight of the last level and the tail has a gradient.
+
+        Raises:
+            ConfigError: fewer channels at full resolution than the image has, or a quality outside 0..1.
+        """
+        _check_quality(quality)
+        copied, first = self.settings.image_channels, self.settings.channels[0]
+        if first < copied:
+            raise ConfigError(f"{first} channels cannot hold an image of {copied}", where="FBCNN.channels")
+        gamma, beta = self.modulation(self.head.weight.new_full((1, 1), quality))[0]
+        level = cast(UpLevel, self.up[0])
+        level.grow.weight[:, :copied] = 0
+        level.grow.bias[:copied] = 0  # type: ignore[index]
+        for block in level.blocks:
+            second = cast(ResidualBlock, block).conv2
+            second.weight[:copied] = 0
+            second.bias[:copied] = -(beta / gamma)[0, :copied]  # type: ignore[index]
+        self.head.weight[:copied] = 0
+        self.tail.weight.zero_()
+        self.head.bias[:copied] = 0  # type: ignore[index]
+        self.tail.bias.zero_()  # type: ignore[union-attr]
+        for channel in range(copied):
+            self.head.weight[channel, channel, 1, 1] = 1
+            self.tail.weight[channel, channel, 1, 1] = 1
+        return self
 
     def freeze_all_but_reconstruction(self) -> FBCNN:
         """Freeze predictor, quality embedding and γ/β maps, and keep them in evaluation mode from now on."""
