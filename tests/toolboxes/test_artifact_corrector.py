@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import HostModel
 from gaitext.toolboxes.models import ArtifactCorrectorAdapter
 from gaitext.toolboxes.models.artifact_corrector_network import HostedCorrector, pad_sequences
+from gaitext.toolboxes.signatures import OwnHost
 from gaitext.toolboxes.validate import validate_config
 from gaitext.toolboxes.validate_transforms import listed_transforms
 
@@ -31,9 +33,17 @@ class Model(HostModel, torch.nn.Module):
     adapter = ArtifactCorrectorAdapter
 
 
-def model(**more: Any) -> Any:
+class Going(Model):
+    """A training that goes on, or a test: the weights follow."""
+
+    def host(self) -> OwnHost:
+        return OwnHost(fresh=False)
+
+
+def model(fresh: bool = False, **more: Any) -> Any:
+    """With weights at random, or as a training begins."""
     torch.manual_seed(0)
-    made = Model()
+    made = Model() if fresh else Going()
     made.build_network({**TINY, **more})
     made.init_parameters()
     return made
@@ -139,25 +149,22 @@ def test_only_the_reconstruction_moves_whatever_the_host_does() -> None:
     assert moved == {"head", "down", "encoder", "decoder", "up", "tail"}
 
 
-def test_a_checkpoint_is_where_training_begins(tmp_path: Any) -> None:
+def test_training_begins_with_a_checkpoint_or_where_nothing_is_changed(tmp_path: Path) -> None:
     torch.manual_seed(5)
     weights = FBCNN(**SIZES).state_dict()
-    torch.save({"model": {f"network.corrector.{k}": v for k, v in weights.items()}}, tmp_path / "run.pt")
-    begun = model(checkpoint=str(tmp_path / "run.pt")).network.corrector.state_dict()
+    path = str(tmp_path / "run.pt")
+    torch.save({"model": {f"network.corrector.{k}": v for k, v in weights.items()}}, path)
+    begun = model(fresh=True, checkpoint=path).network.corrector.state_dict()
     assert all(torch.equal(begun[name], value) for name, value in weights.items())
-
-    class Going(Model):
-        def host(self) -> Any:
-            from gaitext.toolboxes.signatures import OwnHost
-
-            return OwnHost(fresh=False)
-
-    # A test, or a training that goes on, reads its own checkpoint instead.
-    Going().build_network({**TINY, "checkpoint": str(tmp_path / "gone.pt")})
+    going = model(checkpoint=str(tmp_path / "gone.pt")).network.corrector.state_dict()
+    assert not torch.equal(going["head.weight"], weights["head.weight"])
     with pytest.raises(CheckpointError, match="no such file"):
-        model(checkpoint=str(tmp_path / "gone.pt"))
+        model(fresh=True, checkpoint=str(tmp_path / "gone.pt"))
     with pytest.raises(CheckpointError, match="shape"):
-        model(checkpoint=str(tmp_path / "run.pt"), corrector={**SIZES, "channels": [3, 6]})
+        model(fresh=True, checkpoint=path, corrector={**SIZES, "channels": [3, 6]})
+    crops, poses, _ = data(2)
+    shown = model(fresh=True, quality=0.7).train()(batch(crops[None], poses[None]))["visual_summary"]
+    torch.testing.assert_close(shown["image/corrected"], shown["image/degraded"], atol=1e-5, rtol=0)
 
 
 def test_parts_of_a_batch_give_the_same_numbers_and_gradients() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gaitext import checkpoints
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.packing import sequence_lengths
 from gaitext.restoration.objective import heatmap_mse, rescaled
@@ -59,9 +58,8 @@ class ArtifactCorrectorAdapter(ModelAdapter):
     @classmethod
     def _build(cls, settings: ArtifactCorrectorSettings, fresh: bool) -> HostedCorrector:
         network = HostedCorrector(settings)
-        if fresh and settings.checkpoint is not None:
-            assert network.corrector is not None
-            checkpoints.load(network.corrector, settings.checkpoint)
+        if fresh:
+            network.begin()
         return network
 
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from gaitext import checkpoints
 from gaitext.config import Settings
 from gaitext.errors import DataError
 from gaitext.models.fbcnn import FBCNN, FBCNNSettings
@@ -24,7 +25,7 @@ class ArtifactCorrectorSettings(Settings):
     Attributes:
         corrector: FBCNN's sizes; by default the published ones.
         checkpoint: weights that training begins with: the released ``fbcnn_color.pth``, or a corrector's.
-            Not read where training goes on, nor in a test.
+            None: those that change nothing. Not read where training goes on, nor in a test.
         estimator: specification, as for ``gaitext extract``; gradients must flow through it.
         quality: 1 − QF/100, how strongly to correct.
         temperature: of :func:`~gaitext.pose.soft_argmax`, in training.
@@ -62,6 +63,14 @@ class HostedCorrector(CorrectionObjective):
         estimator = load_estimator(settings.estimator, device="cpu")
         super().__init__(corrector, estimator, quality=settings.quality, temperature=settings.temperature)
         self.settings = settings
+
+    def begin(self) -> None:
+        """Give the corrector the weights that training begins with."""
+        assert isinstance(self.corrector, FBCNN)
+        if self.settings.checkpoint is None:
+            self.corrector.start_as_identity(self.settings.quality)
+        else:
+            checkpoints.load(self.corrector, self.settings.checkpoint)
 
     def found(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Correct and estimate, with a graph where gradients are enabled.
