@@ -183,6 +183,21 @@ def test_parts_of_a_batch_give_the_same_numbers_and_gradients() -> None:
         torch.testing.assert_close(one, other, atol=1e-3 * float(one.abs().max()), rtol=0)
 
 
+def test_mixed_precision_trains_and_estimates() -> None:
+    crops, poses, _ = data(3)
+    hosted = model(frames_per_step=2, heatmap_weight=1.0).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        fed = hosted(batch(crops[None], poses[None]))["training_feat"]
+        found = hosted.eval()(batch(crops[None], poses[None]))["inference_feat"]["predictions"]
+    assert fed["coordinates"]["coordinates"].dtype == found.dtype == torch.float32
+    (CoordinateL1Loss()(**fed["coordinates"])[0] + fed["heatmaps"]).backward()
+    for name, parameter in hosted.named_parameters():
+        assert not parameter.requires_grad or bool(parameter.grad.isfinite().all()), name
+    exact = hosted.train()(batch(crops[None], poses[None]))["training_feat"]
+    apart = (fed["coordinates"]["coordinates"] - exact["coordinates"]["coordinates"]).abs()
+    assert 0 < apart.median() < 4
+
+
 @pytest.mark.parametrize("with_boxes", [True, False])
 def test_what_tests_gather_evaluates_as_the_frames_themselves(with_boxes: bool) -> None:
     """Sequences of different lengths, alone, packed in twos, and as two processes would gather them."""
