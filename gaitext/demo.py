@@ -22,9 +22,9 @@ from gaitext.report.contact_sheet import write_contact_sheet
 from gaitext.report.figures import alignment_figure, curves_figure
 from gaitext.report.footage import load_footage
 from gaitext.standalone.host import build_model
-from gaitext.standalone.runs import latest_checkpoint, write_checkpoint
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.models import GaitHeatAdapter
+from gaitext.training.runs import latest_checkpoint, write_checkpoint
 from gaitext.walkers import WalkerSettings, write_dataset
 
 __all__ = ["DemoResult", "run_demo"]

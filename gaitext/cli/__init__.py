@@ -17,6 +17,7 @@ from gaitext.cli import walkers  # noqa: F401
 from gaitext.cli import prepare  # noqa: F401
 from gaitext.cli import extract  # noqa: F401
 from gaitext.cli import degrade  # noqa: F401
+from gaitext.cli import correct  # noqa: F401
 from gaitext.cli import convert  # noqa: F401
 from gaitext.cli import inspect  # noqa: F401
 

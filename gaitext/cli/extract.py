@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,9 @@ def extract(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Crops given to the estimator at a time.")] = None,
     form: Annotated[Form, typer.Option(help="Heatmaps on disk: plain, compact (8 bits) or lossless.")] = Form.plain,
+    correct: Annotated[
+        Path | None, typer.Option(help="A corrector that crops go through first: of `gaitext correct train`.")
+    ] = None,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
@@ -69,6 +73,12 @@ def extract(
         },
         where="extract",
     )
+    correction = None
+    if correct is not None:
+        from gaitext.restoration import correction_of_crops, load_corrector
+
+        load_corrector(correct)  # an error once, and not of every video
+        correction = partial(correction_of_crops, correct)
     sources = find_sources(source, boxes)
     with progress("crops", None, quiet=quiet or len(sources) > 1) as update:
         report = extract_dataset(
@@ -77,6 +87,7 @@ def extract(
             out,
             settings,
             detector=detector,
+            correction=correction,
             resume=resume,
             workers=workers,
             engine=engine,

@@ -3,12 +3,13 @@
 from gaitext.extraction.boxes import Track, read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.extraction.dataset import extract_dataset
-from gaitext.extraction.extract import extract_video
+from gaitext.extraction.extract import Correction, extract_video
 from gaitext.extraction.plan import ExtractSettings
 from gaitext.extraction.report import ExtractReport
 from gaitext.extraction.sources import Source, find_sources
 
 __all__ = [
+    "Correction",
     "ExtractReport",
     "ExtractSettings",
     "Source",

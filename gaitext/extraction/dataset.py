@@ -16,7 +16,7 @@ import torch
 from gaitext.errors import DataError, GaitextError, import_extra
 from gaitext.execution import Outcome, map_sequences, parse_engine, worker_index
 from gaitext.extraction.detect import Detector, load_detector
-from gaitext.extraction.extract import extract_source
+from gaitext.extraction.extract import Correction, extract_source
 from gaitext.extraction.found import find_tracks
 from gaitext.extraction.plan import ExtractSettings, leaf_name
 from gaitext.extraction.records import Records
@@ -37,6 +37,7 @@ class _Tools:
 
     estimator: PoseEstimator
     detector: Detector | None
+    correction: Correction | None
 
 
 #: This process's tools, none or one: a process works for one extraction at a time.
@@ -50,6 +51,7 @@ def extract_dataset(
     settings: ExtractSettings | None = None,
     *,
     detector: str | Detector | None = None,
+    correction: Callable[[], Correction] | None = None,
     resume: bool = True,
     workers: int = 0,
     engine: str = "local",
@@ -70,6 +72,8 @@ def extract_dataset(
         detector: finds the boxes of sources that have none: a specification for
             :func:`~gaitext.extraction.detect.load_detector`, or a detector. Its boxes are kept in
             ``out/boxes``.
+        correction: called once in each worker; gives what is done to crops before the estimator sees them.
+            Picklable.
         resume: keep what stands with the same settings; False makes everything again.
         workers, engine, shard: see :func:`gaitext.execution.map_sequences`.
         quiet: no progress bar.
@@ -102,7 +106,7 @@ def extract_dataset(
         engine=engine,
         shard=shard,
         initialise=_load,
-        initialise_arguments=(estimator, detector, workers > 0),
+        initialise_arguments=(estimator, detector, correction, workers > 0),
         label="videos",
         quiet=quiet or len(sources) == 1,
     )
@@ -134,7 +138,12 @@ def _refuse_twins(sources: Sequence[Source], settings: ExtractSettings) -> None:
             )
 
 
-def _load(estimator: str | PoseEstimator, detector: str | Detector | None, own_gpu: bool) -> None:
+def _load(
+    estimator: str | PoseEstimator,
+    detector: str | Detector | None,
+    correction: Callable[[], Correction] | None,
+    own_gpu: bool,
+) -> None:
     """Load what this process works with, on a GPU of its own where there are several."""
     keep_freed_memory()
     if own_gpu:
@@ -146,6 +155,7 @@ def _load(estimator: str | PoseEstimator, detector: str | Detector | None, own_g
     loaded = _Tools(
         load_estimator(estimator) if isinstance(estimator, str) else estimator,
         load_detector(detector) if isinstance(detector, str) else detector,
+        None if correction is None else correction(),
     )
     _tools[:] = [loaded]
 
@@ -175,6 +185,7 @@ def _extract_one(
             resume=resume,
             tracks=tracks,
             found_by=found_by,
+            correction=tools.correction,
             progress=progress,
         )
     except GaitextError as error:

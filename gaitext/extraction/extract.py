@@ -9,9 +9,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 import gaitext
 from gaitext.errors import DataError, VideoError
@@ -28,7 +31,7 @@ from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
 from gaitext.store import clear_staging
 from gaitext.video import digest, probe, sha256
 
-__all__ = ["extract_source", "extract_video"]
+__all__ = ["Correction", "extract_source", "extract_video"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,19 @@ _SCALE = {"person": 1.25, "full": 1.0}
 _BATCH = 32
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What is done to crops before the estimator sees them.
+
+    Attributes:
+        correct: of [N, 3, H, W] in 0..1, keeping the shape.
+        settings: what decides its result, as plain JSON values (a digest of weights, say), for the records.
+    """
+
+    correct: Callable[[torch.Tensor], torch.Tensor]
+    settings: dict[str, Any]
+
+
 def extract_video(
     video: str | Path,
     boxes: str | Path | dict[int, Track],
@@ -45,6 +61,7 @@ def extract_video(
     out: str | Path,
     settings: ExtractSettings | None = None,
     *,
+    correction: Correction | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExtractReport:
     """Turn the tracked persons of a video into sequences that the toolboxes read (GaitHeat §3.2).
@@ -71,6 +88,7 @@ def extract_video(
         estimator: a specification for :func:`gaitext.pose.load_estimator`, or an estimator.
         out: output folder; several videos may share it.
         settings: names, cutting, filtering and form.
+        correction: what is done to crops before the estimator sees them; recorded.
         progress: called with (crops done, crops to do) after every batch.
 
     Returns:
@@ -89,7 +107,8 @@ def extract_video(
     given: Boxes = boxes if isinstance(boxes, dict) else ("full" if boxes == "full" else Path(boxes))
     report = ExtractReport()
     try:
-        extract_source(Source(video, boxes=given), estimator, out, settings, report=report, progress=progress)
+        source = Source(video, boxes=given)
+        extract_source(source, estimator, out, settings, report=report, correction=correction, progress=progress)
     finally:
         if report.written or report.standing or report.skipped:
             Records(out).conclude(report)
@@ -106,13 +125,14 @@ def extract_source(
     resume: bool = True,
     tracks: dict[int, Track] | None = None,
     found_by: Entry | None = None,
+    correction: Correction | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """:func:`extract_video` for a source that may stand in a tree; ``manifest.json`` is not written.
 
     Args:
         source: what :func:`~gaitext.extraction.find_sources` found.
-        estimator, out, settings, progress: as for :func:`extract_video`.
+        estimator, out, settings, correction, progress: as for :func:`extract_video`.
         report: filled in, also when an error ends the work.
         resume: keep what stands with the same settings.
         tracks: its boxes, where they are not ``source``'s own.
@@ -132,7 +152,7 @@ def extract_source(
     if isinstance(estimator, str):
         estimator = load_estimator(estimator)
     records = Records(out)
-    todo = _remaining(clips, source, found_by, estimator, settings, out, records, report, resume)
+    todo = _remaining(clips, source, found_by, estimator, settings, out, records, report, resume, correction)
     if todo:
         _check_reach(todo, probe(video).frames, video, boxes)
         _check_space(todo, estimator, settings, out)
@@ -142,7 +162,8 @@ def extract_source(
         whole = sha256(video)
         for assembly in todo:
             assembly.entry["sha256"] = whole
-        Pipeline(todo, estimator, batch, records, report, progress).over(video, boxes)
+        change = None if correction is None else correction.correct
+        Pipeline(todo, estimator, batch, records, report, progress, change).over(video, boxes)
     report.seconds = time.perf_counter() - started
     if not report.written and not report.standing:
         listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
@@ -179,6 +200,7 @@ def _remaining(
     records: Records,
     report: ExtractReport,
     resume: bool,
+    correction: Correction | None,
 ) -> list[Assembly]:
     """The clips that are still to be done; what stands already goes into the report."""
     video, scale = source.path, settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
@@ -198,6 +220,8 @@ def _remaining(
             "form": settings.form,
             "merge": settings.merge,
         }
+        if correction is not None:  # so that records without one stay as they are
+            made_with["corrector"] = correction.settings
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
         known = records.get(clip.leaf)
         folder = out / "sequences" / clip.leaf

@@ -46,6 +46,7 @@ class Pipeline:
         batch_size: crops given to it at a time.
         records, report: told of every clip's outcome.
         progress: called with (frames done, frames to do), from the thread that writes.
+        correct: what is done to crops [N, 3, H, W] in 0..1 before the estimator sees them.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Pipeline:
         records: Records,
         report: ExtractReport,
         progress: Callable[[int, int], None] | None = None,
+        correct: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
+        self.correct = correct
         self.clips, self.estimator, self.batch_size = clips, estimator, batch_size
         self.records, self.report, self.progress = records, report, progress
         self.total = sum(clip.left for clip in clips)
@@ -126,6 +129,8 @@ class Pipeline:
 
     def _estimate(self, images: torch.Tensor) -> torch.Tensor:
         size = getattr(self.estimator, "heatmap_size", HEATMAP_SHAPE[1:])
+        if self.correct is not None:
+            images = self.correct(images)
         return check_heatmaps(self.estimator.heatmaps(images), images, type(self.estimator).__name__, size)
 
     def _write(self, estimated: tuple[list[Slot], torch.Tensor | None]) -> None:

@@ -34,6 +34,7 @@ class BundledEstimator(TorchEstimator):
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         precision: of weights and computation; the weights are stored as float16.
         flip_test: average with the heatmaps of the mirrored images: twice the time.
+        trainable: see :class:`~gaitext.pose.TorchEstimator`.
 
     Raises:
         ConfigError: no such device or precision.
@@ -43,7 +44,9 @@ class BundledEstimator(TorchEstimator):
     torch.Size([2, 17, 64, 48])
     """
 
-    def __init__(self, *, device: str = "auto", precision: Precision = "auto", flip_test: bool = False) -> None:
+    def __init__(
+        self, *, device: str = "auto", precision: Precision = "auto", flip_test: bool = False, trainable: bool = False
+    ) -> None:
         digest = _verified()
         network = PoseNet()
         network.load_state_dict(torch.load(WEIGHTS, map_location="cpu", weights_only=True))
@@ -57,6 +60,7 @@ class BundledEstimator(TorchEstimator):
             device=device,
             precision=precision,
             flip_test=flip_test,
+            trainable=trainable,
         )
 
     def heatmaps(self, images: Tensor) -> Tensor:

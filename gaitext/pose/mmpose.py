@@ -36,7 +36,7 @@ class MMPoseEstimator(TorchEstimator):
             ships with mmpose, such as ``td-hm_hrnet-w32_8xb64-210e_coco-256x192``. CHECKPOINT is a
             file; without one the weights are random, for trying things out.
         seed: of random weights.
-        device, precision, flip_test: see :class:`~gaitext.pose.TorchEstimator`. The config's
+        device, precision, flip_test, trainable: see :class:`~gaitext.pose.TorchEstimator`. The config's
             ``flip_test`` is not followed, as it doubles the time.
 
     Raises:
@@ -52,6 +52,7 @@ class MMPoseEstimator(TorchEstimator):
         device: str = "auto",
         precision: Precision = "auto",
         flip_test: bool = False,
+        trainable: bool = False,
         seed: int = 0,
     ) -> None:
         openmmlab.prepare("mmpose", "mmpose", "the estimator 'mmpose:'")
@@ -89,6 +90,7 @@ class MMPoseEstimator(TorchEstimator):
             device=device,
             precision=precision,
             flip_test=flip_test,
+            trainable=trainable,
             shift_mirrored=bool(tta.get("shift_heatmap", False)),
         )
 

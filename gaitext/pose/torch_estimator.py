@@ -39,6 +39,8 @@ class TorchEstimator:
         flip_test: average with the heatmaps of the mirrored images: twice the time.
         shift_mirrored: move those one pixel to the right (see
             :func:`~gaitext.pose.mirror_heatmaps`).
+        trainable: leave the network as it is built, to be trained: not frozen, BatchNorm not folded into
+            convolutions. ``network`` takes what :meth:`normalised` returns.
 
     Raises:
         ConfigError: no such device or precision.
@@ -61,15 +63,17 @@ class TorchEstimator:
         precision: Precision = "auto",
         flip_test: bool = False,
         shift_mirrored: bool = False,
+        trainable: bool = False,
     ) -> None:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)
-        self.input_size = input_size
-        self.flip_test, self.shift_mirrored, self._bgr, self._where = flip_test, shift_mirrored, bgr, where
-        network = network.eval().requires_grad_(False)
+        self.input_size, self.mean, self.std, self.bgr = input_size, tuple(mean), tuple(std), bgr
+        self.flip_test, self.shift_mirrored, self._where = flip_test, shift_mirrored, where
+        network = network.eval().requires_grad_(trainable)
         probe = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
         self.heatmap_size = _heatmap_size(network, probe, where)
-        network = fold_normalisation(network, probe)
+        if not trainable:
+            network = fold_normalisation(network, probe)
         # Convolutions are fastest with channels last, on CPU and GPU alike.
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device)[:, None, None]
@@ -113,10 +117,14 @@ class TorchEstimator:
         maps = self._estimate(images) if whole else spread(self._estimate, images)
         return check_heatmaps(maps, images, self._where, self.heatmap_size)
 
-    def _estimate(self, images: Tensor) -> Tensor:
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in 0..1 as the network takes them."""
         ready = images.to(self.device, torch.float32)
-        ready = (ready.flip(1) if self._bgr else ready).sub(self._mean).div(self._std)
-        ready = ready.to(self.dtype, memory_format=torch.channels_last)
+        ready = (ready.flip(1) if self.bgr else ready).sub(self._mean).div(self._std)
+        return ready.to(self.dtype, memory_format=torch.channels_last)
+
+    def _estimate(self, images: Tensor) -> Tensor:
+        ready = self.normalised(images)
         maps: Tensor = self.network(ready)
         if self.flip_test:
             maps = (maps + mirror_heatmaps(self.network(ready.flip(-1)), self.shift_mirrored)) * 0.5

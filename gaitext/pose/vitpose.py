@@ -29,7 +29,7 @@ class VitPoseEstimator(TorchEstimator):
             ``usyd-community/vitpose-base-simple``, which is downloaded once.
         dataset_index: the expert of a ViTPose++ network: 0 COCO, 1 AiC, 2 MPII, 3 AP-10K,
             4 APT-36K, 5 COCO-WholeBody.
-        device, precision, flip_test: see :class:`~gaitext.pose.TorchEstimator`.
+        device, precision, flip_test, trainable: see :class:`~gaitext.pose.TorchEstimator`.
 
     Raises:
         ConfigError: no such folder or name, another kind of network, or no such expert.
@@ -45,6 +45,7 @@ class VitPoseEstimator(TorchEstimator):
         device: str = "auto",
         precision: Precision = "auto",
         flip_test: bool = False,
+        trainable: bool = False,
     ) -> None:
         transformers = import_extra("transformers", "vitpose", "the estimator 'vitpose:'")
         config = _read(model, "config.json")
@@ -82,6 +83,7 @@ class VitPoseEstimator(TorchEstimator):
             device=device,
             precision=precision,
             flip_test=flip_test,
+            trainable=trainable,
             # All of them were trained with unbiased data processing.
             shift_mirrored=False,
         )

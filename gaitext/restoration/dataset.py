@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import gaitext
 from gaitext.digests import digest, sha256
 from gaitext.errors import DataError, GaitextError, import_extra
 from gaitext.execution import Outcome, map_sequences, parse_engine
 from gaitext.records import Records, claim, frame_ranges
-from gaitext.restoration.degrade import degrade_video
+from gaitext.restoration.degrade import Degraded, degrade_video
 from gaitext.restoration.settings import DegradeSettings
 from gaitext.sources import VideoSource
 from gaitext.store import clear_temporaries
 
-__all__ = ["DegradeReport", "degrade_dataset"]
+__all__ = ["DegradeReport", "Making", "degrade_dataset", "make_videos"]
 
 
 @dataclass
@@ -115,15 +115,66 @@ def degrade_dataset(
         DataError: two sources for one video, or an output folder that cannot be written to.
         MissingDependencyError: PyAV, or what the engine needs, is missing.
     """
+    settings = settings or DegradeSettings()
+    recorded = settings.model_dump(mode="json") | {"crf": settings.rate_factor}
+    making = Making(recorded, partial(_degrade, settings))
+    return make_videos(
+        sources,
+        out,
+        making,
+        resume=resume,
+        workers=workers,
+        engine=engine,
+        shard=shard,
+        quiet=quiet,
+        progress=progress,
+    )
+
+
+Progress = Callable[[int, Union[int, None]], None]
+
+
+@dataclass(frozen=True)
+class Making:
+    """How one video becomes another.
+
+    Attributes:
+        settings: what decides the result beside the source, plain JSON values.
+        make: called with (source, result, progress); the result must appear whole or not at all. Picklable.
+        suffix: of the results; "" for folders of frames.
+    """
+
+    settings: dict[str, Any]
+    make: Callable[[Path, Path, Union[Progress, None]], Degraded]
+    suffix: str = ".mp4"
+
+
+def _degrade(settings: DegradeSettings, source: Path, path: Path, progress: Progress | None) -> Degraded:
+    return degrade_video(source, path, settings, progress=progress)
+
+
+def make_videos(
+    sources: Sequence[VideoSource],
+    out: str | Path,
+    making: Making,
+    *,
+    resume: bool = True,
+    workers: int = 0,
+    engine: str = "local",
+    shard: str | None = None,
+    quiet: bool = False,
+    progress: Progress | None = None,
+) -> DegradeReport:
+    """:func:`degrade_dataset` for any making of videos from videos: names, records and resuming are the same."""
     started = time.perf_counter()
-    out, settings = Path(out), settings or DegradeSettings()
-    import_extra("av", "video", "degrading video")  # once, and not as a failure of every video
+    out = Path(out)
+    import_extra("av", "video", "reading and writing video")  # once, and not as a failure of every video
     _refuse_twins(sources)
     claim(out)
     alone = len(sources) == 1
     here = workers == 0 and parse_engine(engine).kind == "local"
     outcomes = map_sequences(
-        partial(_degrade_one, out, settings, resume, progress if here and alone else None),
+        partial(_make_one, out, making, resume, progress if here and alone else None),
         list(sources),
         workers=workers,
         engine=engine,
@@ -143,23 +194,23 @@ def video_name(source: VideoSource) -> str:
     return source.path.stem if source.place is None else source.name
 
 
-def _degrade_one(
+def _make_one(
     out: Path,
-    settings: DegradeSettings,
+    making: Making,
     resume: bool,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
     source: VideoSource,
 ) -> DegradeReport:
     report, name, records = DegradeReport(), video_name(source), Records(out)
-    path = out / "videos" / f"{name}.mp4"
+    path = out / "videos" / f"{name}{making.suffix}"
     try:
         made_with: dict[str, Any] = {
             "video_digest": digest(source.path),
-            "settings": settings.model_dump(mode="json") | {"crf": settings.rate_factor},
+            "settings": making.settings,
         }
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
         known = records.get(name)
-        if resume and known is not None and known["made_with"] == made_with and path.is_file():
+        if resume and known is not None and known["made_with"] == made_with and path.exists():
             report.standing.append(name)
             return report
         _refuse_strangers(known, source, made_with, path, records)
@@ -167,7 +218,7 @@ def _degrade_one(
         clear_temporaries(path)
         records.clear(name)
         records.remove(name)  # a kill from here on leaves a video without a record, which is made again
-        done = degrade_video(source.path, path, settings, progress=progress)
+        done = making.make(source.path, path, progress)
         size = _size(source.path)
         records.put(
             name,
@@ -181,12 +232,12 @@ def _degrade_one(
                 "original_size": done.original_size,
                 "size": done.size,
                 "notes": done.notes,
-                "bytes": path.stat().st_size,
+                "bytes": _size(path),
             },
         )
         report.written.append(name)
         report.notes |= {name: done.notes} if done.notes else {}
-        report.frames, report.bytes_in, report.bytes_out = len(done.frames), size, path.stat().st_size
+        report.frames, report.bytes_in, report.bytes_out = len(done.frames), size, _size(path)
     except GaitextError as error:
         report.failed[name] = str(error)
     return report

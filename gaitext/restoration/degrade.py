@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,9 +21,11 @@ from gaitext.stages import ahead
 from gaitext.store import atomic_path
 from gaitext.video import VideoInfo, decode, frame_times, probe, read_timed
 
-__all__ = ["DegradeSettings", "Degraded", "degrade_frames", "degrade_video"]
+__all__ = ["DegradeSettings", "Degraded", "Through", "degrade_frames", "degrade_video", "timed_frames"]
 
 Frames = npt.NDArray[np.uint8]
+#: Of (ticks, frame), as many and in the same order.
+Through = Callable[[Iterator[tuple[int, Frames]]], Iterator[tuple[int, Frames]]]
 
 #: Frames per second of what does not say (folders of pictures).
 DEFAULT_RATE = Fraction(25)
@@ -56,6 +58,7 @@ def degrade_video(
     path: str | Path,
     settings: DegradeSettings | None = None,
     *,
+    through: Through | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Degraded:
     """Compress a video, or a folder of pictures, to H.264 of low quality.
@@ -69,6 +72,8 @@ def degrade_video(
         source: any video FFmpeg reads, constant or variable frame rate, or a folder of pictures.
         path: an ``.mp4``; it appears whole or not at all.
         settings: how much is lost.
+        through: what is done to the frames, which it must keep in number, order and size, before they are
+            encoded: a corrector, say.
         progress: called with (frames done, frames in all or None).
 
     Raises:
@@ -88,12 +93,13 @@ def degrade_video(
             yield ticks, frame
             shown.append(ticks)
             if progress is not None:
-                progress(done.frames[-1], info.frames)
+                progress(done.frames[len(shown) - 1], info.frames)
 
     with closing(ahead(read_timed(source), _AHEAD)) as timed, atomic_path(path) as temporary:
+        prepared = _prepared(clock.timed(timed), clock.rate, settings, done)
         encode(
             temporary,
-            watched(_prepared(clock.timed(timed), clock.rate, settings, done)),
+            watched(prepared if through is None else through(prepared)),
             rate=clock.rate_of(settings),
             time_base=TICK,
             options=settings.options(),
@@ -150,6 +156,17 @@ def degrade_frames(frames: npt.ArrayLike, crf: float | None = None, *, rate: flo
         raise VideoError(f"{len(done.frames)} frames came back as {len(decoded)}", where="degrade_frames")
     width, height = chosen.size(width, height)
     return np.stack(decoded)[:, :height, :width]
+
+
+def timed_frames(source: Path, done: Degraded) -> Generator[tuple[int, Frames], None, None]:
+    """A source's frames as they would be encoded, but of the size they have; ``done`` learns which they are."""
+    info = probe(source)
+    done.original_size = (info.width, info.height)
+    with closing(ahead(read_timed(source), _AHEAD)) as timed:
+        for number, (ticks, frame) in enumerate(_Clock(info).timed(timed), 1):
+            done.frames.append(number)
+            done.size = (frame.shape[1], frame.shape[0])
+            yield ticks, frame
 
 
 class _Clock:

@@ -12,7 +12,16 @@ from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses import CoordinateL1Loss
 from gaitext.pose import TEMPERATURE, PoseEstimator, soft_argmax
 
-__all__ = ["CorrectionObjective", "CorrectionOutput", "CorrectAt", "fit_to_input", "gaussian_heatmaps", "rescaled"]
+__all__ = [
+    "CorrectionObjective",
+    "CorrectionOutput",
+    "CorrectAt",
+    "fit_to_input",
+    "gaussian_heatmaps",
+    "heatmap_mse",
+    "padding",
+    "rescaled",
+]
 
 #: Whether the corrector sees the estimator's input (192×256), or the window at the video's own resolution.
 CorrectAt = Literal["input", "native"]
@@ -179,6 +188,12 @@ def rescaled(points: Tensor, source: tuple[int, int], target: tuple[int, int]) -
     return (points + 0.5) * ratio - 0.5
 
 
+def padding(height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """How an image grows to the shape of ``size`` (height, width): left, top, and its width and height then."""
+    wide, high = max(width, round(height * size[1] / size[0])), max(height, round(width * size[0] / size[1]))
+    return (wide - width) // 2, (high - height) // 2, wide, high
+
+
 def fit_to_input(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring images to the estimator's input: black at both sides up to its shape, then resized, antialiased.
 
@@ -195,10 +210,7 @@ def fit_to_input(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.ndim != 4 or 0 in images.shape[-2:]:
         raise ShapeError(f"images have shape {list(images.shape)}", where="fit_to_input", how="give [N, 3, H, W]")
     height, width = images.shape[-2:]
-    if (height, width) == tuple(size):
-        return images
-    wide, high = max(width, round(height * size[1] / size[0])), max(height, round(width * size[0] / size[1]))
-    left, top = (wide - width) // 2, (high - height) // 2
+    left, top, wide, high = padding(height, width, size)
     padded = F.pad(images, (left, wide - width - left, top, high - height - top))
     if tuple(padded.shape[-2:]) == tuple(size):
         return padded

@@ -27,10 +27,10 @@ from gaitext.standalone.host import (
     build_scheduler,
     load_weights,
 )
-from gaitext.standalone.log import CsvLog, Means, show, summary_writer
-from gaitext.standalone.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside, write_checkpoint
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
+from gaitext.training.log import CsvLog, Means, show, summary_writer
+from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside, write_checkpoint
 
 __all__ = ["Job", "TrainResult", "run_job"]
 

@@ -24,13 +24,13 @@ from gaitext.progress import progress
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
-from gaitext.standalone.launch import launch, process_count, resolve_device, resolve_precision
-from gaitext.standalone.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 from gaitext.standalone.settings import HostConfig, arguments_for
 from gaitext.standalone.transforms import build_chains
 from gaitext.standalone.validation import validated
 from gaitext.store import atomic_path
 from gaitext.toolboxes.parts import EVALUATIONS
+from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
+from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 
 __all__ = ["TestResult", "check_test", "embed", "evaluate", "run_test", "testing_set"]
 
@@ -126,7 +126,7 @@ def run_test(
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
     _function(host)
     device = resolve_device(device)
-    chosen = resolve_precision(precision, host.fabric, host.evaluator.enable_float16, device)
+    chosen = resolve_precision(precision, host.fabric.precision, host.evaluator.enable_float16, device)
     path = _which(host, Path(output), iteration, checkpoint)
     dataset = testing_set(host, seed)
     check_test(host, dataset)

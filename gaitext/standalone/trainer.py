@@ -10,13 +10,13 @@ from typing import Any
 from gaitext.errors import ConfigError, DataError
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves
-from gaitext.standalone.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.standalone.loop import Job, TrainResult, run_job
-from gaitext.standalone.runs import checkpoint_path, latest_checkpoint
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import check_test, testing_set
 from gaitext.standalone.transforms import build_chains
 from gaitext.standalone.validation import validated
+from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
+from gaitext.training.runs import checkpoint_path, latest_checkpoint
 
 __all__ = ["TrainResult", "train"]
 
@@ -65,7 +65,7 @@ def train(
     host = validated(config, training=True, world_size=processes)
     _check_batch(host)
     device = resolve_device(device)
-    chosen = resolve_precision(precision, host.fabric, host.trainer.enable_float16, device)
+    chosen = resolve_precision(precision, host.fabric.precision, host.trainer.enable_float16, device)
     if host.trainer.sync_BN and processes > 1 and device == "cpu":
         raise ConfigError(
             "torch synchronises batch statistics on GPUs only",

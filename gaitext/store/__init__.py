@@ -7,7 +7,7 @@ leaves either the whole file or none, and are read with an unpickler that knows 
 toolboxes' own pickles there is a compact form, which they read as well (docs/storage.md).
 """
 
-from gaitext.store.arrays import FORMS, Array, Form, open_sequence, read_sequence, write_sequence, writer
+from gaitext.store.arrays import FORMS, Array, Form, map_sequence, open_sequence, read_sequence, write_sequence, writer
 from gaitext.store.compact import CompactSequence, CompactWriter
 from gaitext.store.files import atomic_path, clear_temporaries, full_disk, write_json
 from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, write_leaf
@@ -30,6 +30,7 @@ __all__ = [
     "clear_temporaries",
     "full_disk",
     "leaves",
+    "map_sequence",
     "open_sequence",
     "read_leaf",
     "read_partition",

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from gaitext.errors import DataError
 from gaitext.store.compact import PREFIX, CompactSequence, CompactWriter, is_compact
-from gaitext.store.writing import FrameWriter, SequenceWriter
+from gaitext.store.writing import FrameWriter, SequenceWriter, plain_layout
 
-__all__ = ["FORMS", "Array", "Form", "open_sequence", "read_sequence", "write_sequence", "writer"]
+__all__ = ["FORMS", "Array", "Form", "map_sequence", "open_sequence", "read_sequence", "write_sequence", "writer"]
 
 Array = npt.NDArray[Any]
 Form = Literal["plain", "compact", "lossless"]
@@ -96,6 +96,27 @@ def read_sequence(path: str | Path) -> Array:
         sequence.verify()
         return np.asarray(sequence)
     return sequence
+
+
+def map_sequence(path: str | Path) -> Array | CompactSequence:
+    """Like :func:`open_sequence`, but of a plain file that gaitext wrote only the pages looked at are read.
+
+    Returns:
+        A read-only memory map of [T, …] there; for other files what :func:`open_sequence` returns.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            layout = plain_layout(stream.read(4096))
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=path) from error
+    if layout is None:
+        return open_sequence(path)
+    dtype, shape, start = layout
+    try:
+        return np.memmap(path, dtype, "r", start, shape)
+    except (OSError, ValueError) as error:
+        raise DataError("is shorter than it says", where=path, how="make it again") from error
 
 
 def open_sequence(path: str | Path) -> Array | CompactSequence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.store.files import full_disk, publish, temporary_beside
 
-__all__ = ["FrameWriter", "SequenceWriter"]
+__all__ = ["FrameWriter", "SequenceWriter", "plain_layout"]
 
 Self = TypeVar("Self", bound="FrameWriter")
 
@@ -153,3 +154,16 @@ class SequenceWriter(FrameWriter):
         count = struct.pack("<i", self.frames)
         size = struct.pack("<Q", self.frames * self._frame_bytes)
         return b"\x87R.", [(self._count_at, count), (self._bytes_at, size)]  # TUPLE3, REDUCE, STOP
+
+
+def plain_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int] | None:
+    """Of a file that :class:`SequenceWriter` wrote, by its first bytes: dtype, shape, and where the frames begin."""
+    match = re.match(rb"\x80\x05cnumpy\nndarray\n\(((?:J.{4})+)tX(.{4})", head, re.DOTALL)
+    if match is None:
+        return None
+    shape = struct.unpack("<" + "xi" * (len(match[1]) // 5), match[1])
+    at = match.end() + int(struct.unpack("<I", match[2])[0])
+    name = head[match.end() : at]
+    if head[at : at + 1] != b"\x96" or not re.fullmatch(rb"[<>|=]?[a-z]\d+", name) or 0 in shape:
+        return None
+    return np.dtype(name.decode()), tuple(map(int, shape)), at + 9

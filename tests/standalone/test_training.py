@@ -319,7 +319,7 @@ def test_an_error_of_one_process_is_raised_as_it_is(tmp_path: Path) -> None:
     code = """
 import tiny
 from gaitext.errors import DataError
-from gaitext.standalone.launch import launch
+from gaitext.training.launch import launch
 try:
     launch(tiny.refuse, device="cpu", devices=2, precision="32-true")
 except DataError as error:

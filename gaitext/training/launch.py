@@ -16,7 +16,6 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from gaitext.errors import ConfigError, GaitextError, import_extra
 from gaitext.memory import keep_freed_memory
-from gaitext.standalone.settings import FabricSettings
 from gaitext.store import atomic_path
 
 __all__ = ["launch", "process_count", "resolve_device", "resolve_precision"]
@@ -39,7 +38,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def resolve_precision(asked: str | None, settings: FabricSettings, float16: bool, device: str) -> str:
+def resolve_precision(asked: str | None, configured: str | None, float16: bool, device: str) -> str:
     """Which precision to compute in: what is asked for, ``fabric_cfg.precision``, or ``enable_float16``.
 
     ``enable_float16`` means float16 on a GPU; on a CPU, where that is not possible, float32.
@@ -47,7 +46,7 @@ def resolve_precision(asked: str | None, settings: FabricSettings, float16: bool
     Raises:
         ConfigError: float16 is asked for by name on a CPU, or the name is unknown.
     """
-    chosen = asked or settings.precision or ("16-mixed" if float16 and device == "cuda" else "32-true")
+    chosen = asked or configured or ("16-mixed" if float16 and device == "cuda" else "32-true")
     if chosen not in ("32-true", "bf16-mixed", "16-mixed"):
         raise ConfigError(
             f"unknown precision {chosen!r}", where="precision", how="choose 32-true, bf16-mixed or 16-mixed"
@@ -92,8 +91,8 @@ def launch(
     Raises:
         GaitextError: what ``body`` raises in any of the processes, as it is.
     """
-    fabric_module = import_extra("lightning.fabric", "standalone", "the embedded host")
-    strategies = import_extra("lightning.fabric.strategies", "standalone", "the embedded host")
+    fabric_module = import_extra("lightning.fabric", "standalone", "training")
+    strategies = import_extra("lightning.fabric.strategies", "standalone", "training")
     nodes, strategy, torchrun = 1, "auto", _under_torchrun()
     if torchrun:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])

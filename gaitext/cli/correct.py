@@ -1,0 +1,151 @@
+"""`gaitext correct train|apply|prepare`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from gaitext.cli.app import (
+    Device,
+    Devices,
+    Engine,
+    Output,
+    Precision,
+    Quiet,
+    Seed,
+    Shard,
+    Workers,
+    app,
+    console,
+)
+
+correct = typer.Typer(
+    help="Take compression artifacts away, as a pose estimator needs it.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(correct, name="correct")
+
+Config = Annotated[Path, typer.Argument(help="YAML such as configs/correction/paper.yaml.")]
+
+
+class As(str, Enum):
+    """What corrected frames become."""
+
+    video = "video"
+    frames = "frames"
+
+
+@correct.command()
+def prepare(config: Config, workers: Workers = 0, quiet: Quiet = False) -> None:
+    """Cut the crops to train on, once; `train` does it, too."""
+    from gaitext.restoration.train import prepare_correction
+
+    console.print(escape(str(prepare_correction(config, workers=workers, quiet=quiet))), soft_wrap=True)
+
+
+@correct.command()
+def train(
+    config: Config,
+    finetune: Annotated[
+        bool, typer.Option("--finetune-estimator", help="Train the estimator itself instead: the paper's baseline.")
+    ] = False,
+    device: Device = "auto",
+    devices: Devices = 1,
+    precision: Precision = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the latest checkpoint.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew; an earlier run's folder is renamed.")
+    ] = False,
+    seed: Seed = 0,
+    output: Output = Path("output"),
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a corrector through a frozen pose estimator."""
+    from gaitext.restoration.train import train_correction
+
+    run = train_correction(
+        config,
+        finetune=finetune,
+        device=device,
+        devices=devices,
+        precision=precision,
+        resume=resume,
+        overwrite=overwrite,
+        seed=seed,
+        output=output,
+        workers=workers,
+        quiet=quiet,
+    )
+    best = max(run.validations, key=lambda row: row["AP"], default=None)
+    if best is not None:
+        console.print(
+            f"best: AP {best['AP']:.2f}, L2 {best['L2']:.2f} pixels, at iteration {best['iteration']:.0f}: {run.best}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+@correct.command()
+def apply(
+    checkpoint: Annotated[Path, typer.Argument(help="A corrector: of `gaitext correct train`, or fbcnn_color.pth.")],
+    source: Annotated[
+        Path, typer.Argument(help="A video, a folder of frames, or a tree <id>/<type>/<view> of either.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to; videos go to its folder `videos`.")],
+    write: Annotated[As, typer.Option("--as", help="video: H.264; frames: folders of PNG, without loss.")] = As.video,
+    crf: Annotated[float, typer.Option(help="Of written video, 0 to 51.")] = 10.0,
+    quality: Annotated[
+        float | None, typer.Option(min=0, max=1, help="1 - QF/100. \\[default: what it was trained with]")
+    ] = None,
+    tile: Annotated[int, typer.Option(min=0, help="Frames are cut into tiles of this size; 0 takes them whole.")] = 512,
+    overlap: Annotated[int, typer.Option(min=0, help="Of neighbouring tiles, pixels.")] = 96,
+    device: Device = "auto",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
+    ] = True,
+    workers: Workers = 0,
+    engine: Engine = "local",
+    shard: Shard = None,
+    quiet: Quiet = False,
+) -> None:
+    """Correct video: every frame, in order and at its time."""
+    from gaitext.progress import progress
+    from gaitext.restoration.apply import ApplySettings, correct_dataset
+    from gaitext.sources import find_videos
+
+    settings = ApplySettings.parse(
+        {
+            "write": write.value,
+            "crf": crf,
+            "quality": quality,
+            "tile": tile,
+            "overlap": overlap,
+            "device": device,
+            "bf16": bf16,
+        },
+        where="correct apply",
+    )
+    sources = find_videos(source)
+    with progress("frames", None, quiet=quiet or len(sources) > 1) as update:
+        report = correct_dataset(
+            sources,
+            checkpoint,
+            out,
+            settings,
+            resume=resume,
+            workers=workers,
+            engine=engine,
+            shard=shard,
+            quiet=quiet,
+            progress=update,
+        )
+    console.print(escape(str(report)), soft_wrap=True, highlight=False)
+    console.print(f"videos: {out / 'videos'}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1 if report.failed else 0)

@@ -1,0 +1,229 @@
+"""Video corrected: every frame through a trained corrector, in order and at its time."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field, model_validator
+
+from gaitext.config import Settings
+from gaitext.errors import ConfigError, VideoError, import_extra
+from gaitext.extraction import Correction
+from gaitext.models import FixedFBCNN, Tiles
+from gaitext.restoration.corrector import load_corrector
+from gaitext.restoration.dataset import DegradeReport, Making, make_videos
+from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
+from gaitext.sources import VideoSource
+from gaitext.store import full_disk
+
+__all__ = ["ApplySettings", "correct_dataset", "correct_frames", "correction_of_crops"]
+
+log = logging.getLogger(__name__)
+
+Frames = npt.NDArray[np.uint8]
+Progress = Callable[[int, Union[int, None]], None]
+
+
+class ApplySettings(Settings):
+    """How video is corrected and written.
+
+    Attributes:
+        write: ``video``, H.264; or ``frames``, folders of PNG, in which nothing is lost again.
+        crf: of written video.
+        quality: 1 − QF/100; None takes what the corrector was trained with.
+        tile: larger frames are cut into tiles of this size; 0 takes them whole.
+        overlap: of neighbouring tiles.
+        batch_size: tiles, or small frames, that go through at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        bf16: compute in bfloat16.
+    """
+
+    write: Literal["video", "frames"] = "video"
+    crf: float = Field(10.0, ge=0, le=51)
+    quality: float | None = Field(None, ge=0, le=1)
+    tile: int = Field(512, ge=0)
+    overlap: int = Field(96, ge=0)
+    batch_size: int = Field(4, ge=1)
+    device: str = "auto"
+    bf16: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ApplySettings:
+        if self.tile and self.overlap >= self.tile:
+            raise ValueError(f"tiles of {self.tile} pixels cannot overlap by {self.overlap}")
+        return self
+
+
+def correct_dataset(
+    sources: Sequence[VideoSource],
+    checkpoint: str | Path,
+    out: str | Path,
+    settings: ApplySettings | None = None,
+    *,
+    resume: bool = True,
+    workers: int = 0,
+    engine: str = "local",
+    shard: str | None = None,
+    quiet: bool = False,
+    progress: Progress | None = None,
+) -> DegradeReport:
+    """Correct every source to ``out/videos/<id>/<type>/<view>.mp4``, or a folder of PNG of that name.
+
+    Names, records, resuming and what becomes of sources that cannot be used are those of
+    :func:`~gaitext.restoration.degrade_dataset`; records hold the checkpoint's digest, so that with another
+    corrector everything is made again.
+
+    Args:
+        sources: what :func:`gaitext.sources.find_videos` found.
+        checkpoint: for :func:`~gaitext.restoration.load_corrector`.
+        out: output folder, on a file system that all workers see.
+        settings: how to correct and write.
+        resume, workers, engine, shard, quiet, progress: see :func:`~gaitext.restoration.degrade_dataset`.
+
+    Raises:
+        CheckpointError: no corrector.
+        ConfigError: no such device, wrong engine or shard.
+        DataError: two sources for one video, or an output folder that cannot be written to.
+    """
+    settings = settings or ApplySettings()
+    corrector = load_corrector(checkpoint, settings.quality)
+    if corrector.correct_at == "input":
+        log.warning("%s was trained on crops of 192×256, not on frames as they are in the video", checkpoint)
+    # Where and how it is computed hardly changes the result.
+    shown = settings.model_dump(mode="json", exclude={"device", "batch_size"})
+    recorded = {**shown, "corrector": corrector.settings, "resolution": None}
+    make = _write_frames if settings.write == "frames" else _write_video
+    making = Making(
+        recorded, partial(make, str(checkpoint), settings), suffix="" if settings.write == "frames" else ".mp4"
+    )
+    return make_videos(
+        sources,
+        out,
+        making,
+        resume=resume,
+        workers=workers,
+        engine=engine,
+        shard=shard,
+        quiet=quiet,
+        progress=progress,
+    )
+
+
+@torch.inference_mode()
+def correct_frames(network: FixedFBCNN, frames: Frames) -> Frames:
+    """Correct RGB frames uint8 [T, H, W, 3], rounded to uint8 again."""
+    device = network.head.weight.device
+    images = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 255
+    restored = network(images).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+    corrected: Frames = restored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return corrected
+
+
+def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: float | None = None) -> Correction:
+    """What ``gaitext extract --correct`` does to crops before the estimator sees them, and what is recorded of it.
+
+    A corrector that was trained on the video's own pixels (``correct_at: native``) corrects resized crops, too;
+    a warning says so: correct the video first (``gaitext correct apply``).
+
+    Args:
+        checkpoint: for :func:`~gaitext.restoration.load_corrector`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        quality: as for :func:`~gaitext.restoration.load_corrector`.
+
+    Raises:
+        CheckpointError: no corrector.
+        ConfigError: no such device.
+    """
+    corrector = load_corrector(checkpoint, quality)
+    if corrector.correct_at == "native":
+        log.warning("%s was trained on video's own pixels, and corrects resized crops now", checkpoint)
+    network = corrector.fixed(device=_device(device))
+
+    def correct(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            restored: torch.Tensor = network(images.to(network.head.weight.device))
+        return restored.to(images.device)
+
+    return Correction(correct, corrector.settings)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"there is no device '{name}'", where="device", how="auto, cpu, cuda or cuda:N") from error
+    return name
+
+
+@lru_cache(maxsize=1)
+def _network(checkpoint: str, settings: ApplySettings) -> FixedFBCNN:
+    """Loaded once a process."""
+    corrector = load_corrector(checkpoint, settings.quality)
+    return corrector.fixed(
+        device=_device(settings.device),
+        dtype=torch.bfloat16 if settings.bf16 else torch.float32,
+        tiles=Tiles(settings.tile, settings.overlap) if settings.tile else None,
+        batch_size=settings.batch_size,
+    )
+
+
+def _corrected(
+    network: FixedFBCNN, batch_size: int, frames: Iterator[tuple[int, Frames]]
+) -> Iterator[tuple[int, Frames]]:
+    """Frames corrected a few at a time."""
+    waiting: list[tuple[int, Frames]] = []
+    for timed in frames:
+        waiting.append(timed)
+        if len(waiting) == batch_size:
+            yield from _through(network, waiting)
+            waiting = []
+    if waiting:
+        yield from _through(network, waiting)
+
+
+def _through(network: FixedFBCNN, waiting: list[tuple[int, Frames]]) -> Iterator[tuple[int, Frames]]:
+    ticks, frames = zip(*waiting)
+    if len({frame.shape for frame in frames}) > 1:
+        yield from ((tick, correct_frames(network, frame[None])[0]) for tick, frame in waiting)
+        return
+    yield from zip(ticks, correct_frames(network, np.stack(frames)))
+
+
+def _write_video(
+    checkpoint: str, settings: ApplySettings, source: Path, path: Path, progress: Progress | None
+) -> Degraded:
+    network = _network(checkpoint, settings)
+    through = partial(_corrected, network, settings.batch_size)
+    return degrade_video(source, path, DegradeSettings(crf=settings.crf), through=through, progress=progress)
+
+
+def _write_frames(
+    checkpoint: str, settings: ApplySettings, source: Path, path: Path, progress: Progress | None
+) -> Degraded:
+    image: Any = import_extra("PIL.Image", "video", "writing pictures")
+    network, done = _network(checkpoint, settings), Degraded()
+    staging = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(staging, ignore_errors=True)
+    with full_disk(path):
+        staging.mkdir(parents=True)
+        with closing(timed_frames(source, done)) as frames:
+            for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):
+                image.fromarray(frame).save(staging / f"{number:06d}.png")
+                if progress is not None:
+                    progress(number, None)
+        if not done.frames:
+            raise VideoError("has no frames", where=source)
+        shutil.rmtree(path, ignore_errors=True)
+        staging.rename(path)
+    return done

@@ -1,0 +1,77 @@
+"""A trained corrector, read from its checkpoint, for use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gaitext import checkpoints
+from gaitext.errors import CheckpointError, ConfigError
+from gaitext.models import FBCNN, FixedFBCNN, Tiles
+from gaitext.pose.files import file_digest
+from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.restoration.objective import CorrectAt
+
+__all__ = ["Corrector", "load_corrector"]
+
+
+@dataclass(frozen=True)
+class Corrector:
+    """A network that corrects images, and how it was trained to be used.
+
+    Attributes:
+        network: with its weights, in evaluation mode, on the CPU.
+        quality: 1 − QF/100.
+        correct_at: whether it was trained on the estimator's input or on the video's own pixels.
+        settings: what decides its corrections, as plain JSON values, with a digest of the checkpoint.
+    """
+
+    network: FBCNN
+    quality: float
+    correct_at: CorrectAt
+    settings: dict[str, Any]
+
+    def fixed(
+        self,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        tiles: Tiles | None = None,
+        batch_size: int | None = None,
+    ) -> FixedFBCNN:
+        """The network for use, on a device: see :meth:`gaitext.models.FBCNN.fixed`."""
+        return self.network.to(device).fixed(self.quality, dtype=dtype, tiles=tiles, batch_size=batch_size)
+
+
+def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
+    """Read a corrector: of ``gaitext correct train``, of a toolbox's ArtifactCorrector, or ``fbcnn_color.pth``.
+
+    Sizes come from the checkpoint's own settings; where it has none, from the weights' shapes.
+
+    Args:
+        path: the checkpoint.
+        quality: 1 − QF/100; None takes what it was trained with, 0.5 where it does not say.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds no FBCNN (a fine-tuned estimator, say).
+    """
+    content = checkpoints.read_file(path)
+    own = content.get("gaitext", {}) if isinstance(content, dict) else {}
+    if own.get("kind") == "estimator":
+        raise CheckpointError("holds a fine-tuned estimator, no corrector", where=path, how="use it as tuned:FILE")
+    at: CorrectAt = "input"
+    if "config" in own:
+        config = CorrectionConfig.parse(own["config"], where=str(path))
+        network = FBCNN(**config.model.sizes)
+        at, known = config.data.crops.correct_at, config.objective.quality
+    else:
+        network, known = FBCNN(), 0.5
+    checkpoints.load(network, content)
+    used = known if quality is None else quality
+    if not 0 <= used <= 1:
+        raise ConfigError(f"quality {used:g}", where="quality", how="give a number in 0..1")
+    settings = {"checkpoint": Path(path).name, "sha256": file_digest(path), "quality": used, "correct_at": at}
+    return Corrector(network.eval().requires_grad_(False), used, at, settings)

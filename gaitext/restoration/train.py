@@ -1,0 +1,143 @@
+"""Training a corrector, or fine-tuning an estimator on the same crops: checks first, then the loop in every process."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gaitext.errors import ConfigError, DataError
+from gaitext.pose import INPUT_SIZE
+from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.restoration.crop_data import CropData, Split, read_split
+from gaitext.restoration.crops import CropReport, prepare_crops
+from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
+from gaitext.restoration.targets import find_targets
+from gaitext.store import write_json
+from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
+from gaitext.training.runs import latest_checkpoint
+
+__all__ = ["CorrectionRun", "prepare_correction", "train_correction"]
+
+log = logging.getLogger(__name__)
+
+
+def prepare_correction(
+    config: str | Path | Mapping[str, Any] | CorrectionConfig, *, workers: int = 0, quiet: bool = False
+) -> CropReport:
+    """Cut the crops that a config asks for into its cache; what stands is kept.
+
+    Raises:
+        ConfigError: the config is wrong.
+        DataError, VideoError: see :func:`~gaitext.restoration.crops.prepare_crops`.
+    """
+    config = _config(config)
+    data = config.data
+    targets = find_targets(data.truth, data.degraded, data.boxes)
+    split = read_split(data.split, (target.identity for target in targets), data.split_seed)
+    # Those for the result are not needed here, and may be most.
+    targets = [target for target in targets if target.identity in (*split.train, *split.val)]
+    return prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet)
+
+
+def config_split(config: CorrectionConfig) -> Split:
+    """The split that a config names, or that is drawn of all identities with a degraded video."""
+    data = config.data
+    if data.split is not None:
+        return read_split(data.split, ())
+    targets = find_targets(data.truth, data.degraded, data.boxes)
+    return read_split(None, (target.identity for target in targets), data.split_seed)
+
+
+def crop_data(config: CorrectionConfig, report: CropReport, part: str) -> CropData:
+    """The prepared crops of one part of the split."""
+    leaves = {name: report.leaves[name] for name in config_split(config).leaves(part, report.leaves)}
+    if not leaves:
+        raise DataError(f"no crop is of an identity for '{part}'", where=config.data.split, how="check the names there")
+    return CropData(config.data.cache, leaves, config.data.min_score, INPUT_SIZE)
+
+
+def train_correction(
+    config: str | Path | Mapping[str, Any] | CorrectionConfig,
+    *,
+    finetune: bool = False,
+    device: str = "cpu",
+    devices: int = 1,
+    precision: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    seed: int = 0,
+    output: str | Path = "output",
+    workers: int = 0,
+    quiet: bool = False,
+) -> CorrectionRun:
+    """Train as a config says; the folder is ``output/<name>`` (with ``-finetuned`` for the estimator).
+
+    Every draw is a function of ``seed`` and the iteration, so that a run that was killed and resumed gives the
+    numbers of one that was not. ``best.pt`` has the weights that were best by AP on the validation identities.
+
+    Args:
+        config: a YAML file (:class:`~gaitext.restoration.correction_settings.CorrectionConfig`), its contents, or
+            the settings.
+        finetune: train the estimator itself instead, as ``mode: finetune``.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        devices: processes, one per GPU. Under torchrun its processes are used.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; None: as the config says.
+        resume: go on from the latest checkpoint, if there is one.
+        overwrite: begin anew where a run has left checkpoints; its folder is renamed, not deleted.
+        seed: of everything random.
+        output: the folder that holds all runs.
+        workers: processes that cut crops.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: the config is wrong, or the run's folder holds checkpoints and neither ``resume`` nor
+            ``overwrite`` is given.
+        DataError: data are missing or damaged, or the loss is no longer a number.
+        CheckpointError: weights are missing or of another model.
+        MissingDependencyError: lightning is not installed.
+    """
+    settings = _config(config)
+    if finetune:
+        settings = settings.model_copy(update={"mode": "finetune"})
+    processes = process_count(devices)
+    if settings.steps.batch_size < processes:
+        raise ConfigError(
+            f"a batch of {settings.steps.batch_size} for {processes} processes",
+            where="trainer.batch_size",
+            how="give each at least one crop",
+        )
+    device = resolve_device(device)
+    chosen = resolve_precision(precision, settings.steps.precision, False, device)
+    folder = Path(output) / (settings.name + ("-finetuned" if settings.mode == "finetune" else ""))
+    latest = latest_checkpoint(folder)
+    if latest is not None and not (resume or overwrite):
+        raise ConfigError(
+            "holds checkpoints of an earlier run", where=folder, how="give --resume or --overwrite, or another name"
+        )
+    report = prepare_correction(settings, workers=workers, quiet=quiet)
+    log.info("%s", report)
+    training, validation = (crop_data(settings, report, part) for part in ("train", "val"))
+    job = CorrectionJob(
+        json.loads(settings.model_dump_json()),
+        training.names_and_frames(),
+        validation.names_and_frames(),
+        folder,
+        latest if resume else None,
+        overwrite,
+        seed,
+        quiet,
+    )
+    result: CorrectionRun = launch(run_correction, job, device=device, devices=devices, precision=chosen)
+    write_json(folder / "crops.json", {"frames": report.frames, "dropped": report.dropped, "leaves": report.leaves})
+    return result
+
+
+def _config(config: str | Path | Mapping[str, Any] | CorrectionConfig) -> CorrectionConfig:
+    if isinstance(config, CorrectionConfig):
+        return config
+    if isinstance(config, Mapping):
+        return CorrectionConfig.parse(config, where="config")
+    return CorrectionConfig.read(config)

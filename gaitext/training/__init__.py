@@ -1,0 +1,1 @@
+"""What every training run here needs: processes (Lightning Fabric's), checkpoints that appear whole, logs."""
