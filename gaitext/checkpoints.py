@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from gaitext.errors import CheckpointError, nearest
 
-__all__ = ["load", "read_file", "read_state_dict"]
+__all__ = ["load", "named", "read_file", "read_state_dict"]
 
 #: Wrappers that trainers put around a network; removed wherever all keys carry them.
-_PREFIXES = ("module.", "_orig_mod.", "network.", "model.")
+_PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "corrector.")
 #: Entries of a checkpoint file under which trainers keep the weights.
 _SECTIONS = ("model", "state_dict", "model_state_dict")
 
@@ -89,6 +89,18 @@ def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise CheckpointError("holds no state dict of tensors", where=source if is_file else "state dict")
     return {str(key): value for key, value in loaded.items()}
+
+
+def named(weights: Mapping[str, Tensor], own: Iterable[str], tables: Any, where: object = None) -> dict[str, Tensor]:
+    """Weights under a model's own names, for who has no model yet; as they are where no known naming leads there.
+
+    Args:
+        weights: of :func:`read_state_dict`.
+        own: names of the model, one of which is enough to recognise its naming.
+        tables: its ``published_keys``.
+        where: what errors name.
+    """
+    return _rename(dict(weights), own, tables, where)[0]
 
 
 def _rename(

@@ -1,4 +1,4 @@
-"""`gaitext correct train|apply|prepare`."""
+"""`gaitext correct train|apply|prepare|crops`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,21 @@ def prepare(config: Config, workers: Workers = 0, quiet: Quiet = False) -> None:
     from gaitext.restoration.train import prepare_correction
 
     console.print(escape(str(prepare_correction(config, workers=workers, quiet=quiet))), soft_wrap=True)
+
+
+@correct.command()
+def crops(config: Config, workers: Workers = 0, quiet: Quiet = False) -> None:
+    """Cut all crops and write their partition: a data set for ArtifactCorrector in a toolbox."""
+    from gaitext.restoration import CorrectionConfig, prepare_crop_dataset
+
+    settings = CorrectionConfig.read(config)
+    console.print(escape(str(prepare_crop_dataset(settings, workers=workers, quiet=quiet))), soft_wrap=True)
+    cache = settings.data.cache
+    console.print(
+        f"dataset_root: {cache / 'sequences'}\ndataset_partition: {cache / 'partition.json'}",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 @correct.command()

@@ -2,6 +2,7 @@
 
 from gaitext.models.fbcnn import FBCNN
 from gaitext.models.fbcnn_fixed import FixedFBCNN
+from gaitext.models.fbcnn_loading import load_fbcnn
 from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
 from gaitext.models.gaitpt import GaitPT
@@ -22,4 +23,5 @@ __all__ = [
     "RGGait",
     "RGGaitOutput",
     "Tiles",
+    "load_fbcnn",
 ]

@@ -89,6 +89,13 @@ class TorchEstimator:
         if flip_test:
             self.settings["shift_mirrored"] = shift_mirrored
 
+    def to(self, device: torch.device) -> TorchEstimator:
+        """Move it to another device, as it is: the precision stays."""
+        if device != self.device:
+            self.network.to(device)
+            self._mean, self._std, self.device = self._mean.to(device), self._std.to(device), device
+        return self
+
     def heatmaps(self, images: Tensor) -> Tensor:
         """Heatmaps of RGB crops.
 

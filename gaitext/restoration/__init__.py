@@ -3,6 +3,7 @@
 from gaitext.restoration.apply import ApplySettings, correct_dataset, correct_frames, correction_of_crops
 from gaitext.restoration.correction_settings import CorrectionConfig, CropSettings
 from gaitext.restoration.corrector import Corrector, load_corrector
+from gaitext.restoration.crop_dataset import prepare_crop_dataset
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.dataset import DegradeReport, degrade_dataset
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_frames, degrade_video
@@ -35,6 +36,7 @@ __all__ = [
     "load_corrector",
     "pair_up",
     "prepare_correction",
+    "prepare_crop_dataset",
     "prepare_crops",
     "train_correction",
 ]

@@ -10,7 +10,7 @@ import torch
 
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError
-from gaitext.models import FBCNN, FixedFBCNN, Tiles
+from gaitext.models import FBCNN, FixedFBCNN, Tiles, load_fbcnn
 from gaitext.pose.files import file_digest
 from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.objective import CorrectAt
@@ -49,7 +49,7 @@ class Corrector:
 def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
     """Read a corrector: of ``gaitext correct train``, of a toolbox's ArtifactCorrector, or ``fbcnn_color.pth``.
 
-    Sizes come from the checkpoint's own settings; where it has none, from the weights' shapes.
+    Sizes are those of the weights.
 
     Args:
         path: the checkpoint.
@@ -65,11 +65,10 @@ def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
     at: CorrectAt = "input"
     if "config" in own:
         config = CorrectionConfig.parse(own["config"], where=str(path))
-        network = FBCNN(**config.model.sizes)
         at, known = config.data.crops.correct_at, config.objective.quality
     else:
-        network, known = FBCNN(), 0.5
-    checkpoints.load(network, content)
+        known = 0.5
+    network = load_fbcnn(content)
     used = known if quality is None else quality
     if not 0 <= used <= 1:
         raise ConfigError(f"quality {used:g}", where="quality", how="give a number in 0..1")

@@ -66,12 +66,12 @@ class HostOutput:
     """What a model hands back; :meth:`as_dict` is the toolboxes' form.
 
     Args:
-        training: loss name (``log_prefix``) -> the loss's keyword arguments.
+        training: loss name (``log_prefix``) -> the loss's keyword arguments; or a loss that is computed already.
         inference: name -> tensor [n, …]; ``embeddings`` is what evaluators compare.
         images: name -> [N, 1 or 3, H, W] in 0..1, for the log.
     """
 
-    training: Mapping[str, Mapping[str, Any]]
+    training: Mapping[str, Mapping[str, Any] | Tensor]
     inference: Mapping[str, Tensor]
     images: Mapping[str, Tensor]
 
@@ -179,6 +179,15 @@ class ModelAdapter(ABC):
     @classmethod
     def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
         """Compare ``model_cfg`` with the transforms of one phase, a list for each input.
+
+        Raises:
+            ConfigError: they contradict each other.
+        """
+        return
+
+    @classmethod
+    def check_sampler(cls, model_cfg: Mapping[str, Any], sampler: Mapping[str, Any], where: str) -> None:
+        """Compare ``model_cfg`` with the ``sampler`` section of one phase.
 
         Raises:
             ConfigError: they contradict each other.

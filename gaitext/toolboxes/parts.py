@@ -14,6 +14,7 @@ from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
 from gaitext.toolboxes.compose import Compose
 from gaitext.toolboxes.models import (
+    ArtifactCorrectorAdapter,
     GaitBaseAdapter,
     GaitHeatAdapter,
     GaitPTAdapter,
@@ -27,7 +28,14 @@ __all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "
 
 MODELS: dict[str, type[ModelAdapter]] = {
     adapter.name: adapter
-    for adapter in (GaitHeatAdapter, GaitPTAdapter, GaitBaseAdapter, RGGaitOEMAdapter, RGGaitAdapter)
+    for adapter in (
+        GaitHeatAdapter,
+        GaitPTAdapter,
+        GaitBaseAdapter,
+        RGGaitOEMAdapter,
+        RGGaitAdapter,
+        ArtifactCorrectorAdapter,
+    )
 }
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].

@@ -68,6 +68,7 @@ def validate_config(
     class_count = adapter.class_count(model_cfg)  # reads, and so checks, all of model_cfg
     for name, phase in phases(cfgs, training):
         adapter.check_transforms(model_cfg, listed_transforms(phase.get("transform"), f"{name}.transform"))
+        adapter.check_sampler(model_cfg, phase.get("sampler") or {}, f"{name}.sampler")
     for name in ("optimizer_cfg", "scheduler_cfg", "trainer_cfg", "evaluator_cfg"):
         check_numbers(cfgs.get(name), name)
     if world_size is not None:

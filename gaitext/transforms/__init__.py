@@ -1,5 +1,7 @@
 """Transforms that a host's YAML can name, and the functions behind them."""
 
+from gaitext.transforms.correction import ArtifactCorrection
+from gaitext.transforms.crop import CropInput
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
 from gaitext.transforms.occlusion import OcclusionHeatmaps, OcclusionPoses, OcclusionSilhouettes
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
@@ -9,6 +11,8 @@ from gaitext.transforms.silhouette import SilhouetteInput
 from gaitext.transforms.temporal import HeatmapReverse, PosePace, PoseReverse, PoseWindow
 
 __all__ = [
+    "ArtifactCorrection",
+    "CropInput",
     "PoseBoxInput",
     "HeatmapFlip",
     "HeatmapInput",

@@ -1,0 +1,170 @@
+"""Compression artifacts taken away inside a list of transforms, for any model that reads RGB frames."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from gaitext.errors import CheckpointError, ConfigError, DataError
+from gaitext.transforms.base import Array, Transform, checked
+
+if TYPE_CHECKING:
+    import torch
+
+    from gaitext.models import FixedFBCNN
+
+__all__ = ["ArtifactCorrection"]
+
+#: Networks kept by a process: training and testing may use different ones.
+_KEPT = 2
+#: By the checkpoint's contents, quality, device and precision.
+_networks: dict[tuple[Any, ...], FixedFBCNN] = {}
+
+
+class ArtifactCorrection(Transform):
+    """Corrects RGB frames [T, 3, H, W] or [T, H, W, 3] by an FBCNN, keeping layout, dtype and range.
+
+    It runs where the transforms run, which in the toolboxes is the rank's own process. The network is loaded
+    at the first call and then stays, whoever builds the transform anew: one per checkpoint (recognised by its
+    contents), quality, device and precision. Put it before what normalises or cuts the frames.
+
+    Args:
+        checkpoint: of a corrector trained here or in a toolbox, or the released ``fbcnn_color.pth``.
+        quality: 1 − QF/100, how strongly to correct; 0.5 in the paper.
+        device: ``auto`` (the rank's GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        batch_size: frames that go through the network at a time.
+        precision: ``auto`` is bfloat16 on a GPU and float32 on the CPU; or ``float32``, ``bfloat16``, ``float16``.
+        white: what white is in frames of floats: 1 or 255. Integers must be bytes.
+
+    Raises (at call):
+        ConfigError: an argument out of range, no such device, or a call in a loader's worker process.
+        CheckpointError: it cannot be read, or holds no FBCNN.
+        DataError: other shapes, no frame, NaN, or numbers outside 0..white.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        quality: float = 0.5,
+        device: str = "auto",
+        batch_size: int = 16,
+        precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        white: float = 1.0,
+    ) -> None:
+        if not 0 <= quality <= 1:
+            raise ConfigError(f"quality is {quality!r}", where="ArtifactCorrection", how="give 1 − QF/100, in 0..1")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size!r}", where="ArtifactCorrection", how="give 1 or more")
+        if white not in (1, 255):
+            raise ConfigError(f"white is {white!r}", where="ArtifactCorrection", how="give 1 or 255")
+        self.checkpoint, self.quality, self.device = str(checkpoint), float(quality), device
+        self.batch_size, self.precision, self.white = batch_size, precision, float(white)
+
+    def __call__(self, sequence: Array) -> Array:
+        frames = checked(sequence, (None, None, None), where="ArtifactCorrection", what="RGB frames")
+        last = frames.shape[3] == 3
+        if last == (frames.shape[1] == 3):
+            raise DataError(
+                f"frames of shape {frames.shape}",
+                where="ArtifactCorrection",
+                how="[T, 3, H, W] or [T, H, W, 3] was expected, H and W other than 3",
+            )
+        white = self._white(frames)
+        network = self._network()
+        place = network.head.weight.device
+        corrected = np.empty_like(frames)
+        for start in range(0, len(frames), self.batch_size):
+            part = np.array(frames[start : start + self.batch_size])
+            corrected[start : start + self.batch_size] = _correct(network, place, part, white, last)
+        return corrected
+
+    def _white(self, frames: Array) -> float:
+        if frames.dtype == np.uint8:
+            return 255.0
+        low, high = float(frames.min()), float(frames.max())
+        if frames.dtype.kind != "f" or low < 0 or high > self.white:
+            raise DataError(
+                f"frames are {frames.dtype} from {low:g} to {high:g}",
+                where="ArtifactCorrection",
+                how=f"give uint8, or floats in 0..{self.white:g} (white: 1 or 255), not yet normalised",
+            )
+        return self.white
+
+    def _network(self) -> FixedFBCNN:
+        from torch.utils.data import get_worker_info
+
+        if get_worker_info() is not None:
+            raise ConfigError(
+                "correction is asked for in a loader's worker process, which has no GPU of its own",
+                where="ArtifactCorrection",
+                how="set data_cfg.num_workers: 0, or correct the videos beforehand (gaitext correct apply)",
+            )
+        path = os.path.realpath(os.path.expanduser(self.checkpoint))
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise CheckpointError("no such file", where=self.checkpoint, how="check the path") from error
+        # Read again only when the file has changed.
+        contents = _digest(path, found.st_size, found.st_mtime_ns)
+        return _load(path, contents, self.quality, *_place(self.device, self.precision))
+
+
+@cache
+def _digest(path: str, size: int, modified: int) -> str:
+    from gaitext.digests import sha256
+
+    return sha256(path)
+
+
+def _load(path: str, contents: str, quality: float, device: torch.device, dtype: torch.dtype) -> FixedFBCNN:
+    """The network, from :data:`_networks` where it is there."""
+    from gaitext.models import load_fbcnn
+
+    key = (contents, quality, device, dtype)
+    if key not in _networks:
+        network = load_fbcnn(path).fixed(quality, dtype=dtype)
+        while len(_networks) >= _KEPT:
+            del _networks[next(iter(_networks))]
+        _networks[key] = network.to(device)
+    return _networks[key]
+
+
+def _place(name: str, precision: str) -> tuple[torch.device, torch.dtype]:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device '{name}'", where="device", how="auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError(f"there is no device '{name}'", where="device", how="auto takes what there is")
+        # The toolboxes give each rank its GPU by set_device.
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    known["auto"] = known["float32"] if device.type == "cpu" else known["bfloat16"]
+    if precision not in known:
+        raise ConfigError(f"unknown precision '{precision}'", where="precision", how=f"one of {', '.join(known)}")
+    return device, known[precision]
+
+
+def _correct(network: FixedFBCNN, device: torch.device, frames: Array, white: float, last: bool) -> Array:
+    """A batch of frames, in their layout; float32, or whole numbers for bytes."""
+    import torch
+
+    with torch.inference_mode():
+        images = torch.from_numpy(frames).to(device).float() / white
+        images = images.movedim(-1, 1) if last else images
+        # The surroundings' autocast would take half precision where float32 was asked for.
+        with torch.autocast(device.type, enabled=False):
+            restored = network(images).clamp_(0, 1).mul_(white)
+        restored = restored.movedim(1, -1) if last else restored
+        if frames.dtype == np.uint8:
+            restored = restored.round_()
+        result: Array = restored.cpu().numpy()
+    return result
