@@ -7,8 +7,6 @@ touched.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,11 @@ from gaitext.evaluation import evaluate_pose
 from gaitext.models import FBCNN, load_fbcnn
 from gaitext.pose import decode_heatmaps, load_estimator
 from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
-from gaitext.toolboxes.link import link, unlink
 from gaitext.transforms import ArtifactCorrection
 
 from . import data
+from .checkout import add_capture, launch, linked_copy, needs
 from .test_rg_gait_toolbox import BACKBONES
-from .test_toolbox import CAPTURE, launch
 
 OPENGAIT, FASTPOSEGAIT = TOOLBOXES
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
@@ -37,24 +34,9 @@ BATCH = {OPENGAIT.name: 2, FASTPOSEGAIT.name: 4}
 pytestmark = [pytest.mark.toolbox, pytest.mark.slow]
 
 
-def missing(toolbox: Toolbox) -> Any:
-    reason = f"set {toolbox.environment} to a checkout of {toolbox.name}"
-    return pytest.mark.skipif(not os.environ.get(toolbox.environment), reason=reason)
-
-
-def copied(toolbox: Toolbox, folder: Path) -> Iterator[Path]:
-    copy = folder / toolbox.name
-    shutil.copytree(
-        os.environ[toolbox.environment], copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "output")
-    )
-    link(copy)
-    yield copy
-    unlink(copy)
-
-
-@pytest.fixture(scope="module", params=[pytest.param(t, marks=missing(t), id=t.name) for t in TOOLBOXES])
+@pytest.fixture(scope="module", params=[pytest.param(t, marks=needs(t), id=t.name) for t in TOOLBOXES])
 def toolbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Toolbox, Path]]:
-    for root in copied(request.param, tmp_path_factory.mktemp("toolbox")):
+    with linked_copy(request.param, tmp_path_factory.mktemp("toolbox")) as root:
         yield request.param, root
 
 
@@ -209,7 +191,7 @@ def test_corrects_in_a_list_of_transforms(toolbox: tuple[Toolbox, Path], dataset
     assert results[0][1] == results[1][1]
 
 
-@missing(OPENGAIT)
+@needs(OPENGAIT)
 def test_corrects_for_a_model_of_opengaits_own(tmp_path: Path, dataset: Path) -> None:
     """GaitBase on RGB frames, which OpenGait's own transform normalises after the correction."""
     path = changing_corrector(tmp_path)
@@ -220,8 +202,8 @@ def test_corrects_for_a_model_of_opengaits_own(tmp_path: Path, dataset: Path) ->
         for folder, frames in (("rgb", crops), ("corrected", ArtifactCorrection(path, device="cpu")(crops))):
             store.write_leaf(tmp_path / folder / "data", leaf.identity, leaf.type, leaf.view, {"0_rgb": frames})
             store.write_json(tmp_path / folder / "partition.json", {"TRAIN_SET": data.TRAIN, "TEST_SET": data.TEST})
-    for root in copied(OPENGAIT, tmp_path):
-        (root / "opengait/modeling/models/zz_capture.py").write_text(CAPTURE)
+    with linked_copy(OPENGAIT, tmp_path) as root:
+        add_capture(root)
         embedded = []
         for phase, folder, list_ in (
             ("train", "rgb", [correction, {"type": "BaseRgbTransform"}]),
