@@ -116,6 +116,8 @@ class TrainerSettings(Settings):
         warmup: share of the iterations until it is highest; it falls to 0 by a cosine from there.
         weight_decay: AdamW's.
         clip: the gradient's largest norm; 0 does not clip.
+        average: what is validated and kept as best are weights averaged over iterations: each step's count
+            1 − this, all before this (0.98: over about 50). 0, as published, averages nothing.
         original_share: of each batch, from original instead of degraded video. The paper's is 0.
         mirror: chance that a crop is mirrored (its left and right joints exchanged). The paper's is 0.
         log_every, save_every, validate_every: iterations.
@@ -131,6 +133,7 @@ class TrainerSettings(Settings):
     warmup: Share = 0.05
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(0.0, ge=0)
+    average: float = Field(0.0, ge=0, lt=1)
     original_share: Share = 0.0
     mirror: Share = 0.0
     log_every: int = Field(50, ge=1)

@@ -18,6 +18,7 @@ from torch import Tensor
 import gaitext
 from gaitext.errors import CheckpointError, GaitextError
 from gaitext.progress import progress
+from gaitext.restoration.average import Average
 from gaitext.restoration.correction_settings import CorrectionConfig, TrainerSettings
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
@@ -95,6 +96,7 @@ class _Run:
         self.inner = torch.optim.AdamW(list(self.learner.parameters()), self.cfg.lr, weight_decay=self.cfg.weight_decay)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.inner, self._rate)
         self.means, self.iteration, self.best = Means(), 0, -math.inf
+        self.average = Average(self.learner.kept, self.cfg.average)
         checkpoint = None if job.resume is None else read_checkpoint(job.resume)
         if checkpoint is not None:
             self._check_same(checkpoint)
@@ -128,6 +130,8 @@ class _Run:
         self.iteration = int(checkpoint["iteration"])
         own = checkpoint["gaitext"]
         self.best = float(own["best"])
+        if "average" in own:
+            self.average.restore(own["average"])
         if "means" in own:
             self.means.restore(own["means"])
         if self.scaler is not None and "scaler" in own:
@@ -163,7 +167,8 @@ class _Run:
                     _summarise(writer, row)
                 update(self.iteration, note=note)
                 if self.iteration % cfg.validate_every == 0 or last:
-                    score = self._validate(writer)
+                    with self.average.in_use():
+                        score = self._validate(writer)
                     if scores is not None:
                         scores.write(score)
                     _summarise(writer, score, "validation/")
@@ -206,6 +211,7 @@ class _Run:
         self.optimizer.step()
         self.scheduler.step()
         self.iteration += 1
+        self.average.add(self.iteration)
         self.means.add(output.losses)
 
     def _row(self) -> dict[str, float]:
@@ -275,6 +281,8 @@ class _Run:
                 self._row()  # raises
         if self.scaler is not None:
             own["scaler"] = self.scaler.state_dict()
+        if path.name != BEST and self.average.weights:
+            own["average"] = self.average.weights
         if self.fabric.global_rank == 0:
             content = {"model": self.learner.kept.state_dict(), "iteration": self.iteration, "gaitext": own}
             if path.name != BEST:

@@ -13,6 +13,7 @@ from gaitext.models import FBCNN
 from gaitext.pose import load_estimator
 from gaitext.pose.network import PoseNet
 from gaitext.restoration import fit, learner, load_corrector, train_correction
+from gaitext.restoration.average import Average
 from gaitext.restoration.validation import Poses
 
 
@@ -104,7 +105,26 @@ def test_the_loss_falls(world, cache, tmp_path):
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, world, cache, tmp_path, monkeypatch):
+def test_averaged_weights_are_the_recursion():
+    network = torch.nn.Linear(1, 1, bias=False)
+    average, wanted = Average(network, 0.5), None
+    for iteration, value in enumerate((1.0, 3.0, -2.0, 8.0), 1):
+        torch.nn.init.constant_(network.weight, value)
+        average.add(iteration)
+        kept = min(0.5, (1 + iteration) / (10 + iteration))
+        wanted = value if wanted is None else kept * wanted + (1 - kept) * value
+    with average.in_use():
+        assert float(network.weight.detach()) == pytest.approx(wanted)
+    assert float(network.weight.detach()) == 8.0
+    off = Average(network, 0.0)
+    off.add(1)
+    assert off.weights == {}
+
+
+@pytest.mark.parametrize("average", [0.0, 0.6])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(world, cache, tmp_path, monkeypatch, average):
+    settings = config(world, cache, average=average)
+    run = train_correction(settings, output=tmp_path / "whole", quiet=True, seed=1)
     step = fit._Run._step
 
     def killed(self, batch):
@@ -114,11 +134,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, world, cache, tmp_
 
     monkeypatch.setattr(fit._Run, "_step", killed)
     with pytest.raises(KeyboardInterrupt):
-        train_correction(config(world, cache), output=tmp_path, quiet=True, seed=1)
+        train_correction(settings, output=tmp_path, quiet=True, seed=1)
     monkeypatch.undo()
     with pytest.raises(ConfigError, match="--resume or --overwrite"):
-        train_correction(config(world, cache), output=tmp_path, quiet=True, seed=1)
-    resumed = train_correction(config(world, cache), output=tmp_path, quiet=True, seed=1, resume=True)
+        train_correction(settings, output=tmp_path, quiet=True, seed=1)
+    resumed = train_correction(settings, output=tmp_path, quiet=True, seed=1, resume=True)
     assert resumed.rows == run.rows
     assert resumed.validations == run.validations
     for one, other in ((run.checkpoint, resumed.checkpoint), (run.best, resumed.best)):
