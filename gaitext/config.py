@@ -65,7 +65,7 @@ def _translate(settings: type[Settings], error: ValidationError, where: str) -> 
         elif item["type"] == "missing":
             problems.append(f"'{'.'.join([where, *path[:-1]])}' has too few entries")
         elif isinstance(raised, GaitextError):
-            problems.append(raised.what if raised.where is None else f"{raised.where}: {raised.what}")
+            problems.append(f"{raised.where or place}: {raised.what}" if raised.where or path else raised.what)
             hints += [raised.how] if raised.how else []
         elif raised is not None:
             problems.append(f"{place}: {raised}" if path else str(raised))

@@ -1,4 +1,4 @@
-"""GaitBase: a plain silhouette baseline (Fan et al., OpenGait, CVPR 2023)."""
+"""GaitBase: a plain silhouette baseline (Fan et al., CVPR 2023)."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class GaitBaseOutput:
 class GaitBase(nn.Module):
     """ResNet9 on each frame, maximum over time, horizontal pyramid, separate FC, BNNeck.
 
-    Keywords are the fields of :class:`GaitBaseSettings`. OpenGait's ``Baseline`` checkpoints load
-    through :func:`gaitext.checkpoints.load`.
+    Keywords are the fields of :class:`GaitBaseSettings`. Checkpoints of the authors'
+    ``Baseline`` load through :func:`gaitext.checkpoints.load`.
 
     >>> GaitBase(class_num=3, channels=(4, 4, 8, 8), embedding_size=6).eval()(torch.rand(2, 5, 64, 44)).shape
     torch.Size([2, 6, 16])

@@ -15,7 +15,7 @@ _BRANCHES = (("part", "local"), ("global", "global"), ("fusion", "fusion"))
 
 
 def _blocks(prefix: str, stages: str, shift: int) -> list[tuple[str, str]]:
-    """Rules for one stage's blocks: FastPoseGait counts its layers from 1."""
+    """Rules for one stage's blocks: the published code counts its layers from 1."""
     rules = []
     for layer in range(1, 5):
         source = rf"{prefix.format(layer)}\.forward_block\.layer{layer}\.(\d+)"
@@ -28,7 +28,7 @@ def _blocks(prefix: str, stages: str, shift: int) -> list[tuple[str, str]]:
     return rules
 
 
-#: FastPoseGait's GaitHeat (../shared/checkpoints/gaitheat_fastposegait.json of the project).
+#: The published GaitHeat (../shared/checkpoints/gaitheat_fastposegait.json of the project).
 GAITHEAT_KEYS: KeyTable = (
     (r"Backbone1\.forward_block\.conv1\.conv\.(\w+)", r"stem.conv.\1"),
     (r"Backbone1\.forward_block\.bn1\.(\w+)", r"stem.norm.\1"),
@@ -39,7 +39,7 @@ GAITHEAT_KEYS: KeyTable = (
     *((rf"BNNecks_{theirs}\.bn1d\.(\w+)", rf"heads.{ours}.neck.norm.\1") for theirs, ours in _BRANCHES),
 )
 
-#: OpenGait's ``Baseline`` (GaitBase) with a ResNet9.
+#: The published ``Baseline`` (GaitBase) with a ResNet9.
 GAITBASE_KEYS: KeyTable = (
     (r"Backbone\.forward_block\.conv1\.conv\.(\w+)", r"stem.conv.\1"),
     (r"Backbone\.forward_block\.bn1\.(\w+)", r"stem.norm.\1"),

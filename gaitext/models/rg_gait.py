@@ -93,6 +93,8 @@ class RGGait(nn.Module):
         self.frn = _extractor(copy.deepcopy(gse).requires_grad_(True) if frn is None else frn)
         self.occlusion_evaluator = occlusion_evaluator
         self.neck = self.gse.neck() if neck == "gse" else neck
+        if neck == "gse" and self.neck is not None:
+            self.neck.requires_grad_(True)  # whoever froze the extractor did not mean the copy
         if inference == "bnneck" and self.neck is None:
             raise ConfigError("there is no BNNeck to compare behind", where="RGGait.inference", how="choose 'fc'")
         self.inference = inference

@@ -27,7 +27,8 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
 Fraction = Annotated[float, Field(ge=0, le=1)]
 #: Bounds of a uniform draw; equal bounds fix the value.
 Shares = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
-Speeds = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], AfterValidator(_ordered)]
+Speed = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Speeds = Annotated[tuple[Speed, Speed], AfterValidator(_ordered)]
 
 
 class OcclusionSettings(Settings):
@@ -67,7 +68,7 @@ class OcclusionSettings(Settings):
     def _known(cls, value: Any) -> Any:
         for name in value if isinstance(value, Mapping) else ():
             if name not in OCCLUSION_TYPES:
-                raise ConfigError(f"no occlusion {name!r}", where="types", how=suggest(str(name), OCCLUSION_TYPES))
+                raise ConfigError(f"no occlusion {name!r}", how=suggest(str(name), OCCLUSION_TYPES))
         return value
 
     @model_validator(mode="after")

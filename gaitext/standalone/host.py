@@ -218,7 +218,10 @@ def _construct(kind: type, subject: Any, given: Mapping[str, Any], where: str) -
 def load_weights(model: EmbeddedModel, path: Path, checkpoint: Mapping[str, Any], *, strict: bool) -> None:
     """Load weights, strictly through :func:`gaitext.checkpoints.load`, or as far as names and shapes agree."""
     if strict:
-        load(model.network, checkpoint)
+        try:
+            load(model.network, checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(error.what, where=path, how=error.how) from error
         return
     weights = checkpoint.get("model", checkpoint)
     own = model.state_dict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gaitext.errors import DataError
+from gaitext.errors import ConfigError, DataError
 from gaitext.transforms.base import Array, Transform, checked
 
 __all__ = ["SilhouetteInput"]
@@ -20,14 +20,17 @@ class SilhouetteInput(Transform):
         cut: columns cut off on either side; 0 keeps the width.
         divisor: integers are divided by it (255 stands for 1).
 
-    Raises (at call):
-        DataError: wrong shape, no frame, NaN, floats beyond 0..1, or fewer columns than are cut.
+    Raises:
+        ConfigError: ``cut`` or ``divisor`` is out of range.
+        DataError (at call): wrong shape, no frame, NaN, floats beyond 0..1, or fewer columns than are cut.
     """
 
     def __init__(self, cut: int = 10, divisor: float = 255.0) -> None:
-        if cut < 0:
-            raise DataError(f"cut is {cut}", where="SilhouetteInput", how="give 0 or more columns")
-        self.cut = cut
+        if int(cut) != cut or cut < 0:
+            raise ConfigError(f"cut is {cut}", where="SilhouetteInput.cut", how="give 0 or more whole columns")
+        if not divisor > 0:
+            raise ConfigError(f"divisor is {divisor}", where="SilhouetteInput.divisor", how="give 255, or 1")
+        self.cut = int(cut)
         self.divisor = divisor
 
     def __call__(self, sequence: Array) -> Array:

@@ -225,6 +225,13 @@ def test_a_twin_is_never_augmented_and_its_layers_see_the_batch() -> None:
     assert not any(module.training for module in system.gse.modules())
 
 
+def test_an_extractor_that_is_frozen_already_leaves_nothing_else_frozen() -> None:
+    system = RGGait(GaitBase(**SILHOUETTES).requires_grad_(False), OcclusionEvaluator())
+    fixed = {name for name, weight in system.named_parameters() if not weight.requires_grad}
+    assert fixed
+    assert all(name.startswith(("gse.", "occlusion_evaluator.")) for name in fixed)
+
+
 def test_it_reloads_whole() -> None:
     system, _, inputs = build("GaitBase")
     settled(system)

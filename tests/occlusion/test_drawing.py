@@ -144,11 +144,13 @@ def test_content_keys_tell_sequences_apart_and_kinds_of_arrays_not() -> None:
     ("given", "named"),
     [
         ({"types": {"tpo": 0.5}}, "did you mean 'top'"),
+        ({"types": {"tpo": 0.5}}, r"occlusions\.types: no occlusion 'tpo'"),
         ({"types": {"top": 0.6, "pole": 0.6}}, "add up to 1.2"),
         ({"types": {"top": -0.1}}, "greater than or equal to 0"),
         ({"rows": (0.6, 0.1)}, "smaller bound first"),
         ({"rows": (0.1, 1)}, "something must be left"),
         ({"speed": (-1, 1)}, "speed"),
+        ({"speed": (1, float("inf"))}, "finite"),
         ({"row": (0.1, 0.2)}, "did you mean 'rows'"),
     ],
 )

@@ -281,10 +281,10 @@ def test_a_toolbox_model_in_the_system() -> None:
 
 
 def test_stage_files_are_read_when_a_training_begins_only(tmp_path: Any) -> None:
-    settings = {"gse": {"model_cfg": BASE, "checkpoint": str(tmp_path / "gse.pt")}, "class_num": 4}
+    settings: dict[str, Any] = {"gse": {"model_cfg": BASE, "checkpoint": str(tmp_path / "gse.pt")}, "class_num": 4}
     oem = {**EVALUATOR, "checkpoint": str(tmp_path / "oem.pt")}
     RGGaitAdapter.build_in(model(**settings, oem=oem), Remembering(False))
-    with pytest.raises(CheckpointError, match=r"gse\.pt: no such file"):
+    with pytest.raises(CheckpointError, match=r"(?s)gse\.pt: no such file.*model_cfg\.gse\.checkpoint"):
         RGGaitAdapter.build_in(model(**settings, oem=oem), Remembering(True))
     base = GaitBase(**{key: value for key, value in BASE.items() if key != "model"})
     evaluator = OcclusionEvaluator(**EVALUATOR)
@@ -295,6 +295,11 @@ def test_stage_files_are_read_when_a_training_begins_only(tmp_path: Any) -> None
     assert torch.equal(network.frn.network.stem.conv.weight, base.stem.conv.weight)
     assert torch.equal(network.occlusion_evaluator.embed.weight, evaluator.embed.weight)
     assert torch.equal(network.neck.classifier, base.head.neck.classifier)
+    swapped = {"gse": {**settings["gse"], "checkpoint": oem["checkpoint"]}, "class_num": 4}
+    with pytest.raises(
+        CheckpointError, match=r"(?s)oem\.pt: .*missing.*model_cfg\.gse\.checkpoint is to be .* stage 2"
+    ):
+        RGGaitAdapter.build_in(model(**swapped, oem=oem), Remembering(True))
     apart: Any = RGGaitAdapter.build_in(model(**settings, oem=oem, init_from_gse=False), Remembering(True))
     assert not torch.equal(apart.frn.network.stem.conv.weight, base.stem.conv.weight)
 

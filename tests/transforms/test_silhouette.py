@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gaitext.errors import DataError
+from gaitext.errors import ConfigError, DataError
 from gaitext.transforms import SilhouetteInput
 
 
@@ -36,5 +36,6 @@ def test_cuts_and_divides() -> None:
 def test_what_it_cannot_take_is_named(frames: np.ndarray, named: str) -> None:
     with pytest.raises(DataError, match=named):
         SilhouetteInput()(frames)
-    with pytest.raises(DataError, match="cut is -1"):
-        SilhouetteInput(cut=-1)
+    for wrong, where in (({"cut": -1}, "cut is -1"), ({"cut": 0.5}, "cut is 0.5"), ({"divisor": 0}, "divisor is 0")):
+        with pytest.raises(ConfigError, match=where):
+            SilhouetteInput(**wrong)

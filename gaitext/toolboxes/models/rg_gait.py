@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitext import checkpoints
-from gaitext.errors import ConfigError
+from gaitext.errors import CheckpointError, ConfigError
 from gaitext.models.heads import BNNeck
 from gaitext.models.occluded_inputs import input_kinds, occlude_inputs
 from gaitext.models.occluding import draw_by_key, draw_in_training
@@ -179,13 +179,18 @@ def _check_own(adapter: type[ModelAdapter], model_cfg: Mapping[str, Any]) -> Non
 
 
 def _restore(network: nn.Module, path: str | None, stage: str, host: Host) -> None:
+    meant = f"the checkpoint of stage {'2, the signature extractor' if stage == 'gse' else '1, RGGaitOEM'}"
     if path is None:
         raise ConfigError(
             f"model_cfg.{stage}.checkpoint is not set, and a training begins",
             where=f"model_cfg.{stage}",
-            how=f"name the checkpoint of stage {'2, the signature extractor' if stage == 'gse' else '1, RGGaitOEM'}",
+            how=f"name {meant}",
         )
-    checkpoints.load(network, path)
+    try:
+        checkpoints.load(network, path)
+    except CheckpointError as error:
+        how = "; ".join(filter(None, (f"model_cfg.{stage}.checkpoint is to be {meant}", error.how)))
+        raise CheckpointError(error.what, where=error.where, how=how) from error
     host.say(f"RGGait: {stage} restored from {path}")
 
 
