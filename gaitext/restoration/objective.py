@@ -121,7 +121,10 @@ class CorrectionObjective(nn.Module):
         if images.dtype == torch.uint8:
             images = images.float() / 255
         corrected = self.correct(images)
-        heatmaps = self.estimator.heatmaps(corrected)
+        # Mixed precision is the corrector's: in bfloat16 neighbouring pixels of a peak are equal, and so is what is
+        # decoded from them, to a quarter pixel.
+        with torch.autocast(corrected.device.type, enabled=False):
+            heatmaps = self.estimator.heatmaps(corrected.float())
         size = self.estimator.heatmap_size
         places = rescaled(soft_argmax(heatmaps, self.temperature), size, self.estimator.input_size)
         keypoints = torch.cat((places, heatmaps.detach().float().amax((-2, -1))[..., None]), -1)

@@ -123,3 +123,12 @@ def test_gaussians_are_decoded_where_they_were_put():
     assert found[..., :2] == pytest.approx(points.numpy(), abs=0.01)
     there = rescaled(points, (64, 48), (256, 192))
     assert torch.allclose(rescaled(there, (256, 192), (64, 48)), points, atol=1e-5)
+
+
+def test_mixed_precision_leaves_the_estimator_alone(estimator, batch):
+    images = batch[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        output = CorrectionObjective(None, estimator)(images)
+        mixed = CorrectionObjective(corrector(), estimator)(images).heatmaps
+    assert torch.equal(output.heatmaps, estimator.heatmaps(images))
+    assert mixed.dtype == torch.float32
