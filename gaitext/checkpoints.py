@@ -57,6 +57,8 @@ def read_file(path: str | Path) -> Any:
         CheckpointError: no such file, empty, damaged, or holding more than tensors.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError("is a folder", where=path, how="give the checkpoint's file")
     if path.is_file() and path.stat().st_size == 0:
         raise CheckpointError("is empty", where=path, how="make or download it again")
     try:

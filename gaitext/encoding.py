@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from gaitext.errors import GaitextError, VideoError, import_extra
-from gaitext.store import atomic_path
+from gaitext.store import atomic_path, is_full
 
 __all__ = ["Timed", "encode", "h264_options", "write_video"]
 
@@ -48,6 +48,7 @@ def write_video(
 
     Raises:
         VideoError: no frames, a frame of another size or type, an odd size, or a failing encoder.
+        DataError: the disk is full.
         MissingDependencyError: PyAV is not installed.
     """
     path = Path(path)
@@ -106,6 +107,7 @@ def encode(
 
     Raises:
         VideoError, MissingDependencyError: as :func:`write_video`.
+        OSError: the disk is full; :func:`~gaitext.store.full_disk` says it better.
     """
     av = import_extra("av", "video", "writing a video")
     memory = isinstance(target, io.BytesIO)
@@ -133,7 +135,7 @@ def encode(
                 raise VideoError("there are no frames to write", where=where)
             out.mux(stream.encode())
     except (av.error.FFmpegError, ValueError) as error:
-        if isinstance(error, GaitextError):
+        if isinstance(error, GaitextError) or is_full(error):
             raise
         raise VideoError(f"frame {count + 1} cannot be written ({error})", where=where) from error
     return count

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gaitext.errors import VideoError, import_extra
 
-__all__ = ["IMAGE_SUFFIXES", "frame_files", "frame_sizes", "is_image", "natural_key", "read_images"]
+__all__ = ["IMAGE_SUFFIXES", "frame_files", "frame_sizes", "has_alpha", "is_image", "natural_key", "read_images"]
 
 #: Suffixes (lower case) of the files in a folder that are frames.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -85,8 +85,18 @@ def frame_sizes(folder: str | Path, indices: Collection[int] | None = None) -> I
     """
     for index, path in _chosen(folder, indices):
         with _opened(path, index) as image:
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            try:
+                turned = image.getexif().get(_ORIENTATION) in _TURNED
+            except Exception as error:  # of a PNG, all of the file is read for it
+                raise _broken(path, index, error) from error
             yield (image.height, image.width) if turned else (image.width, image.height)
+
+
+def has_alpha(path: str | Path) -> bool:
+    """Whether a picture has transparency, by its header."""
+    path = Path(path)
+    with _opened(path, 0) as image:
+        return "A" in image.mode or "transparency" in image.info
 
 
 def read_images(

@@ -106,15 +106,15 @@ class Records:
         return self.folder / f"{leaf}.json"
 
 
-def claim(out: Path) -> None:
-    """Make an output folder, or raise DataError where it cannot be written to."""
+def claim(out: Path, option: str = "--out") -> None:
+    """Make an output folder, or raise DataError where it cannot be written to; ``option`` is what names it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
         raise DataError(
-            f"cannot be written to ({error.strerror})", where=out, how="give --out another folder"
+            f"cannot be written to ({error.strerror})", where=out, how=f"give {option} another folder"
         ) from error
 
 

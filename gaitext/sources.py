@@ -50,7 +50,7 @@ class VideoSource:
         return self.identity, self.type, self.view
 
 
-def find_videos(root: str | Path) -> list[VideoSource]:
+def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSource]:
     """Find the videos and frame folders of a tree ``<id>/<type>/<view>``, or the one given.
 
     ``root`` may be a video file; a folder with pictures in it, which is one source; or a tree that
@@ -59,17 +59,28 @@ def find_videos(root: str | Path) -> list[VideoSource]:
     nor pictures, are passed over. An empty view folder and a link to nowhere are sources like any
     other: reading them fails and is reported.
 
+    Args:
+        root: see above.
+        out: where results are going to be; not in the tree, where the next look would find them.
+
     Returns:
         Sources sorted by identity, type, view.
 
     Raises:
         DataError: nothing there; a tree of another depth (an example is named); several videos for
-            one view.
+            one view; ``out`` in the tree.
     """
     given, root = str(root), Path(root)
     if not root.exists():
         raise DataError("no such file or folder", where=given, how=f"give a video, or a folder with {_EXPECTED}")
     top = None if root.is_file() else _Listing.of(root)
+    inside = out is not None and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root))
+    if inside and top is not None and not _single(root, top):
+        raise DataError(
+            "lies in the tree of videos: its files would be taken for more of them",
+            where=out,
+            how=f"give --out a folder outside {root}",
+        )
     sources = [VideoSource(root)] if top is None or _single(root, top) else sorted(_walk(root, top), key=_order)
     if not sources or all(source.path.is_dir() and not _has_images(source.path) for source in sources):
         raise DataError("holds no videos and no pictures", where=root, how=f"expected {_EXPECTED}")

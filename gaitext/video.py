@@ -22,7 +22,7 @@ import numpy.typing as npt
 from gaitext.digests import digest, sha256
 from gaitext.encoding import write_video
 from gaitext.errors import VideoError, import_extra
-from gaitext.frames import frame_files, frame_sizes, read_images
+from gaitext.frames import frame_files, frame_sizes, has_alpha, read_images
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -64,7 +64,7 @@ class VideoInfo:
         rate: ``fps`` exactly; 0 likewise.
         time_base: seconds a tick of its clock; 0 for folders.
         bits: of a sample; 8 in most videos. Frames are read as 8 bits whatever it is.
-        alpha: whether there is transparency, which is dropped in reading.
+        alpha: whether there is transparency, which is dropped in reading; in a folder, in its first picture.
         audio: whether there is sound.
     """
 
@@ -91,9 +91,9 @@ def probe(path: str | Path) -> VideoInfo:
     """
     path = Path(path)
     if path.is_dir():
-        count = len(frame_files(path))
+        files = frame_files(path)
         ((width, height),) = frame_sizes(path, (0,))
-        return VideoInfo(width, height, 0.0, count)
+        return VideoInfo(width, height, 0.0, len(files), alpha=has_alpha(files[0]))
     with _open(path) as (container, stream):
         first = next(_decoded(container, stream, path), None)
         if first is None:
@@ -110,7 +110,8 @@ def probe(path: str | Path) -> VideoInfo:
             rate=stream.average_rate or Fraction(0),
             time_base=stream.time_base or Fraction(0),
             bits=max(component.bits for component in components),
-            alpha=any(component.is_alpha for component in components),
+            # FFmpeg's own decoders of VP8 and VP9 leave alpha out; WebM says that it is there.
+            alpha=any(component.is_alpha for component in components) or stream.metadata.get("alpha_mode") == "1",
             audio=bool(container.streams.audio),
         )
 
@@ -228,19 +229,27 @@ def _all_frames(path: _Readable, last: int | None) -> Iterator[tuple[int, Any]]:
 @contextmanager
 def _open(path: _Readable) -> Iterator[tuple[Any, Any]]:
     av = import_extra("av", "video", "reading a video")
-    if isinstance(path, Path) and not path.is_file():
-        raise VideoError("no such file", where=path, how="check the path of the video")
+    if isinstance(path, Path):
+        if not path.is_file():
+            raise VideoError("no such file", where=path, how="check the path of the video")
+        if path.stat().st_size == 0:
+            raise VideoError("is empty", where=path, how="copy or download the file again")
     try:
         container = av.open(str(path) if isinstance(path, Path) else path)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(
-            f"cannot be opened as a video ({error})", where=path, how="it is no video, or was cut short: " + _REENCODE
+            f"cannot be opened as a video ({_why(error)})",
+            where=path,
+            how="it is no video, or was cut short: " + _REENCODE,
         ) from error
     with container:
         if not container.streams.video:
             raise VideoError("has no video stream", where=path, how="give a file with pictures in it")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        if stream.codec_context.name == "mjpeg":
+            # This decoder marks no frame as damaged: it fails, or conceals.
+            stream.codec_context.options = {"err_detect": "explode"}
         # Worker processes share the cores; this says how many are for each (0: as many as there are).
         threads = os.environ.get("OMP_NUM_THREADS", "")
         stream.codec_context.thread_count = int(threads) if threads.isdigit() else 0
@@ -258,12 +267,18 @@ def _decoded(container: Any, stream: Any, where: object) -> Iterator[Any]:
         except StopIteration:
             return
         except (av.error.FFmpegError, OSError) as error:
-            raise VideoError(f"cannot be decoded after frame {count} ({error})", where=where, how=_REENCODE) from error
+            what = f"cannot be decoded after frame {count} ({_why(error)})"
+            raise VideoError(what, where=where, how=_REENCODE) from error
         if frame.is_corrupt:
             # The decoder has guessed the missing parts: poses found there would be made up.
             raise VideoError(f"frame {count + 1} is damaged", where=where, how=_REENCODE)
         yield frame
         count += 1
+
+
+def _why(error: Exception) -> str:
+    """FFmpeg's reason without its number and the name of its function."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _display(frame: Any) -> tuple[bool, bool, bool]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import gaitext
 
-__all__ = ["Form", "app", "console", "errors", "partition", "print_evaluation", "result_table"]
+__all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table"]
 
 app = typer.Typer(
     name="gaitext",
@@ -31,6 +32,14 @@ Devices = Annotated[int, typer.Option("--nproc", "--devices", min=1, help="Proce
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. Default: as the config says.")]
 Output = Annotated[Path, typer.Option(help="Folder that holds all runs.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Source = Annotated[Path, typer.Argument(help="A video, a folder of frames, or a tree <id>/<type>/<view> of either.")]
+VideosOut = Annotated[
+    Path,
+    typer.Option("--out", help="Folder to write to; videos go to its folder `videos`. Not in a tree that is read."),
+]
+KeepFinished = Annotated[
+    bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes to work with; 0 works in this one.")]
 Engine = Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS[?num_cpus=1&num_gpus=1]. See docs/scale.md.")]
@@ -61,6 +70,13 @@ def _options(
 def partition(text: str | None) -> Any:
     """A partition as it is typed: a name, or lists of joints such as ``[[0, 1], [2]]``."""
     return yaml.safe_load(text) if text and text.lstrip()[:1] in ("[", "{") else text
+
+
+def conclude(report: Any, label: str, place: Path) -> NoReturn:
+    """Print a report of many videos and where the results are; the status is 1 if any failed."""
+    console.print(escape(str(report)), soft_wrap=True, highlight=False)
+    console.print(f"{label}: {place}", soft_wrap=True, highlight=False)
+    raise typer.Exit(1 if report.failed else 0)
 
 
 def print_evaluation(evaluation: Any) -> None:

@@ -13,13 +13,17 @@ from gaitext.cli.app import (
     Device,
     Devices,
     Engine,
+    KeepFinished,
     Output,
     Precision,
     Quiet,
     Seed,
     Shard,
+    Source,
+    VideosOut,
     Workers,
     app,
+    conclude,
     console,
 )
 
@@ -109,10 +113,8 @@ def train(
 @correct.command()
 def apply(
     checkpoint: Annotated[Path, typer.Argument(help="A corrector: of `gaitext correct train`, or fbcnn_color.pth.")],
-    source: Annotated[
-        Path, typer.Argument(help="A video, a folder of frames, or a tree <id>/<type>/<view> of either.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write to; videos go to its folder `videos`.")],
+    source: Source,
+    out: VideosOut,
     write: Annotated[As, typer.Option("--as", help="video: H.264; frames: folders of PNG, without loss.")] = As.video,
     crf: Annotated[float, typer.Option(help="Of written video, 0 to 51.")] = 10.0,
     quality: Annotated[
@@ -122,9 +124,7 @@ def apply(
     overlap: Annotated[int, typer.Option(min=0, help="Of neighbouring tiles, pixels.")] = 96,
     device: Device = "auto",
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
-    ] = True,
+    resume: KeepFinished = True,
     workers: Workers = 0,
     engine: Engine = "local",
     shard: Shard = None,
@@ -147,7 +147,7 @@ def apply(
         },
         where="correct apply",
     )
-    sources = find_videos(source)
+    sources = find_videos(source, out)
     with progress("frames", None, quiet=quiet or len(sources) > 1) as update:
         report = correct_dataset(
             sources,
@@ -161,6 +161,4 @@ def apply(
             quiet=quiet,
             progress=update,
         )
-    console.print(escape(str(report)), soft_wrap=True, highlight=False)
-    console.print(f"videos: {out / 'videos'}", soft_wrap=True, highlight=False)
-    raise typer.Exit(1 if report.failed else 0)
+    conclude(report, "videos", out / "videos")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from gaitext.cli.app import Engine, Quiet, Shard, Workers, app, console
+from gaitext.cli.app import Engine, KeepFinished, Quiet, Shard, Source, VideosOut, Workers, app, conclude
 
 
 @app.command()
 def degrade(
-    source: Annotated[
-        Path, typer.Argument(help="A video, a folder of frames, or a tree <id>/<type>/<view> of either.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write to; videos go to its folder `videos`.")],
+    source: Source,
+    out: VideosOut,
     crf: Annotated[float | None, typer.Option(help="x264's constant rate factor, 0 to 51. \\[default: 45]")] = None,
     bitrate: Annotated[
         str | None, typer.Option(help="Bits per second instead of a constant rate factor: 200k, 1.5M.")
@@ -27,9 +23,7 @@ def degrade(
     fps: Annotated[
         float | None, typer.Option(help="Thin frames out to so many a second. \\[default: all kept]")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
-    ] = True,
+    resume: KeepFinished = True,
     workers: Workers = 0,
     engine: Engine = "local",
     shard: Shard = None,
@@ -44,7 +38,7 @@ def degrade(
         {"crf": crf, "bitrate": bitrate, "preset": preset, "gop": gop, "resolution": resolution, "fps": fps},
         where="degrade",
     )
-    sources = find_videos(source)
+    sources = find_videos(source, out)
     with progress("frames", None, quiet=quiet or len(sources) > 1) as update:
         report = degrade_dataset(
             sources,
@@ -57,6 +51,4 @@ def degrade(
             quiet=quiet,
             progress=update,
         )
-    console.print(escape(str(report)), soft_wrap=True, highlight=False)
-    console.print(f"videos: {out / 'videos'}", soft_wrap=True, highlight=False)
-    raise typer.Exit(1 if report.failed else 0)
+    conclude(report, "videos", out / "videos")

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from gaitext.cli.app import Engine, Form, Quiet, Shard, Workers, app, console, partition
+from gaitext.cli.app import Engine, Form, KeepFinished, Quiet, Shard, Source, Workers, app, conclude, partition
 
 
 @app.command()
 def extract(
-    source: Annotated[
-        Path, typer.Argument(help="A video, a folder of frames, or a tree <id>/<type>/<view> of either.")
-    ],
+    source: Source,
     estimator: Annotated[str, typer.Option(help="onnx:FILE, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or bundled.")],
     out: Annotated[Path, typer.Option(help="Folder to write the dataset to; several videos may share it.")],
     boxes: Annotated[
@@ -45,9 +42,7 @@ def extract(
         Path | None, typer.Option(help="A corrector that crops go through first: of `gaitext correct train`.")
     ] = None,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume/--overwrite", help="Keep what is finished, or do everything again.")
-    ] = True,
+    resume: KeepFinished = True,
     workers: Workers = 0,
     engine: Engine = "local",
     shard: Shard = None,
@@ -79,7 +74,7 @@ def extract(
 
         load_corrector(correct)  # an error once, and not of every video
         correction = partial(correction_of_crops, correct)
-    sources = find_sources(source, boxes)
+    sources = find_sources(source, boxes, out)
     with progress("crops", None, quiet=quiet or len(sources) > 1) as update:
         report = extract_dataset(
             sources,
@@ -95,6 +90,4 @@ def extract(
             quiet=quiet,
             progress=update,
         )
-    console.print(escape(str(report)), soft_wrap=True, highlight=False)
-    console.print(f"dataset_root: {out / 'sequences'}", soft_wrap=True, highlight=False)
-    raise typer.Exit(1 if report.failed else 0)
+    conclude(report, "dataset_root", out / "sequences")

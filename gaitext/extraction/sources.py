@@ -45,10 +45,10 @@ class Source(VideoSource):
         return read_boxes(self.boxes, frames=names)
 
 
-def find_sources(root: str | Path, boxes: str | Path | None = None) -> list[Source]:
+def find_sources(root: str | Path, boxes: str | Path | None = None, out: str | Path | None = None) -> list[Source]:
     """Find the videos and frame folders of a tree ``<id>/<type>/<view>``, or the one given.
 
-    ``root`` is what :func:`gaitext.sources.find_videos` takes.
+    ``root`` and ``out`` are what :func:`gaitext.sources.find_videos` takes.
 
     ``boxes`` may be
 
@@ -68,7 +68,7 @@ def find_sources(root: str | Path, boxes: str | Path | None = None) -> list[Sour
         DataError: nothing there; a tree of another depth (an example is named); several videos for
             one view; boxes of which none belongs to a source, or that could be either of two files.
     """
-    found = [Source(video.path, video.identity, video.type, video.view) for video in find_videos(root)]
+    found = [Source(video.path, video.identity, video.type, video.view) for video in find_videos(root, out)]
     return _with_boxes(found, Path(root), boxes)
 
 

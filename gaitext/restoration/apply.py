@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from gaitext.config import Settings
 from gaitext.errors import ConfigError, VideoError, import_extra
+from gaitext.execution import parse_engine
 from gaitext.extraction import Correction
 from gaitext.models import FixedFBCNN, Tiles
 from gaitext.restoration.corrector import load_corrector
@@ -30,6 +31,8 @@ __all__ = ["ApplySettings", "correct_dataset", "correct_frames", "correction_of_
 log = logging.getLogger(__name__)
 
 Frames = npt.NDArray[np.uint8]
+#: Pixels from tile to tile at least: networks get on in steps of 8 (of three levels), and slower is of no use.
+_LEAST = 16
 Progress = Callable[[int, Union[int, None]], None]
 
 
@@ -60,6 +63,8 @@ class ApplySettings(Settings):
     def _consistent(self) -> ApplySettings:
         if self.tile and self.overlap >= self.tile:
             raise ValueError(f"tiles of {self.tile} pixels cannot overlap by {self.overlap}")
+        if self.tile and self.tile - self.overlap < _LEAST:
+            raise ValueError(f"tiles of {self.tile} pixels that overlap by {self.overlap} hardly get on")
         return self
 
 
@@ -96,6 +101,8 @@ def correct_dataset(
     """
     settings = settings or ApplySettings()
     corrector = load_corrector(checkpoint, settings.quality)
+    if parse_engine(engine).kind == "local":
+        _device(settings.device)  # an error once, and not of every video
     if corrector.correct_at == "input":
         log.warning("%s was trained on crops of 192×256, not on frames as they are in the video", checkpoint)
     # Where and how it is computed hardly changes the result.
@@ -160,7 +167,7 @@ def _device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).tolist()
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"there is no device '{name}'", where="device", how="auto, cpu, cuda or cuda:N") from error
     return name

@@ -157,7 +157,7 @@ class CorrectionConfig(Settings):
             default ``trainer``.
     """
 
-    name: str = Field("correction", pattern=r"[^/]+")
+    name: str = Field("correction", pattern=r"^[^/.][^/]*$")
     mode: Literal["correct", "finetune"] = "correct"
     estimator: str
     data: DataSettings

@@ -59,7 +59,8 @@ def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
         CheckpointError: it cannot be read, or holds no FBCNN (a fine-tuned estimator, say).
     """
     content = checkpoints.read_file(path)
-    own = content.get("gaitext", {}) if isinstance(content, dict) else {}
+    own = content.get("gaitext") if isinstance(content, dict) else None
+    own = own if isinstance(own, dict) else {}
     if own.get("kind") == "estimator":
         raise CheckpointError("holds a fine-tuned estimator, no corrector", where=path, how="use it as tuned:FILE")
     at: CorrectAt = "input"
@@ -68,7 +69,13 @@ def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
         at, known = config.data.crops.correct_at, config.objective.quality
     else:
         known = 0.5
-    network = load_fbcnn(content)
+    network = load_fbcnn(content, path)
+    if network.settings.image_channels != 3:
+        raise CheckpointError(
+            f"corrects images of {network.settings.image_channels} channels, no RGB",
+            where=path,
+            how="use fbcnn_color.pth",
+        )
     used = known if quality is None else quality
     if not 0 <= used <= 1:
         raise ConfigError(f"quality {used:g}", where="quality", how="give a number in 0..1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,10 +21,13 @@ from gaitext.restoration.crops import BOXES, DEGRADED, ORIGINAL, POSES
 from gaitext.skeleton import joint_mirror
 from gaitext.store import map_sequence, read_sequence
 
-__all__ = ["Batch", "CropData", "Split", "read_split"]
+__all__ = ["Batch", "CropData", "Split", "check_split", "read_split"]
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 PARTS = ("train", "val", "test")
+_SPLIT = '{"train": […], "val": […], "test": […]}'
 #: Open leaves a process holds.
 _OPEN = 4096
 
@@ -61,7 +65,7 @@ def read_split(path: str | Path | None, identities: Iterable[str], seed: int = 0
         seed: of the draw.
 
     Raises:
-        DataError: no such file, other contents, an identity in two parts, or fewer than three to draw from.
+        DataError: no such file, other contents, an identity listed twice, or fewer than three to draw from.
     """
     known = sorted(set(identities))
     if path is None:
@@ -73,18 +77,36 @@ def read_split(path: str | Path | None, identities: Iterable[str], seed: int = 0
         return Split(*(tuple(sorted(part)) for part in parts))
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        read = {part: tuple(map(str, content[part])) for part in PARTS}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"is no split ({type(error).__name__}: {error})",
-            where=path,
-            how='write {"train": […], "val": […], "test": […]}',
-        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read ({error})", where=path, how=f"check data.split: {_SPLIT}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in PARTS):
+        raise DataError("is no split", where=path, how=f"write {_SPLIT}")
+    read = {part: tuple(map(str, content[part])) for part in PARTS}
     listed = [identity for part in read.values() for identity in part]
     twice = sorted({identity for identity in listed if listed.count(identity) > 1})
     if twice:
         raise DataError(f"identity {twice[0]} is listed twice", where=path, how="a person belongs to one part")
     return Split(**read)
+
+
+def check_split(split: Split, identities: Iterable[str], parts: Iterable[str], where: object) -> None:
+    """Raise DataError where a part that is needed holds nobody there is; warn of those listed for nothing."""
+    known = set(identities)
+    for part in parts:
+        listed = getattr(split, part)
+        absent = [identity for identity in listed if identity not in known]
+        if len(absent) == len(listed):
+            raise DataError(
+                f"of nobody for '{part}' ({_few(listed) or 'nobody is listed'}) there is a degraded video with poses",
+                where=where or "data.split",
+                how=f"write names as they are there: {_few(sorted(known))}",
+            )
+        if absent:
+            log.warning("%s: for '%s', nothing is there of %s", where or "data.split", part, _few(absent))
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 class CropData:

@@ -9,7 +9,7 @@ from typing import Any
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError
 from gaitext.restoration.correction_settings import CorrectionConfig
-from gaitext.restoration.crop_data import read_split
+from gaitext.restoration.crop_data import check_split, read_split
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.targets import find_targets
 from gaitext.store import write_json
@@ -46,7 +46,9 @@ def prepare_crop_dataset(
             how="write input",
         )
     targets = find_targets(data.truth, data.degraded, data.boxes)
-    split = read_split(data.split, (target.identity for target in targets), data.split_seed)
+    there = {target.identity for target in targets}
+    split = read_split(data.split, there, data.split_seed)
+    check_split(split, there, ("train", "test"), data.split)
     report = prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet)
     partition = {"TRAIN_SET": split.train, "TEST_SET": split.test, "VAL_SET": split.val}
     write_json(data.cache / "partition.json", {name: list(identities) for name, identities in partition.items()})

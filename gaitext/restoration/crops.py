@@ -28,7 +28,7 @@ from gaitext.restoration.correction_settings import CropSettings
 from gaitext.restoration.objective import padding
 from gaitext.restoration.targets import Targets
 from gaitext.stages import ahead
-from gaitext.store import LeafWriter, clear_staging
+from gaitext.store import LeafWriter, clear_staging, locked
 from gaitext.video import probe, read_frames
 
 __all__ = ["DEGRADED", "ORIGINAL", "CropReport", "prepare_crops"]
@@ -85,7 +85,7 @@ def prepare_crops(
     ``correct_at: native``), ``2_poses.pkl``, float32 [T, 17, 3], true x and y in pixels of the 256×192 input, and
     score, ``3_boxes.pkl``, float32 [T, 4], the persons' boxes there, and ``4_crops.pkl``, float32 [T, 4], what of the
     degraded frame the input shows, x, y, w, h. What stands with the same settings, video
-    and truth is kept; leaves appear whole.
+    and truth is kept; leaves appear whole. Of several processes one cuts and the others wait.
 
     Args:
         targets: of :func:`~gaitext.restoration.find_targets`.
@@ -99,11 +99,13 @@ def prepare_crops(
         DataError: a video that cannot be read, windows of different sizes with ``native``, or no frame left.
     """
     out, settings = Path(out), settings or CropSettings()
-    claim(out)
-    clear_staging(out / "sequences")
-    outcomes = map_sequences(
-        partial(_cut_one, out, settings, input_size), list(targets), workers=workers, label="crops", quiet=quiet
-    )
+    claim(out, "data.cache")
+    # torchrun's processes all come here, and the corrector's and the baseline's training may: one cuts.
+    with locked(out):
+        clear_staging(out / "sequences")
+        outcomes = map_sequences(
+            partial(_cut_one, out, settings, input_size), list(targets), workers=workers, label="crops", quiet=quiet
+        )
     report = CropReport()
     for (name, frames, dropped, now), target in zip(raise_failures(outcomes, "sequences"), targets):
         assert name == target.pair.leaf

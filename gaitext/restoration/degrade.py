@@ -96,7 +96,7 @@ def degrade_video(
                 progress(done.frames[len(shown) - 1], info.frames)
 
     with closing(ahead(read_timed(source), _AHEAD)) as timed, atomic_path(path) as temporary:
-        prepared = _prepared(clock.timed(timed), clock.rate, settings, done)
+        prepared = _prepared(clock.timed(timed), clock.rate, settings, done, source)
         encode(
             temporary,
             watched(prepared if through is None else through(prepared)),
@@ -161,7 +161,7 @@ def degrade_frames(frames: npt.ArrayLike, crf: float | None = None, *, rate: flo
 def timed_frames(source: Path, done: Degraded) -> Generator[tuple[int, Frames], None, None]:
     """A source's frames as they would be encoded, but of the size they have; ``done`` learns which they are."""
     info = probe(source)
-    done.original_size = (info.width, info.height)
+    done.original_size, done.notes = (info.width, info.height), _dropped(info)
     with closing(ahead(read_timed(source), _AHEAD)) as timed:
         for number, (ticks, frame) in enumerate(_Clock(info).timed(timed), 1):
             done.frames.append(number)
@@ -198,7 +198,11 @@ class _Clock:
 
 
 def _prepared(
-    frames: Iterable[tuple[int, Frames]], rate: Fraction, settings: DegradeSettings, done: Degraded
+    frames: Iterable[tuple[int, Frames]],
+    rate: Fraction,
+    settings: DegradeSettings,
+    done: Degraded,
+    where: object = None,
 ) -> Iterator[tuple[int, Frames]]:
     """The frames that are kept, resized and of even size; ``done`` learns which and how large they are."""
     slot, size = -1, (0, 0)
@@ -209,6 +213,7 @@ def _prepared(
         if size != (width, height):
             raise VideoError(
                 f"frame {number} is {width}×{height}, the first was {size[0]}×{size[1]}",
+                where=where,
                 how="a video has one size: crops of persons are not degraded, but the video they are cut from",
             )
         if settings.fps is not None:
@@ -243,7 +248,7 @@ def _even(frame: Frames) -> Frames:
     return frame
 
 
-def _notes(info: VideoInfo, settings: DegradeSettings) -> list[str]:
+def _dropped(info: VideoInfo) -> list[str]:
     notes = []
     if info.audio:
         notes.append("sound is dropped")
@@ -251,6 +256,11 @@ def _notes(info: VideoInfo, settings: DegradeSettings) -> list[str]:
         notes.append("transparency is dropped")
     if info.bits > 8:
         notes.append(f"{info.bits} bits are rounded to 8")
+    return notes
+
+
+def _notes(info: VideoInfo, settings: DegradeSettings) -> list[str]:
+    notes = _dropped(info)
     width, height = settings.size(info.width, info.height)
     if width % 2 or height % 2:
         notes.append(f"{width}×{height} is odd: the last row or column is repeated once")

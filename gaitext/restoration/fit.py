@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -25,7 +24,8 @@ from gaitext.restoration.learner import build_learner
 from gaitext.restoration.objective import CorrectionOutput
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.stages import ahead
-from gaitext.training.log import CsvLog, Means, show, summary_writer
+from gaitext.training.launch import repeatable
+from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, write_checkpoint
 
 __all__ = ["BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
@@ -76,10 +76,7 @@ class CorrectionJob:
 
 def run_correction(fabric: Any, job: CorrectionJob) -> CorrectionRun:
     """Train in this process; torch's random state outside is left alone."""
-    on_gpu = fabric.device.type == "cuda"
-    with torch.random.fork_rng(devices=[fabric.device] if on_gpu else []), contextlib.ExitStack() as stack:
-        if on_gpu:
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+    with repeatable(fabric.device):
         return _Run(fabric, job).run()
 
 
@@ -164,14 +161,14 @@ class _Run:
                     note = show(row, ("loss", "l2", "lr"))
                     if table is not None:
                         table.write(row)
-                    _summarise(writer, row)
+                    write_scalars(writer, row)
                 update(self.iteration, note=note)
                 if self.iteration % cfg.validate_every == 0 or last:
                     with self.average.in_use():
                         score = self._validate(writer)
                     if scores is not None:
                         scores.write(score)
-                    _summarise(writer, score, "validation/")
+                    write_scalars(writer, score, "validation/")
                 if self.iteration % cfg.save_every == 0 or last:
                     self._save(checkpoint_path(job.folder, self.iteration))
         if writer is not None:
@@ -289,11 +286,3 @@ class _Run:
                 content |= {"optimizer": self.inner.state_dict(), "scheduler": self.scheduler.state_dict()}
             write_checkpoint(path, content)
         self.fabric.barrier()
-
-
-def _summarise(writer: Any, row: dict[str, float], prefix: str = "") -> None:
-    if writer is None:
-        return
-    for name, value in row.items():
-        if name != "iteration":
-            writer.add_scalar(prefix + name, value, int(row["iteration"]))

@@ -14,6 +14,8 @@ __all__ = ["CRF", "DegradeSettings"]
 
 #: The paper's constant rate factor (artifact correction §III-A).
 CRF = 45.0
+#: Pixels of a picture's side, x264's limit.
+_LONGEST = 16_384
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -31,13 +33,13 @@ class DegradeSettings(Settings):
     """
 
     crf: float | None = Field(default=None, ge=0, le=51)
-    bitrate: int | None = Field(default=None, ge=1000)
+    bitrate: int | None = Field(default=None, ge=1000, le=1_000_000_000)
     preset: Literal[
         "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
     ] = "medium"
-    gop: int | None = Field(default=None, ge=1)
+    gop: int | None = Field(default=None, ge=1, le=1_000_000)
     resolution: tuple[int | None, int] | None = None
-    fps: float | None = Field(default=None, gt=0)
+    fps: float | None = Field(default=None, ge=0.01, le=1000)
 
     @field_validator("bitrate", mode="before")
     @classmethod
@@ -68,6 +70,8 @@ class DegradeSettings(Settings):
         for length in self.resolution or ():
             if length is not None and (length < 2 or length % 2):
                 raise ValueError(f"resolution: {length} is not even; H.264 needs an even width and height")
+            if length is not None and length > _LONGEST:
+                raise ValueError(f"resolution: {length} is more than x264's {_LONGEST}")
         return self
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gaitext.digests import digest
 from gaitext.errors import DataError
 from gaitext.extraction import Track, read_boxes
 from gaitext.geometry import crop_boxes
@@ -53,7 +54,7 @@ def find_targets(truth: str | Path, degraded: str | Path, boxes: str | Path | No
             walkers' own, or the extraction's crops without their margin.
 
     Raises:
-        DataError: nothing fits together, or a sequence without boxes.
+        DataError: nothing fits together, a sequence without boxes, other numbers of frames, or NaN.
     """
     truth, degraded = Path(truth), Path(degraded)
     if (truth / "walkers.json").is_file():
@@ -108,7 +109,18 @@ def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
                 "holds no keypoints", where=sequence, how="make the walkers with --content keypoints,video,…"
             )
         numbers = frame_numbers(made["frames"])
-        joints = np.array(read_sequence(files[0]))[numbers - 1]
+        original, joints = _video(walkers / "videos", leaf), np.array(read_sequence(files[0]))
+        if made["made_with"]["video_digest"] != digest(original):
+            raise DataError(
+                f"{leaf} was not made from {original}", where=degraded, how="degrade the walkers' videos again"
+            )
+        if len(joints) < numbers[-1]:
+            raise DataError(
+                f"has keypoints of {len(joints)} frames, the video {numbers[-1]}",
+                where=sequence,
+                how="make the walkers again",
+            )
+        joints = joints[numbers - 1]
         # An odd size is made even by repeating, which moves nothing.
         asked = made["made_with"]["settings"]["resolution"]
         scale = (1.0, 1.0) if asked is None else tuple(b / a for a, b in zip(made["original_size"], made["size"]))
@@ -124,7 +136,7 @@ def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
         person = track.boxes[numbers - 1] * np.tile(scale, 2)
         pair = Pair(
             leaf=leaf,
-            original=_video(walkers / "videos", leaf),
+            original=original,
             degraded=degraded / "videos" / f"{leaf}.mp4",
             original_frames=numbers - 1,
             degraded_frames=np.arange(len(numbers)),

@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gaitext.errors import ConfigError, DataError
 from gaitext.pose import INPUT_SIZE
 from gaitext.restoration.correction_settings import CorrectionConfig
-from gaitext.restoration.crop_data import CropData, Split, read_split
+from gaitext.restoration.crop_data import CropData, Split, check_split, read_split
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
+from gaitext.restoration.learner import build_learner
 from gaitext.restoration.targets import find_targets
-from gaitext.store import write_json
+from gaitext.store import make_folder, write_json
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import latest_checkpoint
 
@@ -36,7 +39,9 @@ def prepare_correction(
     config = _config(config)
     data = config.data
     targets = find_targets(data.truth, data.degraded, data.boxes)
-    split = read_split(data.split, (target.identity for target in targets), data.split_seed)
+    there = {target.identity for target in targets}
+    split = read_split(data.split, there, data.split_seed)
+    check_split(split, there, ("train", "val"), data.split)
     # Those for the result are not needed here, and may be most.
     targets = [target for target in targets if target.identity in (*split.train, *split.val)]
     return prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet)
@@ -117,6 +122,10 @@ def train_correction(
         raise ConfigError(
             "holds checkpoints of an earlier run", where=folder, how="give --resume or --overwrite, or another name"
         )
+    # Before the crops, which may take hours: the folder can be made, weights and estimator can be read.
+    make_folder(folder.parent)
+    with torch.random.fork_rng(devices=[]):
+        build_learner(settings, torch.device("cpu"))
     report = prepare_correction(settings, workers=workers, quiet=quiet)
     log.info("%s", report)
     training, validation = (crop_data(settings, report, part) for part in ("train", "val"))

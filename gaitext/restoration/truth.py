@@ -47,6 +47,12 @@ class Pair:
     crops: Array
     scale: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.poses).all() and np.isfinite(self.crops).all()):
+            raise DataError(
+                "has true poses or crops that are no numbers (NaN)", where=self.leaf, how="make its truth again"
+            )
+
     def __len__(self) -> int:
         return len(self.poses)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -29,7 +28,8 @@ from gaitext.standalone.host import (
 )
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
-from gaitext.training.log import CsvLog, Means, show, summary_writer
+from gaitext.training.launch import repeatable
+from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside, write_checkpoint
 
 __all__ = ["Job", "TrainResult", "run_job"]
@@ -80,10 +80,7 @@ class Job:
 
 def run_job(fabric: Any, job: Job) -> TrainResult:
     """Train in this process; torch's random state outside, this GPU's too, is left alone."""
-    on_gpu = fabric.device.type == "cuda"
-    with torch.random.fork_rng(devices=[fabric.device] if on_gpu else []), contextlib.ExitStack() as stack:
-        if on_gpu:
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+    with repeatable(fabric.device):
         return _Trainer(fabric, job).run()
 
 
@@ -250,11 +247,6 @@ class _Trainer:
 
 
 def _summarise(writer: Any, row: Mapping[str, float], images: Mapping[str, torch.Tensor]) -> None:
-    if writer is None:
-        return
-    step = int(row["iteration"])
-    for name, value in row.items():
-        if name != "iteration":
-            writer.add_scalar(name, value, step)
-    for name, image in images.items():
-        writer.add_images(name.removeprefix("image/"), image.detach().float().clamp(0, 1), step)
+    write_scalars(writer, row)
+    for name, image in images.items() if writer is not None else ():
+        writer.add_images(name.removeprefix("image/"), image.detach().float().clamp(0, 1), int(row["iteration"]))

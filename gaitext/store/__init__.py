@@ -9,7 +9,7 @@ toolboxes' own pickles there is a compact form, which they read as well (docs/st
 
 from gaitext.store.arrays import FORMS, Array, Form, map_sequence, open_sequence, read_sequence, write_sequence, writer
 from gaitext.store.compact import CompactSequence, CompactWriter
-from gaitext.store.files import atomic_path, clear_temporaries, full_disk, make_folder, write_json
+from gaitext.store.files import atomic_path, clear_temporaries, full_disk, is_full, locked, make_folder, write_json
 from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, write_leaf
 from gaitext.store.partition import read_partition
 from gaitext.store.writing import FrameWriter, SequenceWriter
@@ -29,6 +29,8 @@ __all__ = [
     "clear_staging",
     "clear_temporaries",
     "full_disk",
+    "is_full",
+    "locked",
     "make_folder",
     "leaves",
     "map_sequence",

@@ -14,10 +14,17 @@ from typing import Any
 
 from gaitext.errors import DataError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = [
     "atomic_path",
     "clear_temporaries",
     "full_disk",
+    "is_full",
+    "locked",
     "make_folder",
     "publish",
     "temporary_beside",
@@ -80,13 +87,27 @@ def full_disk(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_full(error):
             raise
         raise DataError(
             f"cannot be written: {os.strerror(error.errno or 0)}",
             where=path,
             how="free some space and run the same command again: what is finished is not done again",
         ) from error
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means "no space left"; FFmpeg's are OSErrors, too."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time, of those that ask, works in a folder; the others wait. It must be there."""
+    with (folder / ".lock").open("a") as stream:
+        if fcntl is not None:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def make_folder(path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from gaitext.errors import ConfigError, GaitextError, import_extra
 from gaitext.memory import keep_freed_memory
 from gaitext.store import atomic_path
 
-__all__ = ["launch", "process_count", "resolve_device", "resolve_precision"]
+__all__ = ["launch", "process_count", "repeatable", "resolve_device", "resolve_precision"]
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,16 @@ def resolve_precision(asked: str | None, configured: str | None, float16: bool, 
             "16-mixed needs a GPU", where="fabric_cfg.precision", how="use bf16-mixed or 32-true on a CPU"
         )
     return chosen
+
+
+@contextlib.contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Train here: the same seed gives the same numbers, and torch's random state outside, this GPU's too, is kept."""
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []), contextlib.ExitStack() as stack:
+        if on_gpu:
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+        yield
 
 
 def process_count(devices: int) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 from gaitext.losses.loss import world_size
 from gaitext.store import atomic_path
 
-__all__ = ["CsvLog", "Means", "summary_writer"]
+__all__ = ["CsvLog", "Means", "show", "summary_writer", "write_scalars"]
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +111,13 @@ def summary_writer(folder: Path, after: int, wanted: bool) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=after + 1 if after else None)
+
+
+def write_scalars(writer: Any, row: Mapping[str, float], prefix: str = "") -> None:
+    """A row's numbers to TensorBoard, at its ``iteration``; ``writer`` may be None."""
+    for name, value in row.items() if writer is not None else ():
+        if name != "iteration":
+            writer.add_scalar(prefix + name, value, int(row["iteration"]))
 
 
 def show(values: Mapping[str, float], names: Iterable[str]) -> str:

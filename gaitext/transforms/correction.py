@@ -107,6 +107,8 @@ class ArtifactCorrection(Transform):
             found = os.stat(path)
         except OSError as error:
             raise CheckpointError("no such file", where=self.checkpoint, how="check the path") from error
+        if os.path.isdir(path):
+            raise CheckpointError("is a folder", where=self.checkpoint, how="give the checkpoint's file")
         # Read again only when the file has changed.
         contents = _digest(path, found.st_size, found.st_mtime_ns)
         return _load(path, contents, self.quality, *_place(self.device, self.precision))
@@ -125,7 +127,11 @@ def _load(path: str, contents: str, quality: float, device: torch.device, dtype:
 
     key = (contents, quality, device, dtype)
     if key not in _networks:
-        network = load_fbcnn(path).fixed(quality, dtype=dtype)
+        loaded = load_fbcnn(path)
+        if loaded.settings.image_channels != 3:
+            what = f"corrects images of {loaded.settings.image_channels} channels, no RGB"
+            raise CheckpointError(what, where=path, how="use fbcnn_color.pth")
+        network = loaded.fixed(quality, dtype=dtype)
         while len(_networks) >= _KEPT:
             del _networks[next(iter(_networks))]
         _networks[key] = network.to(device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, read_boxes
-from gaitext.restoration import CropSettings, degrade_dataset, find_targets, prepare_crops
+from gaitext.restoration import CropSettings, degrade_dataset, find_targets, prepare_correction, prepare_crops
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.objective import fit_to_input
 from gaitext.restoration.settings import DegradeSettings
@@ -152,9 +154,71 @@ def test_splits(tmp_path):
     path.write_text(json.dumps({"train": ["1"], "val": ["2"], "test": ["1"]}))
     with pytest.raises(DataError, match="listed twice"):
         read_split(path, [])
-    path.write_text("[]")
-    with pytest.raises(DataError, match="is no split"):
-        read_split(path, [])
+    for wrong in ("[]", '{"train": ["1"], "val": ["2"]}', '{"train": "001", "val": ["2"], "test": ["3"]}'):
+        path.write_text(wrong)
+        with pytest.raises(DataError, match="is no split"):
+            read_split(path, [])
+    for unreadable in (path.with_name("none.json"), tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_split(unreadable, [])
+
+
+def test_a_split_of_others_is_said_before_anything_is_cut(world, tmp_path, caplog):
+    def prepared(**split):
+        path = tmp_path / "split.json"
+        path.write_text(json.dumps({"test": [], **split}))
+        data = {
+            "degraded": world.degraded,
+            "truth": world.walkers,
+            "split": path,
+            "cache": tmp_path / "cache",
+            "crops": {"window": (120, 180), "window_for": 240},
+        }
+        return prepare_correction({"estimator": "bundled", "data": data}, quiet=True)
+
+    for split in ({"train": [], "val": ["002"]}, {"train": [1], "val": ["002"]}, {"train": ["001"], "val": ["9"]}):
+        with pytest.raises(DataError, match=r"split\.json: of nobody for '(train|val)'.*\n.*001, 002, 003"):
+            prepared(**split)
+    assert not (tmp_path / "cache").exists()
+    assert len(prepared(train=["001", "777"], val=["002"]).leaves) == 4
+    assert "for 'train', nothing is there of 777" in caplog.text
+
+
+def test_truth_that_is_not_the_videos_is_refused(world, tmp_path):
+    def spoiled(change):
+        copy = tmp_path / "walkers"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(world.walkers, copy)
+        (file,) = (copy / "sequences/001/nm-01/045").glob("*_keypoints.pkl")
+        write_sequence(file, change(np.array(read_sequence(file))))
+        return copy
+
+    def nan(joints):
+        joints[2, 3, 0] = np.nan
+        joints[2, 3, 2] = 1
+        return joints
+
+    with pytest.raises(DataError, match="keypoints of 5 frames, the video 6"):
+        find_targets(spoiled(lambda joints: joints[:5]), world.degraded)
+    # The renderer's joints outside the picture do not count, and NaN is nowhere in it.
+    (target,) = (t for t in find_targets(spoiled(nan), world.degraded) if t.pair.leaf == "001/nm-01/045")
+    assert target.pair.poses[2, 3].tolist() == [0, 0, 0]
+    other = spoiled(lambda joints: joints)
+    shutil.copy(other / "videos/002/nm-01/045.mp4", other / "videos/001/nm-01/045.mp4")
+    with pytest.raises(DataError, match="001/nm-01/045 was not made from"):
+        find_targets(other, world.degraded)
+
+
+def cut(argument):
+    world, cache = argument
+    return len(prepare_crops(find_targets(world.walkers, world.degraded), cache, WINDOW, quiet=True).written)
+
+
+def test_of_processes_that_come_together_one_cuts(world, tmp_path):
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        written = pool.map(cut, [(world, tmp_path / "cache")] * 3, chunksize=1)
+    assert sorted(written) == [0, 0, 6]
+    assert not list((tmp_path / "cache" / "sequences").glob(".*"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.extraction import crop_images
 from gaitext.models import FBCNN
-from gaitext.pose import decode_heatmaps, load_estimator, soft_argmax
+from gaitext.pose import TorchEstimator, decode_heatmaps, load_estimator, soft_argmax
 from gaitext.restoration import CorrectionObjective
 from gaitext.restoration.objective import fit_to_input, gaussian_heatmaps, rescaled
 
@@ -132,3 +132,32 @@ def test_mixed_precision_leaves_the_estimator_alone(estimator, batch):
         mixed = CorrectionObjective(corrector(), estimator)(images).heatmaps
     assert torch.equal(output.heatmaps, estimator.heatmaps(images))
     assert mixed.dtype == torch.float32
+
+
+def test_statistics_that_are_left_in_the_estimator_do_not_move(batch):
+    class Normalised(torch.nn.Module):
+        """BatchNorm before any convolution, which cannot be folded away."""
+
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+            self.head = torch.nn.Conv2d(3, 17, 4, stride=4)
+
+        def forward(self, x):
+            return self.head(self.norm(x))
+
+    kept = TorchEstimator(
+        Normalised(), input_size=(256, 192), mean=[0.0] * 3, std=[1.0] * 3, settings={}, where="test", device="cpu"
+    )
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in kept.network.modules())
+    before = {name: value.clone() for name, value in kept.network.state_dict().items()}
+    network = corrector()
+    objective = CorrectionObjective(network, kept).train()
+    optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], 1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(*batch).losses["loss"]
+    loss.backward()
+    optimizer.step()
+    assert any((p.grad != 0).any() for p in network.reconstruction_parameters())
+    assert before.keys() == kept.network.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in kept.network.state_dict().items())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gaitext import checkpoints
-from gaitext.errors import CheckpointError, ConfigError
+from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.models import FBCNN
 from gaitext.pose import load_estimator
 from gaitext.pose.network import PoseNet
@@ -193,9 +193,25 @@ def test_what_cannot_be_trained_is_refused(world, cache, tmp_path):
         ({"estimator": "onnx:x.onnx"}, "no gradients"),
         ({"trainer": {"iteration": 5}}, "did you mean 'iterations'"),
         ({"objective": {"quality": 2}}, "objective.quality"),
+        ({"name": ".."}, "name"),
+        ({"name": "../outside"}, "name"),
     ):
         with pytest.raises(ConfigError, match=match):
             train_correction(config(world, cache) | wrong, output=tmp_path, quiet=True)
+
+
+def test_weights_and_folders_are_looked_at_before_crops_are_cut(world, tmp_path):
+    torch.save({"model": PoseNet().state_dict()}, tmp_path / "other.pt")
+    sizes = {"channels": [6, 8], "blocks": 1, "embedding_size": 5}
+    fresh = config(world, tmp_path / "fresh")
+    for weights_file, match in (("other.pt", "other.pt: .* missing"), ("none.pt", "no such file")):
+        wrong = fresh | {"model": sizes | {"weights": str(tmp_path / weights_file)}}
+        with pytest.raises(CheckpointError, match=match):
+            train_correction(wrong, output=tmp_path / "run", quiet=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file: cannot be made"):
+        train_correction(fresh, output=tmp_path / "file", quiet=True)
+    assert not (tmp_path / "fresh").exists()
 
 
 def test_a_fresh_network_begins_as_the_identity():

@@ -1,5 +1,6 @@
 """Poses found in originals, brought together with degraded versions of the same videos."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,17 @@ def test_what_does_not_belong_together(original: tuple[Path, Path], tmp_path: Pa
         pair_up(extracted, tmp_path / "out")
     with pytest.raises(DataError, match="no records of sequences"):
         pair_up(tmp_path / "nothing", tmp_path / "out")
+
+
+def test_poses_that_are_no_numbers_are_refused(original: tuple[Path, Path], tmp_path: Path) -> None:
+    video, extracted = original
+    degrade_dataset(find_videos(video), tmp_path / "out", DegradeSettings(preset="ultrafast"))
+    copy = tmp_path / "extracted"
+    shutil.copytree(extracted, copy)
+    file = copy / "sequences/1/nm-01/000/2_poses_frame.pkl"
+    poses = np.array(read_sequence(file))
+    poses[3, 4, 1] = np.nan
+    poses[3, 4, 2] = 0.5
+    write_sequence(file, poses)
+    with pytest.raises(DataError, match=r"1/nm-01/000: has true poses .* no numbers"):
+        pair_up(copy, tmp_path / "out")
