@@ -63,7 +63,7 @@ class ToolboxModel(HostModel):
         return tensors, labels, types, views, lengths
 
     def fix_BN(self) -> None:
-        """What the toolbox does; a warning where it is too early for it. Called before training, and after each test."""
+        """What the toolbox does, and a warning where it is too early. Called at the start and after each test."""
         super().fix_BN()  # type: ignore[misc]
         warning = unsettled(self.network) if self.training else None
         if warning is not None:
