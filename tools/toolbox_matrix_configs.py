@@ -168,8 +168,10 @@ def config(place: Place, model: str, case: str) -> Config:
     cfgs = _config(place, model, "train" if case in ("resume", "test", "cross") else case, kind.dataset)
     cfgs["trainer_cfg"].update(changes)
     if case == "fix_BN":
-        # After two iterations statistics are far from settled, and normalise little: only small steps are safe.
+        # After two iterations statistics are far from settled, and normalise little: only small steps are safe. The
+        # checkpoint's optimizer would bring its own.
         cfgs["optimizer_cfg"]["lr"] = 1.0e-6
+        cfgs["trainer_cfg"].update(optimizer_reset=True, scheduler_reset=True)
         cfgs["trainer_cfg"]["restore_hint"] = str(checkpoint(place, model))
     if case == "cross":
         return evaluation_config(place, model, kind.other)
