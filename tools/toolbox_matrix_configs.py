@@ -89,7 +89,7 @@ _CROSS_VIEW = {
     **{"CCPG": ("evaluate_CCPG", "Rank-1"), "PsyMo": ("evaluate_PsyMo", "===PsyMo")},
 }
 _POSE = dict.fromkeys(("Crops", "OtherCrops"), ("evaluate_pose", "===Keypoint AP"))
-_OEM = dict.fromkeys(("CASIA-B", "CCPG"), ("evaluate_OEM", "type"))
+_OEM = dict.fromkeys(("CASIA-B", "CCPG"), ("evaluate_OEM", "===Occlusion evaluation"))
 _HEATMAPS: list[Config] = [{"type": "HeatmapInput"}]
 _NORMALIZED = [{"type": "PoseInput"}, {"type": "PoseNormalize", "size": 640}, {"type": "PoseOrder"}]
 _POSES: list[Config] = [{"type": "Compose", "trf_cfg": _NORMALIZED}]

@@ -82,7 +82,7 @@ def _remarks(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"{len(cells)} cells: {counts}{mean}."]
     for cell in cells:
         if cell["state"] == "failed":
-            one = f"{cell['model']}, {cell['case']}, {cell['processes']} processes"
+            one = f"{cell['model']}, {cell['case']}, {cell['processes']} process{'es' if cell['processes'] > 1 else ''}"
             lines.append(f"- ✗ {one}: `{cell['reason']}`")
     for reason in dict.fromkeys(cell["reason"] for cell in cells if cell["state"] == "not applicable"):
         lines.append(f"- –: {reason}.")
