@@ -17,11 +17,11 @@ Every model of gaitext in every case, through the toolboxes' own, unchanged `mai
 {command}
 ```
 
-with {toolboxes}, on the {device}, with {processes} processes. Each cell is a `gaitext run` of its own on tiny walkers
-(sequences of 1 to 9 frames) with a tiny network, {iterations} iterations: what is shown is that it runs, that losses
-and weights are numbers, that the log says what it must (restored from, the protocol's results) and that the
-checkpoint is there; not that anything is learnt. FastPoseGait tests in packs of four sequences, OpenGait one sequence
-per process, as it insists.
+with {toolboxes}, on the {device}, with {processes} processes. Each cell is a `gaitext run` of
+its own on tiny walkers (sequences of 1 to 9 frames) with a tiny network, {iterations} iterations: what is shown is that
+it runs, that losses and weights are numbers, that the log says what it must (restored from, the protocol's results) and
+that the checkpoint is there; not that anything is learnt. FastPoseGait tests in packs of four sequences, OpenGait one
+sequence per process, as it insists.
 """
 
 _CASES = """
@@ -32,7 +32,8 @@ _CASES = """
 - **`with_test`**: tests from within the training.
 - **`enable_float16`**, **`sync_BN`**: have no counterpart on the CPU; gaitext switches them off there and says so, and
   what is shown is that such a config trains.
-- **`fix_BN`**: from **train**'s checkpoint (by a path); the normalisations' statistics must not move.
+- **`fix_BN`**: from **train**'s checkpoint (by a path); BatchNorms' statistics must not move. GaitPT,
+  RGGaitOEM and ArtifactCorrector have no BatchNorm: of them `sync_BN` and `fix_BN` show that such a config trains.
 - **`find_unused_parameters`**: `true`.
 
 A cell gives its result with {each}: ✓ is ok, ✗ failed, – not applicable, · not run.
@@ -95,7 +96,8 @@ def _evaluations(found: Any) -> list[str]:
         "",
         "Rank-1 (%) over walkers laid out as each dataset, of a GaitHeat that has hardly been trained: the toolbox's "
         "function / gaitext's on the same embeddings. They agree to the toolboxes' rounding (each pair of views to two "
-        "digits, before averaging).",
+        "digits, before averaging). PsyMo they do not know: there both columns are gaitext's function, called by the "
+        "toolbox and beside it.",
         "",
         "| toolbox | dataset | function | sequences | rank-1 | |",
         "|---|---|---|---|---|---|",
