@@ -19,7 +19,7 @@ from gaitext.cli.app import (
 
 
 @app.command()
-def link(toolbox: Annotated[Path, typer.Argument(help="Root of an OpenGait checkout.")]) -> None:
+def link(toolbox: Annotated[Path, typer.Argument(help="Root of an OpenGait or FastPoseGait checkout.")]) -> None:
     """Plug gaitext into a toolbox: one module at its extension point, nothing else changed."""
     from gaitext.toolboxes import link as linking
 

@@ -16,6 +16,7 @@ from torch import nn
 
 import gaitext
 from gaitext.errors import GaitextError
+from gaitext.models.statistics import unsettled
 from gaitext.progress import progress
 from gaitext.standalone.data import SequenceDataset, loader
 from gaitext.standalone.host import (
@@ -144,6 +145,9 @@ class _Trainer:
         writer = summary_writer(job.folder / "summary", self.iteration, first and self.host.fabric.tensorboard)
         evaluations: dict[int, Any] = {}
         self._training_mode()
+        warning = unsettled(self.model) if cfg.fix_BN and first else None
+        if warning is not None:
+            log.warning("%s", warning)
         batches = loader(
             job.dataset,
             self.sampler.draw,

@@ -11,6 +11,7 @@ import torch
 
 from gaitext.errors import ConfigError, suggest
 from gaitext.models.signature import SignatureExtractor
+from gaitext.models.statistics import unsettled
 from gaitext.toolboxes.adapter import Host, HostModel, ModelAdapter
 from gaitext.toolboxes.hosts import Toolbox
 from gaitext.toolboxes.signatures import OwnHost, build_signature
@@ -60,6 +61,13 @@ class ToolboxModel(HostModel):
             total = int(lengths.sum())
             tensors = [tensor[:, :total] for tensor in tensors]
         return tensors, labels, types, views, lengths
+
+    def fix_BN(self) -> None:
+        """What the toolbox does, and a warning where it is too early. Called at the start and after each test."""
+        super().fix_BN()  # type: ignore[misc]
+        warning = unsettled(self.network) if self.training else None
+        if warning is not None:
+            self.msg_mgr.log_warning(warning)  # type: ignore[attr-defined]
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
         output = super().forward(inputs)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds a stopped run has to end by itself.
 _GRACE = 10.0
+#: In the environment of all processes of a run: which.
+_MARK = "GAITEXT_RUN"
 
 
 def run(
@@ -170,10 +173,17 @@ def _importable(root: Path, env: dict[str, str]) -> bool:
 
 
 def _supervise(command: list[str], root: Path, env: dict[str, str], time_limit: float | None) -> int:
-    """Wait for ``command``; on Ctrl-C or after the time limit end it and all its children."""
-    process = subprocess.Popen(command, cwd=root, env=env, start_new_session=os.name == "posix")
+    """Wait for ``command``; on Ctrl-C or after the time limit end it and all its children.
+
+    Of a run that ended badly nothing stays: a killed process's loader workers wait for ever, once they have no
+    reader, with a batch that does not fit the pipe, and are nobody's children by then.
+    """
+    run = uuid.uuid4().hex
+    process = subprocess.Popen(command, cwd=root, env={**env, _MARK: run}, start_new_session=os.name == "posix")
+    status = None
     try:
-        return process.wait(timeout=time_limit)
+        status = process.wait(timeout=time_limit)
+        return status
     except subprocess.TimeoutExpired as error:
         raise ToolboxError(
             f"stopped after the time limit of {time_limit:g} s",
@@ -183,6 +193,25 @@ def _supervise(command: list[str], root: Path, env: dict[str, str], time_limit: 
     finally:
         if process.poll() is None:
             _end(process)
+        if status != 0:
+            _kill(_marked(run))
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _marked(run: str) -> list[int]:
+    """Processes that were started by this run, whoever their parents are now; where there is /proc."""
+    found, mark = [], f"{_MARK}={run}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        # Gone by now, or somebody else's.
+        with contextlib.suppress(OSError):
+            if mark in environ.read_bytes().split(b"\0"):
+                found.append(int(environ.parent.name))
+    return found
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -194,9 +223,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
         process.wait()
-    for pid in below:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    _kill(below)
 
 
 def _descendants(pid: int) -> list[int]:

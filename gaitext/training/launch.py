@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ from gaitext.store import atomic_path
 __all__ = ["launch", "process_count", "repeatable", "resolve_device", "resolve_precision"]
 
 log = logging.getLogger(__name__)
+
+#: What gloo and NCCL say where the process at the other end is gone.
+_LOST = re.compile(r"Connection (?:closed|reset) by peer|broken pipe|remote process exited", re.IGNORECASE)
 
 
 def resolve_device(device: str) -> str:
@@ -100,7 +104,8 @@ def launch(
         find_unused_parameters: DDP's.
 
     Raises:
-        GaitextError: what ``body`` raises in any of the processes, as it is.
+        GaitextError: what ``body`` raises in any of the processes, as it is; or a process has ended before its work
+            was done, killed by a signal for example. The others are stopped.
     """
     fabric_module = import_extra("lightning.fabric", "standalone", "training")
     strategies = import_extra("lightning.fabric.strategies", "standalone", "training")
@@ -120,17 +125,32 @@ def launch(
         result = Path(folder) / "result"
         try:
             fabric.launch(_Call(body, arguments, result))
-        except ProcessRaisedException:
-            if not _error_beside(result).exists():
+        except ProcessRaisedException as error:
+            if _error_beside(result).exists():
+                raise pickle.loads(_error_beside(result).read_bytes()) from None
+            if not _LOST.search(str(error)):
                 raise
-            raise pickle.loads(_error_beside(result).read_bytes()) from None
+            raise _ended("a process lost the connection to another, which has ended", error) from error
         except ProcessExitedException as error:
             # Tearing gloo's threads down aborts a finished process now and then. The result is
             # there only if all processes had finished; nothing of theirs can be lost any more.
             if error.signal_name != "SIGABRT" or not result.exists():
-                raise
+                raise _ended(f"process {error.error_index} of {devices} has ended: {_cause(error)}", error) from error
             log.debug("a finished process aborted at its end: %s", error)
         return pickle.loads(result.read_bytes())
+
+
+def _cause(error: ProcessExitedException) -> str:
+    if error.signal_name is None:
+        return f"exit status {error.exit_code}"
+    return f"{error.signal_name} (pid {error.error_pid})"
+
+
+def _ended(what: str, error: ProcessExitedException | ProcessRaisedException) -> GaitextError:
+    how = "what was saved stands; a training goes on from it with --resume"
+    if getattr(error, "signal_name", None) == "SIGKILL":
+        how += "; if nobody killed it, memory was short: lower the batch size or the number of processes"
+    return GaitextError(f"{what}; the other processes were stopped", how=how)
 
 
 def _error_beside(result: Path) -> Path:

@@ -19,7 +19,7 @@ from gaitext.toolboxes.doctor import doctor
 from gaitext.toolboxes.link import link
 from gaitext.toolboxes.run import run
 
-from . import data
+from . import data, killing
 from .fake import make_toolbox
 
 
@@ -82,6 +82,22 @@ def test_ctrl_c_ends_the_children(tmp_path: Path) -> None:
         running._supervise(command, tmp_path, dict(os.environ), None)
     assert time.monotonic() - begun < 30
     assert not [p for p in running._descendants(os.getpid()) if "time.sleep(60)" in _command_line(p)]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("status", [0, 1])
+def test_of_a_run_that_failed_nothing_stays(status: int, tmp_path: Path) -> None:
+    """Not even what has lost its parent, in a session of its own."""
+    code = (
+        "import subprocess, sys; from pathlib import Path;"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True);"
+        f"Path('pid').write_text(str(child.pid)); sys.exit({status})"
+    )
+    assert running._supervise([sys.executable, "-c", code], tmp_path, dict(os.environ), None) == status
+    child = int((tmp_path / "pid").read_text())
+    if status == 0:
+        os.kill(child, signal.SIGKILL)  # not there, it raises
+    killing.check_gone([child])
 
 
 def _command_line(pid: int) -> str:
