@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitext.models.attention import KeypointAttention
+from gaitext.models.folding import Layer, channels_last, chunk_size, inference_layers
 from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences, read_frames
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.heads import BNNeck, Head, HeadOutput
@@ -17,9 +18,13 @@ from gaitext.models.packing import max_over_time, segments
 from gaitext.models.pgha import PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, stage
+from gaitext.models.strongest import strongest
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 
 __all__ = ["GaitHeat", "GaitHeatOutput"]
+
+#: Stem, stages and fusion stages.
+Layers = tuple[Layer, Sequence[Layer], Sequence[Layer]]
 
 
 @dataclass(frozen=True)
@@ -205,17 +210,18 @@ class GaitHeat(nn.Module):
 
     # From maps to embeddings (Eqs. 6–8) ---------------------------------------------------------
 
-    def _features(self, maps: Tensor, branches: Sequence[str]) -> dict[str, Tensor]:
+    def _features(self, maps: Tensor, branches: Sequence[str], layers: Layers | None = None) -> dict[str, Tensor]:
         """Feature maps [N, c, h, w] of the branches, frame by frame, from maps [N, m, H, W]."""
+        stem, stages, fusion_stages = self._layers() if layers is None else layers
         count = maps.shape[1]
-        x = self.stem(maps.flatten(0, 1)[:, None])
+        x = stem(channels_last(maps.flatten(0, 1)[:, None]))
         fused: Tensor | None = None
-        for index, layer in enumerate(self.stages):
+        for index, layer in enumerate(stages):
             x = layer(x)
             if "fusion" in branches:
-                strongest = x.unflatten(0, (-1, count)).amax(1)
+                top = strongest(x, count)
                 # Eq. 8
-                fused = strongest if fused is None else strongest + self.fusion_stages[index - 1](fused)
+                fused = top if fused is None else fusion_stages[index - 1](fused) + top
         x = x.unflatten(0, (-1, count))
         has_global = "global" in self.settings.branches
         features: dict[str, Tensor] = {}
@@ -228,6 +234,13 @@ class GaitHeat(nn.Module):
             else:  # Eq. 7
                 features[branch] = x[:, int(has_global) :].amax(1)
         return features
+
+    def _layers(self) -> Layers:
+        """Stem, stages and fusion stages, folded where nothing is trained."""
+        modules = [self.stem, *self.stages, *self.fusion_stages]
+        layers = inference_layers(modules) or modules
+        own = 1 + len(self.stages)
+        return layers[0], layers[1:own], layers[own:]
 
     def _train(self, frames: Frames, lengths: Sequence[int]) -> GaitHeatOutput:
         maps = self.part_maps(frames.heatmaps, frames.keypoints, frames.matrices)
@@ -248,17 +261,18 @@ class GaitHeat(nn.Module):
         """
         total = len(frames.heatmaps)
         # Layers in training see the whole batch's statistics, not a chunk's.
-        size = total if torch.is_grad_enabled() else self.settings.chunk
-        strongest: dict[str, list[Tensor | None]] = {b: [None] * len(lengths) for b in self.inference_branches}
+        size = total if torch.is_grad_enabled() else chunk_size(self.settings.chunk, frames.heatmaps)
+        strongest_yet: dict[str, list[Tensor | None]] = {b: [None] * len(lengths) for b in self.inference_branches}
+        layers = self._layers()
         for start in range(0, total, size):
             stop = min(start + size, total)
             piece = frames[start:stop]
             maps = self.part_maps(piece.heatmaps, piece.keypoints, piece.matrices)
-            for branch, features in self._features(maps, self.inference_branches).items():
-                rows = strongest[branch]
+            for branch, features in self._features(maps, self.inference_branches, layers).items():
+                rows = strongest_yet[branch]
                 for index, first, last in segments(lengths, start, stop):
                     top = features[first:last].amax(0)
                     before = rows[index]
                     rows[index] = top if before is None else torch.maximum(before, top)
-        embedded = [self.heads[b].embed(torch.stack(rows), bnneck=bnneck) for b, rows in strongest.items()]  # type: ignore[arg-type, operator]
+        embedded = [self.heads[b].embed(torch.stack(rows), bnneck=bnneck) for b, rows in strongest_yet.items()]  # type: ignore[arg-type, operator]
         return embedded[0] if len(embedded) == 1 else torch.cat(embedded, -1)
