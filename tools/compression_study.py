@@ -1,6 +1,6 @@
 """Repeat the artifact-correction paper's experiment: Table I, histograms, panels, Tables II and III.
 
-Run: OMP_NUM_THREADS=1 python tools/compression_study.py configs/correction/walkers.yaml --work FOLDER
+Run: python tools/compression_study.py configs/correction/walkers.yaml --work FOLDER
 (needs gaitext[video,coco,standalone,plot]). Rows: the estimator as it is (base), behind FBCNN as released (where its
 weights are given), fine-tuned, and behind the trained corrector; each on degraded and on original video. FOLDER keeps
 everything: run again, what is finished is not done again. `--seeds 1` does one seed's share, for machines side by side.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,9 @@ class Study:
     workers: int
 
     def __post_init__(self) -> None:
+        begun = time.monotonic()
         self.config = self._prepare_videos()
+        print(f"videos: {time.monotonic() - begun:.0f} s", flush=True)
         self.device = self.settings.device
         if self.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -222,12 +225,13 @@ def main() -> None:
     parser.add_argument("preset", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps everything")
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the preset's")
-    parser.add_argument("--workers", type=int, default=0, help="processes that render, degrade and cut")
+    parser.add_argument("--workers", type=int, help="processes that render, degrade and cut (default: one a core)")
     options = parser.parse_args()
     settings = StudySettings.parse(load_yaml(options.preset), where=str(options.preset))
     options.work.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic(), time.process_time()
-    Study(settings, options.work, options.workers).run(options.seeds or list(settings.seeds))
+    workers = options.workers if options.workers is not None else os.cpu_count() or 1
+    Study(settings, options.work, workers).run(options.seeds or list(settings.seeds))
     print(f"{time.monotonic() - begun[0]:.0f} s, of this process's own time {time.process_time() - begun[1]:.0f} s")
 
 

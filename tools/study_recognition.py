@@ -14,12 +14,13 @@ from study_report import Cell
 
 from gaitext.config import Settings, load_yaml, merge
 from gaitext.evaluation import Table
+from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
+from gaitext.pose import load_estimator
 from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.crops import CROPS
 from gaitext.standalone import test, train
 from gaitext.store import atomic_path, read_sequence, write_json, write_leaf
-from gaitext.walkers import WalkerSettings, write_dataset
 
 #: PsyMo's variations, the columns of the paper's tables.
 VARIATIONS = ("NM", "BG", "CL", "WSS", "WSF", "PH", "TXT", "mean")
@@ -29,16 +30,16 @@ class RecognitionSettings(Settings):
     """How identities are told.
 
     Attributes:
-        config: of a GaitPT, such as configs/gaitpt/tiny.yaml.
+        config: of a GaitPT, such as configs/gaitpt/tiny.yaml. It is trained on clean poses of the training and
+            validation identities: those of the extraction that stands for the truth; of walkers, whose truth
+            is the renderer's, those that the estimator as it is finds in original video.
         overrides: laid over it.
-        walkers: whose poses it is trained on; None takes the truth of the training and validation identities.
         seed: of its training.
         seeds: of correction's training, whose test poses are recognised.
     """
 
     config: Path
     overrides: dict[str, Any] = Field(default_factory=dict)
-    walkers: dict[str, Any] | None = None
     seed: int = 0
     seeds: tuple[int, ...] = Field((0,), min_length=1)
 
@@ -65,25 +66,37 @@ def _trained(settings: RecognitionSettings, host: dict[str, Any], config: Correc
     done = output / "checkpoint.json"
     if done.is_file():
         return Path(json.loads(done.read_text())["checkpoint"])
-    if settings.walkers is not None:
-        made = write_dataset(WalkerSettings.parse(settings.walkers, where="recognition.walkers"), output / "walkers")
-        data = {"dataset_root": str(made.sequences), "dataset_partition": str(made.partition), "data_in_use": [True]}
+    truth = config.data.truth
+    if (truth / "walkers.json").is_file():
+        root = _found_in_originals(truth, config, output / "clean")
     else:
-        # What `gaitext extract` wrote: heatmaps, poses, poses in the frame, boxes.
-        root = config.data.truth / "sequences"
-        split = read_split(config.data.split, (p.name for p in root.iterdir()), config.data.split_seed)
-        partition = output / "partition.json"
-        partition.parent.mkdir(parents=True, exist_ok=True)
-        write_json(partition, {"TRAIN_SET": [*split.train, *split.val], "TEST_SET": list(split.test)})
-        data = {
-            "dataset_root": str(root),
-            "dataset_partition": str(partition),
-            "data_in_use": [False, False, True, False],
-        }
+        root = truth / "sequences"
+    split = read_split(config.data.split, (p.name for p in root.iterdir()), config.data.split_seed)
+    partition = output / "partition.json"
+    partition.parent.mkdir(parents=True, exist_ok=True)
+    write_json(partition, {"TRAIN_SET": [*split.train, *split.val], "TEST_SET": list(split.test)})
+    # What `gaitext extract` writes: heatmaps, poses, poses in the frame, boxes.
+    data = {
+        "dataset_root": str(root),
+        "dataset_partition": str(partition),
+        "data_in_use": [False, False, True, False],
+    }
     run = train(merge({"data_cfg": data}, host), output=output, overwrite=True, seed=settings.seed)
     write_json(done, {"checkpoint": str(run.checkpoint), "seconds": run.seconds})
     print(f"GaitPT: {run.seconds:.0f} s", flush=True)
     return run.checkpoint
+
+
+def _found_in_originals(walkers: Path, config: CorrectionConfig, out: Path) -> Path:
+    """Poses that the estimator finds in the original videos of training and validation walkers, all frames."""
+    split = read_split(config.data.split, (p.name for p in (walkers / "videos").iterdir()), config.data.split_seed)
+    wanted = {*split.train, *split.val}
+    sources = [s for s in find_sources(walkers / "videos", walkers / "boxes") if s.identity in wanted]
+    settings = ExtractSettings(min_frames=1, min_score=0.0, form="compact")
+    report = extract_dataset(sources, load_estimator(config.estimator), out, settings, resume=True)
+    if report.failed:
+        raise SystemExit(str(report))
+    return out / "sequences"
 
 
 def _tested(host: dict[str, Any], cell: Cell, data: CropData, checkpoint: Path, work: Path) -> dict[str, float]:

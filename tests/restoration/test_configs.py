@@ -21,7 +21,6 @@ def test_the_papers() -> None:
 def test_the_walkers() -> None:
     preset = load_yaml(FOLDER / "walkers.yaml")
     WalkerSettings.parse(preset["walkers"], where="walkers")
-    WalkerSettings.parse(preset["recognition"]["walkers"], where="walkers")
     data = {"degraded": "a", "truth": "b", "cache": "c"}
     preset["correction"]["data"] |= data
     config = CorrectionConfig.parse(preset["correction"], where="correction")
