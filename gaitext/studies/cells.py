@@ -1,0 +1,135 @@
+"""Cells of a study: a system, trained with a seed, tested under a condition."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.store import write_json
+
+__all__ = ["Cell", "Cells"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one test found.
+
+    Attributes:
+        system: what was trained.
+        condition: what it was tested on: data, an occlusion, a kind of video.
+        seed: of the training.
+        scalars: metric -> number of all test identities, such as ``{"NM": 34.4, "mean": 30.1}``.
+        people: metric -> test identity -> the same number of that identity's probes alone, in the whole
+            gallery. Where a protocol's numbers are means over probes, and all identities have as many, their mean is
+            the scalar. Empty where the host keeps it to itself.
+    """
+
+    system: str
+    condition: str
+    seed: int
+    scalars: Mapping[str, float]
+    people: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.system}@{self.condition}, seed {self.seed}"
+
+    def write(self, path: Path, **about: Any) -> None:
+        """As JSON, whole or not at all; ``about`` is what it was made of."""
+        numbers = {k: _plain(v) for k, v in self.scalars.items()}
+        people = {m: {i: _plain(v) for i, v in of.items()} for m, of in self.people.items()}
+        own = {"system": self.system, "condition": self.condition, "seed": self.seed}
+        write_json(path, {**own, "scalars": numbers, "people": people, "about": about})
+
+    @classmethod
+    def read(cls, path: Path) -> tuple[Cell, dict[str, Any]]:
+        """A cell and what it was made of.
+
+        Raises:
+            DataError: the file holds no cell.
+        """
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+            people = {m: {i: _number(v) for i, v in of.items()} for m, of in read["people"].items()}
+            numbers = {k: _number(v) for k, v in read["scalars"].items()}
+            return cls(read["system"], read["condition"], int(read["seed"]), numbers, people), read["about"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"holds no cell ({error!r})", where=path, how="delete it: it will be made again") from error
+
+
+class Cells:
+    """All cells of a study, by system and condition.
+
+    Raises:
+        DataError: two cells of one system, condition and seed.
+    """
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self._of: dict[tuple[str, str], dict[int, Cell]] = {}
+        for cell in cells:
+            seeds = self._of.setdefault((cell.system, cell.condition), {})
+            if cell.seed in seeds:
+                raise DataError("there are two cells", where=cell.name)
+            seeds[cell.seed] = cell
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter([cell for seeds in self._of.values() for cell in seeds.values()])
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    @property
+    def systems(self) -> list[str]:
+        return list(dict.fromkeys(system for system, _ in self._of))
+
+    @property
+    def conditions(self) -> list[str]:
+        return list(dict.fromkeys(condition for _, condition in self._of))
+
+    def of(self, system: str, condition: str) -> list[Cell]:
+        """All seeds' cells, seeds ascending; empty where there is none."""
+        seeds = self._of.get((system, condition), {})
+        return [seeds[seed] for seed in sorted(seeds)]
+
+    def numbers(self, system: str, condition: str, metric: str) -> list[float]:
+        """A number for each seed.
+
+        Raises:
+            ConfigError: the cells have no such metric.
+        """
+        return [check_metric(cell, metric) for cell in self.of(system, condition)]
+
+    def people(self, system: str, condition: str, metric: str) -> dict[str, list[float]]:
+        """Identity -> a number for each seed; empty where a cell does not know its identities' numbers."""
+        cells = self.of(system, condition)
+        if not cells or any(metric not in cell.people for cell in cells):
+            return {}
+        names = sorted(cells[0].people[metric])
+        if any(sorted(cell.people[metric]) != names for cell in cells):
+            raise DataError("seeds were tested on different identities", where=f"{system}@{condition}")
+        return {name: [cell.people[metric][name] for cell in cells] for name in names}
+
+
+def check_metric(cell: Cell, metric: str) -> float:
+    if metric not in cell.scalars:
+        raise ConfigError(f"has no '{metric}'", where=cell.name, how=suggest(metric, cell.scalars))
+    return cell.scalars[metric]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of the numbers that are there; NaN if none is."""
+    there = [value for value in values if not math.isnan(value)]
+    return sum(there) / len(there) if there else math.nan
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

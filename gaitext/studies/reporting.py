@@ -1,0 +1,89 @@
+"""What a study's YAML asks to be told of its cells: tables and claims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from gaitext.config import Settings
+
+__all__ = ["ClaimSettings", "ColumnSettings", "Place", "TableSettings"]
+
+
+class Place(Settings):
+    """Cells of all seeds: a system under a condition, written ``system@condition``.
+
+    Several, joined by ``+``, stand for the mean of their numbers.
+    """
+
+    system: str
+    condition: str
+
+
+class ColumnSettings(Settings):
+    """A column of a table, or one for each metric.
+
+    Attributes:
+        condition: the cells' condition; None: a row's own (``system@condition`` in ``rows``).
+        metrics: of the cells.
+        label: before the metric's name; None: the condition.
+    """
+
+    condition: str | None = None
+    metrics: tuple[str, ...] = Field(("mean",), min_length=1)
+    label: str | None = None
+
+
+class TableSettings(Settings):
+    """A table.
+
+    Attributes:
+        name: of its files.
+        title: what it shows.
+        rows: systems, or ``system@condition``; ``{label: system}`` gives a row another name.
+        columns: see there.
+        published: lines that stand below the table, of published numbers and where they stand.
+        unit: of the numbers.
+    """
+
+    name: str = Field(pattern=r"[\w-]+")
+    title: str
+    rows: dict[str, str] = Field(min_length=1)
+    columns: tuple[ColumnSettings, ...] = Field(min_length=1)
+    published: tuple[str, ...] = ()
+    unit: str = "%"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        rows = values.get("rows") if isinstance(values, dict) else None
+        if isinstance(rows, (list, tuple)):
+            named: dict[str, str] = {}
+            for row in rows:
+                named.update(row if isinstance(row, dict) else {str(row): str(row)})
+            values = {**values, "rows": named}
+        return values
+
+
+class ClaimSettings(Settings):
+    """That one system is better than another.
+
+    Attributes:
+        name: of the claim, in a sentence.
+        better, than: ``system@condition``.
+        metric: that decides.
+        by: the least difference that counts; the claim is that it is more.
+        lower_is_better: for distances.
+        source: the paper's table or sentence.
+        published: what it has found, with where it stands.
+    """
+
+    name: str
+    better: str = Field(pattern=r".+@.+")
+    than: str = Field(pattern=r".+@.+")
+    metric: str = "mean"
+    by: float = 0.0
+    lower_is_better: bool = False
+    source: str = ""
+    published: str = ""
