@@ -3,6 +3,7 @@
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, evaluate_indoor_dataset
 from gaitext.evaluation.distances import distances
+from gaitext.evaluation.identities import by_identity
 from gaitext.evaluation.keypoints import (
     COCO_SIGMAS,
     KeypointAP,
@@ -34,6 +35,7 @@ __all__ = [
     "Sequences",
     "Table",
     "box_areas",
+    "by_identity",
     "chance_rank1",
     "check_PsyMo",
     "check_table_path",

@@ -17,7 +17,7 @@ from gaitext.evaluation.matching import Matches, Sequences, match
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
 from gaitext.evaluation.writing import check_table_path, write_result
 
-__all__ = ["GALLERIES", "VARIATIONS", "check_PsyMo", "evaluate_PsyMo"]
+__all__ = ["GALLERIES", "VARIATIONS", "check_PsyMo", "evaluate_PsyMo", "gallery_type"]
 
 #: Normal, bag, clothes, slow, fast, phoning, texting: the rows of Tables II and III.
 VARIATIONS = ("nm", "bg", "cl", "wss", "wsf", "ph", "txt")
@@ -148,6 +148,15 @@ def evaluate_PsyMo(
     if table is not None:
         write_result(result, table)
     return result
+
+
+def gallery_type(gait: Gait) -> str:
+    """The type that is the gallery ``nm``: the first run of nm.
+
+    Raises:
+        DataError: there is none.
+    """
+    return _Walks.of(gait, False).gallery_types("nm")[0]
 
 
 def _mean(values: Array) -> Array:

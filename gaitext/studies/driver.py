@@ -1,0 +1,223 @@
+"""The one driver of all studies: do what is not done yet, side by side, then write tables and claims."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from gaitext.errors import ConfigError, DataError, MissingDependencyError
+from gaitext.execution import Outcome, parse_engine, raise_failures, worker_index
+from gaitext.execution import map_sequences as map_tasks
+from gaitext.memory import keep_freed_memory
+from gaitext.store import make_folder
+from gaitext.studies.cells import Cell, Cells
+from gaitext.studies.settings import StudySettings
+from gaitext.studies.tasks import Task, waves
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; there two drivers of one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Running", "Study", "StudyResult", "run_study"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Running:
+    """How a study is run; none of it changes results.
+
+    Attributes:
+        out: the study's folder.
+        jobs: trainings and tests side by side on this machine; None: one a core, or one a GPU.
+        engine: ``local`` or ``ray[:ADDRESS]``, see :func:`~gaitext.execution.parse_engine`.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        toolbox: root of a linked toolbox that trains and tests, in place of the embedded host.
+        quiet: no progress bars.
+    """
+
+    out: Path
+    jobs: int | None = None
+    engine: str = "local"
+    device: str = "auto"
+    toolbox: Path | None = None
+    quiet: bool = False
+
+    @property
+    def chosen_device(self) -> str:
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+    @property
+    def workers(self) -> int:
+        """Processes on this machine."""
+        if self.toolbox is not None:
+            return 1  # it takes the machine as it finds it
+        if self.jobs is not None:
+            return max(1, self.jobs)
+        return max(1, torch.cuda.device_count()) if self.chosen_device == "cuda" else cores()
+
+
+class Study(Protocol):
+    """A kind of study.
+
+    Attributes:
+        settings: its YAML.
+    """
+
+    settings: StudySettings
+
+    def tasks(self, running: Running) -> list[Task]:
+        """All there is to do; those that end in a cell write it to their ``done``."""
+        ...
+
+    def is_cell(self, task: Task) -> bool:
+        """Whether a task's ``done`` is a cell."""
+        ...
+
+    def finish(self, running: Running, cells: Cells) -> list[Path]:
+        """Write what this kind has beside tables and claims: pictures, for example."""
+        ...
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study has come to.
+
+    Attributes:
+        cells: all of them.
+        files: what was written.
+        text: the claims' table.
+    """
+
+    cells: Cells
+    files: list[Path]
+    text: str
+
+
+def run_study(study: Study, running: Running) -> StudyResult:
+    """Do what is not done, and write tables, claims and plots.
+
+    A task that is done is not done again; a training that was killed goes on from its last checkpoint. With other
+    settings for a system, its trainings and cells are made anew, beside the old ones.
+
+    Raises:
+        ConfigError: the study cannot be; another process is at work in the folder.
+        DataError: some tasks failed; those that do not need them are done.
+    """
+    make_folder(running.out)
+    with _claimed(running.out):
+        tasks = study.tasks(running)
+        perform(tasks, running)
+        cells = Cells(Cell.read(task.done)[0] for task in tasks if study.is_cell(task))
+        files, text = report(study, running, cells)
+    return StudyResult(cells, files, text)
+
+
+def report(study: Study, running: Running, cells: Cells) -> tuple[list[Path], str]:
+    """Write everything that follows from cells, into the study's folder."""
+    from gaitext.studies.plots import claims_figure, table_figure
+    from gaitext.studies.tables import write_claims, write_results, write_tables
+
+    settings, out = study.settings, running.out
+    about = {"study": settings.title, "seeds": " ".join(map(str, settings.seeds))}
+    files = write_tables(settings.tables, cells, out, about)
+    comparisons = write_claims(settings.claims, cells, out)
+    files += [out / f"claims.{end}" for end in ("md", "csv", "json")] if settings.claims else []
+    files.append(write_results(settings.tables, settings.claims, cells, out, about))
+    try:
+        if comparisons:
+            files.append(claims_figure(comparisons, out / "claims.png"))
+        files += [table_figure(table, cells, out / f"{table.name}.png") for table in settings.tables]
+    except MissingDependencyError as error:
+        log.warning("no plots: %s", error)
+    files += study.finish(running, cells)
+    texts = [path.read_text(encoding="utf-8") for path in files if path.suffix == ".md"]
+    return files, "\n".join(texts)
+
+
+def perform(tasks: Sequence[Task], running: Running) -> None:
+    """Do what is not done, wave by wave.
+
+    Raises:
+        DataError: tasks failed; all named.
+    """
+    failed: dict[str, Outcome[Task, None]] = {}
+    for wave in waves(tasks):
+        left = [t for t in wave if not t.is_done() and not any(need in failed for need in t.needs)]
+        blocked = [t for t in wave if any(need in failed for need in t.needs)]
+        failed |= {t.name: failed[next(n for n in t.needs if n in failed)] for t in blocked}
+        outcomes: list[Outcome[Task, None]] = []
+        for task in (t for t in left if t.alone):
+            outcomes += map_tasks(_perform, [task], quiet=True)
+            _say(outcomes[-1])
+        outcomes += map_tasks(
+            _perform,
+            [t for t in left if not t.alone],
+            workers=running.workers,
+            engine=running.engine,
+            initialise=_prepare,
+            initialise_arguments=(running.chosen_device if parse_engine(running.engine).kind == "local" else "",),
+            label="study",
+            quiet=running.quiet,
+            on_outcome=_say,
+        )
+        failed |= {o.item.name: o for o in outcomes if o.error is not None}
+    if failed:
+        own = {id(outcome): outcome for outcome in failed.values()}
+        raise_failures(own.values(), f"tasks ({len(failed) - len(own)} more need them)")
+
+
+def _perform(task: Task) -> None:
+    started = time.monotonic()
+    task.function(task.argument)
+    if not task.is_done():
+        raise DataError("has ended without its result", where=task.done)
+    log.info("%s: %.0f s", task.name, time.monotonic() - started)
+
+
+def _say(outcome: Outcome[Task, None]) -> None:
+    if outcome.error is None:
+        log.info("%s: done", outcome.item.name)
+    else:
+        log.error("%s: %s", outcome.item.name, outcome.error)
+
+
+def _prepare(device: str) -> None:
+    """In each worker: one thread, so that results do not depend on how many work side by side; a GPU each."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    if device == "cuda":
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = seen.split(",") if seen else [str(i) for i in range(torch.cuda.device_count())]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[worker_index() % len(names)]
+
+
+@contextlib.contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """One driver at a time in a folder."""
+    with (out / ".study").open("a") as stream:
+        if fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConfigError(
+                    "another process works on this study", where=out, how="wait for it, or name another folder"
+                ) from error
+        yield
+
+
+def cores() -> int:
+    """That this process may use."""
+    available: Any = getattr(os, "sched_getaffinity", None)
+    return len(available(0)) if available is not None else os.cpu_count() or 1

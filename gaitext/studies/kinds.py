@@ -1,0 +1,14 @@
+"""The kinds of studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gaitext.studies.recognition import RecognitionStudy
+
+__all__ = ["KINDS"]
+
+#: ``kind`` in the YAML -> what makes the :class:`~gaitext.studies.driver.Study` of its values and its file's path.
+KINDS: dict[str, Callable[[Mapping[str, Any], Path], Any]] = {"recognition": RecognitionStudy}

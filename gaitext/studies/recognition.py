@@ -1,0 +1,198 @@
+"""Studies of recognition: systems that differ in a config's keys, trained and tested on data sets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from gaitext.config import Settings, load_yaml, merge
+from gaitext.errors import ConfigError, suggest
+from gaitext.studies.cells import Cells
+from gaitext.studies.data import DataSettings, PreparedData
+from gaitext.studies.driver import Running, cores
+from gaitext.studies.settings import StudySettings
+from gaitext.studies.tasks import Task, digest_of
+from gaitext.studies.training import (
+    Config,
+    Testing,
+    Training,
+    cell_file,
+    host_name,
+    testing_task,
+    training_task,
+)
+
+__all__ = ["RecognitionSettings", "RecognitionStudy", "SystemSettings"]
+
+
+class SystemSettings(Settings):
+    """What is trained: a host's config with changes, on a data set.
+
+    Attributes:
+        config: one of the study's ``configs``.
+        data: one of its ``data``, to train on.
+        set: laid over the config, dict by dict; a list replaces a list.
+        transform: in place of training's and the test's transforms.
+        keep_losses: those whose ``log_prefix`` begins with one of these; None: all.
+        swap_losses: a loss's type -> another, with the same arguments.
+        test_on: data sets; None: ``data``.
+    """
+
+    config: str
+    data: str
+    set: dict[str, Any] = Field(default_factory=dict)
+    transform: list[Any] | None = None
+    keep_losses: tuple[str, ...] | None = None
+    swap_losses: dict[str, str] = Field(default_factory=dict)
+    test_on: tuple[str, ...] | None = None
+
+
+class ConfigSettings(Settings):
+    """A host's config.
+
+    Attributes:
+        file: relative to the study's.
+        set: laid over it.
+    """
+
+    file: Path
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class RecognitionSettings(StudySettings):
+    """A study of kind ``recognition``.
+
+    Attributes:
+        data: data sets.
+        configs: hosts' configs; a file's name stands for ``{file: …}``.
+        systems: what is trained.
+    """
+
+    KIND: ClassVar[str] = "recognition"
+
+    data: dict[str, DataSettings] = Field(min_length=1)
+    configs: dict[str, ConfigSettings] = Field(min_length=1)
+    systems: dict[str, SystemSettings] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files(cls, values: Any) -> Any:
+        configs = values.get("configs") if isinstance(values, dict) else None
+        if isinstance(configs, Mapping):
+            values = {**values, "configs": {k: {"file": v} if isinstance(v, str) else v for k, v in configs.items()}}
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecognitionSettings:
+        for name, system in self.systems.items():
+            if "@" in name or "/" in name:
+                raise ValueError(f"systems: '{name}' may hold no @ and no /")
+            if system.config not in self.configs:
+                raise ValueError(f"systems.{name}.config: '{system.config}'; {suggest(system.config, self.configs)}")
+            for data in (system.data, *(system.test_on or ())):
+                if data not in self.data:
+                    raise ValueError(f"systems.{name}: no data '{data}'; {suggest(data, self.data)}")
+        return self
+
+
+class RecognitionStudy:
+    """Trainings and tests of a :class:`RecognitionSettings`.
+
+    Args:
+        values: the YAML's.
+        path: of the YAML.
+
+    Raises:
+        ConfigError: it is wrong, one of the systems' configs included.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+        self.settings: RecognitionSettings = RecognitionSettings.parse(values, where=str(path))
+        self.root = path.parent
+        self._configs = {
+            name: merge(given.set, load_yaml(self.root / given.file)) for name, given in self.settings.configs.items()
+        }
+        self.settings.check_places(
+            {(name, data) for name, system in self.settings.systems.items() for data in _tested_on(system)}
+        )
+        for name in self.settings.systems:
+            self.config(name)
+
+    def config(self, name: str) -> Config:
+        """A system's config, without its data's place."""
+        system = self.settings.systems[name]
+        config = merge(system.set, copy.deepcopy(self._configs[system.config]))
+        losses = [dict(loss) for loss in config.get("loss_cfg", [])]
+        kept = [
+            loss
+            for loss in losses
+            if system.keep_losses is None or str(loss["log_prefix"]).startswith(system.keep_losses)
+        ]
+        if losses and not kept:
+            raise ConfigError(
+                "none of the losses is kept", where=f"systems.{name}.keep_losses", how=f"there are {losses}"
+            )
+        for old in set(system.swap_losses) - {loss["type"] for loss in kept}:
+            raise ConfigError(f"there is no loss {old}", where=f"systems.{name}.swap_losses")
+        if losses:
+            config["loss_cfg"] = [{**loss, "type": system.swap_losses.get(loss["type"], loss["type"])} for loss in kept]
+        for section in ("trainer_cfg", "evaluator_cfg"):
+            if system.transform is not None:
+                config[section]["transform"] = copy.deepcopy(system.transform)
+            config[section]["save_name"] = name
+        return config
+
+    def prepared(self, running: Running) -> dict[str, PreparedData]:
+        """The data sets."""
+        folder, workers = running.out / "data", running.jobs or cores()
+        return {n: PreparedData(n, given, folder, workers, self.root) for n, given in self.settings.data.items()}
+
+    def tasks(self, running: Running) -> list[Task]:
+        data = self.prepared(running)
+        used = {n for system in self.settings.systems.values() for n in (system.data, *_tested_on(system))}
+        tasks = [data[name].task() for name in self.settings.data if name in used]
+        trainings, tests = [], []
+        for seed in self.settings.seeds:  # outermost: a study that is stopped has whole seeds
+            for name, system in self.settings.systems.items():
+                training = self.training(name, seed, data, running)
+                task = training_task(training, f"train {name}, seed {seed}", (f"data {system.data}",))
+                trainings.append(task)
+                for condition in _tested_on(system):
+                    testing = self.testing(name, condition, training, data, running)
+                    tests.append(testing_task(testing, (task.name, f"data {condition}")))
+        return tasks + trainings + tests
+
+    def training(self, name: str, seed: int, data: Mapping[str, PreparedData], running: Running) -> Training:
+        """A system's, with a seed."""
+        own = data[self.settings.systems[name].data]
+        config = self.config(name)
+        about = {"config": config, "data": own.about, "seed": seed, "host": host_name(running)}
+        config = merge(own.host_sections(training=True), config)
+        if "class_num" in config["model_cfg"] and own.settings.walkers is not None:
+            config["model_cfg"] = {**config["model_cfg"], "class_num": own.identities()}
+        folder = running.out / "runs" / f"{name}-{digest_of({**about, 'seed': None})}" / f"seed-{seed}"
+        return Training(name, config, seed, folder, running.chosen_device, about, running.toolbox)
+
+    def testing(
+        self, name: str, condition: str, training: Training, data: Mapping[str, PreparedData], running: Running
+    ) -> Testing:
+        """Of a trained system on a data set."""
+        config = merge(data[condition].host_sections(training=False), training.config)
+        about = {"trained": training.about, "condition": data[condition].about}
+        return Testing(
+            name, condition, config, training, cell_file(running, name, condition, training.seed, about), about
+        )
+
+    def is_cell(self, task: Task) -> bool:
+        return isinstance(task.argument, Testing)
+
+    def finish(self, running: Running, cells: Cells) -> list[Path]:
+        return []
+
+
+def _tested_on(system: SystemSettings) -> tuple[str, ...]:
+    return (system.data,) if system.test_on is None else system.test_on
