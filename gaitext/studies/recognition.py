@@ -35,7 +35,7 @@ class SystemSettings(Settings):
     Attributes:
         config: one of the study's ``configs``.
         data: one of its ``data``, to train on.
-        set: laid over the config, dict by dict; a list replaces a list.
+        set: laid over the config, dict by dict; a list replaces a list, and null takes a key out.
         transform: in place of training's and the test's transforms.
         keep_losses: those whose ``log_prefix`` begins with one of these; None: all.
         swap_losses: a loss's type -> another, with the same arguments.
@@ -56,7 +56,7 @@ class ConfigSettings(Settings):
 
     Attributes:
         file: relative to the study's.
-        set: laid over it.
+        set: laid over it, as a system's.
     """
 
     file: Path
@@ -114,7 +114,7 @@ class RecognitionStudy:
         self.settings: RecognitionSettings = RecognitionSettings.parse(values, where=str(path))
         self.root = path.parent
         self._configs = {
-            name: merge(given.set, load_yaml(self.root / given.file)) for name, given in self.settings.configs.items()
+            name: _laid(given.set, load_yaml(self.root / given.file)) for name, given in self.settings.configs.items()
         }
         self.settings.check_places(
             {(name, data) for name, system in self.settings.systems.items() for data in _tested_on(system)}
@@ -125,7 +125,7 @@ class RecognitionStudy:
     def config(self, name: str) -> Config:
         """A system's config, without its data's place."""
         system = self.settings.systems[name]
-        config = merge(system.set, copy.deepcopy(self._configs[system.config]))
+        config = _laid(system.set, copy.deepcopy(self._configs[system.config]))
         losses = [dict(loss) for loss in config.get("loss_cfg", [])]
         kept = [
             loss
@@ -196,3 +196,13 @@ class RecognitionStudy:
 
 def _tested_on(system: SystemSettings) -> tuple[str, ...]:
     return (system.data,) if system.test_on is None else system.test_on
+
+
+def _laid(over: Mapping[str, Any], base: Mapping[str, Any]) -> Config:
+    """:func:`~gaitext.config.merge`, where null takes a key out."""
+    return _without_null(merge(over, base))
+
+
+def _without_null(section: Mapping[str, Any]) -> Config:
+    found = {k: _without_null(v) if isinstance(v, Mapping) else v for k, v in section.items()}
+    return {key: value for key, value in found.items() if value is not None}
