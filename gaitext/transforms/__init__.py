@@ -3,6 +3,8 @@
 from gaitext.transforms.correction import ArtifactCorrection
 from gaitext.transforms.crop import CropInput
 from gaitext.transforms.heatmap import HeatmapFlip, HeatmapInput, HeatmapMerge
+from gaitext.transforms.heatmap_generation import HeatmapRegenerate, PoseToHeatmap
+from gaitext.transforms.heatmap_pretreatment import HeatmapPretreatment
 from gaitext.transforms.occlusion import OcclusionHeatmaps, OcclusionPoses, OcclusionSilhouettes
 from gaitext.transforms.pose import PoseBoxInput, PoseFlip, PoseInput, PoseToAlignment
 from gaitext.transforms.pose_augmentation import PoseJointNoise, PoseMirror, PosePointNoise
@@ -17,6 +19,8 @@ __all__ = [
     "HeatmapFlip",
     "HeatmapInput",
     "HeatmapMerge",
+    "HeatmapPretreatment",
+    "HeatmapRegenerate",
     "HeatmapReverse",
     "OcclusionHeatmaps",
     "OcclusionPoses",
@@ -31,6 +35,7 @@ __all__ = [
     "PosePointNoise",
     "PoseReverse",
     "PoseToAlignment",
+    "PoseToHeatmap",
     "PoseWindow",
     "SilhouetteInput",
 ]

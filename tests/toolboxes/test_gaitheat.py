@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from gaitext import geometry
 from gaitext.errors import ConfigError, DataError
+from gaitext.standalone.transforms import build_chains
 from gaitext.toolboxes.adapter import HostModel
+from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.toolboxes.validate import validate_config
 
@@ -22,6 +25,9 @@ MERGED = [*HEATMAPS, {"type": "HeatmapMerge"}]
 POSES = [{"type": "PoseInput"}]
 MATRICES = [*POSES, {"type": "PoseToAlignment"}]
 MOVED = {"type": "PoseToAlignment", "anchor": [20.0, 12]}
+PRETREATED = [*HEATMAPS, {"type": "HeatmapPretreatment", "threshold": 0.2}]
+REGENERATED = [*HEATMAPS, {"type": "HeatmapRegenerate", "sigma": 1.5, "scores": False}]
+DRAWN = [*POSES, {"type": "PoseToHeatmap", "size": [48, 64], "sigma": 2, "min_score": 0.1}]
 OFFLINE = {"merge": "offline", "keypoints": "matrices"}
 
 
@@ -75,10 +81,46 @@ THREE = [True, False, True, True]
         ({"keypoints": "poses"}, [HEATMAPS, POSES], TWO),
         ({"keypoints": "poses", "pose_pixels": "frame"}, [HEATMAPS, POSES, []], THREE),
         ({"enabled": False, "keypoints": "poses"}, [HEATMAPS], [True, False, False, False]),
+        ({}, [PRETREATED], [True, False, False, False]),
+        ({"enabled": False, "keypoints": "poses"}, [PRETREATED], [True, False, False, False]),
+        ({"keypoints": "poses"}, [REGENERATED, POSES], TWO),
+        ({}, [DRAWN], [False, True, False, False]),
     ],
 )
 def test_accepts(leaves: Path, training: bool, alignment: Section, transform: list[Any], use: list[bool]) -> None:
     check(leaves, alignment, transform, use, training=training)
+
+
+@pytest.mark.parametrize("host", [*TOOLBOXES, None], ids=lambda host: host.name if host else "embedded")
+@pytest.mark.parametrize("transform", [PRETREATED, REGENERATED, DRAWN], ids=lambda listed: listed[1]["type"])
+def test_what_the_paper_compares_with_is_for_every_host_and_sampling(
+    dataset: Path, host: Toolbox | None, transform: list[Section]
+) -> None:
+    cfgs = data.config(dataset)
+    cfgs["trainer_cfg"]["transform"] = cfgs["evaluator_cfg"]["transform"] = [transform]
+    for sampling in ("fixed_unordered", "unfixed_ordered", "all_ordered"):
+        cfgs["trainer_cfg"]["sampler"]["sample_type"] = sampling
+        for training in (True, False):
+            assert validate_config(cfgs, training, toolbox=host) == []
+    cfgs["trainer_cfg"]["transform"] = [[transform[0], {**transform[1], "sigm": 1}]]
+    with pytest.raises(ConfigError, match=rf"transform\[0\]\[1\]\.sigm: {transform[1]['type']} has no argument"):
+        validate_config(cfgs, True, toolbox=host)
+
+
+@pytest.mark.parametrize("transform", [PRETREATED, REGENERATED, DRAWN], ids=lambda listed: listed[1]["type"])
+def test_what_the_paper_compares_with_feeds_the_network(transform: list[Section]) -> None:
+    generator = np.random.default_rng(0)
+    joints = generator.uniform((12, 8), (36, 56), (17, 2))
+    poses = np.concatenate((np.broadcast_to(joints, (3, 17, 2)), np.full((3, 17, 1), 0.9)), -1)
+    (chain,) = build_chains([transform], where="trainer_cfg.transform")
+    made = chain(poses if transform is DRAWN else data.heatmaps(generator, 3, joints), generator)
+    assert made.dtype == np.float32
+    model = data.config(Path())["model_cfg"]
+    network = GaitHeatAdapter.build({key: value for key, value in model.items() if key != "model"}).eval()
+    with torch.no_grad():
+        embedding = network(torch.from_numpy(made)[None])
+    assert embedding.shape == (1, 8, 16)
+    assert embedding.isfinite().all()
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -113,6 +155,8 @@ def test_accepts(leaves: Path, training: bool, alignment: Section, transform: li
         ({"keypoints": "matrices"}, [HEATMAPS, POSES], TWO, ("model_cfg.alignment.keypoints", "PoseToAlignment")),
         ({"keypoints": "matrices"}, [MATRICES, HEATMAPS], TWO, ("model_cfg.alignment.keypoints", "second input")),
         ({"keypoints": "poses"}, [HEATMAPS, MATRICES], TWO, ("model_cfg.alignment.keypoints", "PoseToAlignment")),
+        ({"keypoints": "poses"}, [PRETREATED, POSES], TWO, ("transform[0][1]", "HeatmapPretreatment moves the person")),
+        ({"keypoints": "matrices"}, [PRETREATED, MATRICES], TWO, ("transform[0][1]", "keypoints to 'heatmaps'")),
         ({"keypoints": "poses"}, [HEATMAPS, POSES, []], THREE, ("data_cfg.data_in_use", "pose_pixels to 'frame'")),
         (
             {"keypoints": "poses", "pose_pixels": "frame"},

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from gaitext.decoding import decode_heatmaps
 from gaitext.errors import ConfigError
 from gaitext.toolboxes import parts, plugin
 from gaitext.toolboxes.link import link
@@ -80,6 +81,19 @@ def test_a_toolbox_without_compose_is_given_one(toolbox: Path) -> None:
         assert inspect.getfullargspec(module.Compose.__init__)[0] == ["self", "trf_cfg"]
         compose = module.Compose(trf_cfg=[{"type": "Twice"}, {"type": "Add", "n": 1}])
         np.testing.assert_array_equal(compose(np.arange(3)), [1, 3, 5])
+
+
+def test_a_toolbox_builds_what_gaitheat_is_compared_with(toolbox: Path) -> None:
+    (toolbox / "opengait/data/transform.py").write_text(TRANSFORMS)
+    heatmaps = np.random.default_rng(0).random((2, 17, 64, 48), dtype=np.float32)
+    drawn = {"type": "PoseToHeatmap", "size": [48, 64], "sigma": 1.5, "scores": False}
+    with imported(toolbox):
+        build = sys.modules["data.transform"].get_transform
+        regenerate, pretreat, draw = build(
+            [{"type": "HeatmapRegenerate", "sigma": 1.5, "scores": False}, {"type": "HeatmapPretreatment"}, drawn]
+        )
+        np.testing.assert_array_equal(regenerate(heatmaps), draw(decode_heatmaps(heatmaps)))
+        assert pretreat(heatmaps).shape == (2, 17, 64, 48)
 
 
 def test_a_toolboxs_own_compose_is_left_alone(toolbox: Path) -> None:

@@ -60,6 +60,13 @@ class GaitHeatAdapter(ModelAdapter):
                 _compare_alignment(alignment, transform)
             elif transform.name in ("HeatmapMerge", "HeatmapFlip"):
                 _compare_partition(settings, transform)
+            elif transform.name == "HeatmapPretreatment" and alignment.needs is not None:
+                raise ConfigError(
+                    f"HeatmapPretreatment moves the person, but alignment.keypoints is '{alignment.needs}', "
+                    "which tells where the person was before",
+                    where=transform.where,
+                    how="set model_cfg.alignment.keypoints to 'heatmaps', or leave HeatmapPretreatment out",
+                )
         second = [transform.name for transform in lists[1]] if len(lists) > 1 else []
         if alignment.needs == "matrices" and "PoseToAlignment" not in second:
             raise ConfigError(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gaitext.decoding import decode_heatmaps
 from gaitext.errors import ShapeError
-from gaitext.pose import decode_heatmaps
 
 
 def slow(maps: np.ndarray) -> np.ndarray:
