@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,9 @@ from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml, merge
 from gaitext.errors import ConfigError, suggest
+from gaitext.standalone.settings import HostConfig
+from gaitext.standalone.transforms import build_chains
+from gaitext.store import write_json
 from gaitext.studies.cells import Cells
 from gaitext.studies.data import DataSettings, PreparedData
 from gaitext.studies.driver import Running, cores
@@ -25,6 +29,10 @@ from gaitext.studies.training import (
     testing_task,
     training_task,
 )
+from gaitext.toolboxes.validate import validate_config
+
+#: What walkers' leaves hold, as the renderer and an extraction write them.
+LEAF = ("0_heatmaps.pkl", "1_poses.pkl", "2_poses_frame.pkl", "3_boxes.pkl")
 
 __all__ = ["RecognitionSettings", "RecognitionStudy", "SystemSettings"]
 
@@ -120,7 +128,7 @@ class RecognitionStudy:
             {(name, data) for name, system in self.settings.systems.items() for data in _tested_on(system)}
         )
         for name in self.settings.systems:
-            self.config(name)
+            self._check(name)
 
     def config(self, name: str) -> Config:
         """A system's config, without its data's place."""
@@ -134,7 +142,9 @@ class RecognitionStudy:
         ]
         if losses and not kept:
             raise ConfigError(
-                "none of the losses is kept", where=f"systems.{name}.keep_losses", how=f"there are {losses}"
+                "none of the losses is kept",
+                where=f"systems.{name}.keep_losses",
+                how=f"there are {', '.join(str(loss['log_prefix']) for loss in losses)}",
             )
         for old in set(system.swap_losses) - {loss["type"] for loss in kept}:
             raise ConfigError(f"there is no loss {old}", where=f"systems.{name}.swap_losses")
@@ -145,6 +155,31 @@ class RecognitionStudy:
                 config[section]["transform"] = copy.deepcopy(system.transform)
             config[section]["save_name"] = name
         return config
+
+    def _check(self, name: str) -> None:
+        """Find a wrong key before anything is rendered; what concerns the data is seen when they are there."""
+        system = self.settings.systems[name]
+        config = self.config(name)
+        with tempfile.TemporaryDirectory() as folder:
+            partition = Path(folder) / "partition.json"
+            write_json(partition, {"TRAIN_SET": ["001"], "TEST_SET": ["002"]})
+            given = self.settings.data[system.data]
+            for identity in ("001", "002"):
+                leaf = Path(folder) / identity / "nm-01" / "000"
+                leaf.mkdir(parents=True)
+                for file in LEAF if given.walkers is not None else ():
+                    (leaf / file).touch()  # a look-alike: files are counted by name
+            data = {"dataset_name": "", **given.data_cfg, "dataset_root": folder, "dataset_partition": str(partition)}
+            try:
+                whole = merge({"data_cfg": data}, config)
+                host = HostConfig.of(whole)
+                validate_config({"loss_cfg": host.losses, **whole}, True, world_size=1)  # remarks come with the data
+                for part, transform in (("trainer", host.trainer.transform), ("evaluator", host.evaluator.transform)):
+                    build_chains(transform, where=f"{part}_cfg.transform")
+            except ConfigError as error:
+                raise ConfigError(
+                    error.what, where=f"systems.{name}: {error.where or 'config'}", how=error.how
+                ) from error
 
     def prepared(self, running: Running) -> dict[str, PreparedData]:
         """The data sets."""
