@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gaitext.studies.compression import CompressionStudy
 from gaitext.studies.recognition import RecognitionStudy
 
 __all__ = ["KINDS"]
 
 #: ``kind`` in the YAML -> what makes the :class:`~gaitext.studies.driver.Study` of its values and its file's path.
-KINDS: dict[str, Callable[[Mapping[str, Any], Path], Any]] = {"recognition": RecognitionStudy}
+KINDS: dict[str, Callable[[Mapping[str, Any], Path], Any]] = {
+    "compression": CompressionStudy,
+    "recognition": RecognitionStudy,
+}

@@ -87,6 +87,7 @@ class Testing:
         about: what the cell is made of.
         clean: another config, by which gallery sequences are embedded (occluded probes in a whole gallery); None: the
             same.
+        seed: of the cell, where it is of something else that was trained; None: the training's.
     """
 
     system: str
@@ -96,6 +97,11 @@ class Testing:
     cell: Path
     about: Mapping[str, Any]
     clean: Config | None = None
+    seed: int | None = None
+
+    @property
+    def cell_seed(self) -> int:
+        return self.training.seed if self.seed is None else self.seed
 
 
 def host_name(running: Running) -> str:
@@ -114,7 +120,7 @@ def training_task(training: Training, name: str, needs: tuple[str, ...]) -> Task
 
 
 def testing_task(testing: Testing, needs: tuple[str, ...]) -> Task:
-    name = f"test {testing.system}@{testing.condition}, seed {testing.training.seed}"
+    name = f"test {testing.system}@{testing.condition}, seed {testing.cell_seed}"
     return Task(name, test, testing, testing.cell, testing.about, needs)
 
 
@@ -161,7 +167,7 @@ def test(testing: Testing) -> None:
             found = with_gallery_of(found, _embedded(testing.clean, checkpoint, testing), testing.config)
         ours, people = evaluate(found, testing.config)
         scalars = {**ours, **scalars}
-    cell = Cell(testing.system, testing.condition, testing.training.seed, scalars, people)
+    cell = Cell(testing.system, testing.condition, testing.cell_seed, scalars, people)
     cell.write(testing.cell, **plain(testing.about))
 
 

@@ -1,0 +1,223 @@
+"""Studies of artifact correction: poses in degraded and in original video, and who is recognised by them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaitext.config import merge
+from gaitext.errors import ConfigError, MissingDependencyError
+from gaitext.pose.files import file_digest
+from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.studies.cells import Cells
+from gaitext.studies.compression_data import CompressionData, read_crops
+from gaitext.studies.compression_poses import CopiedCell, Correction, Found, PoseTest, Search, copy, search, test, train
+from gaitext.studies.compression_report import histogram, panels
+from gaitext.studies.compression_settings import (
+    METHODS,
+    UNTRAINED,
+    VIDEOS,
+    CompressionSettings,
+    correction_config,
+    gait_config,
+)
+from gaitext.studies.driver import Running, cores
+from gaitext.studies.tasks import Task, digest_of
+from gaitext.studies.training import Config, Testing, Training, cell_file, host_name, testing_task, training_task
+
+__all__ = ["CompressionStudy"]
+
+log = logging.getLogger(__name__)
+
+_GAIT = "train GaitPT"
+
+
+class CompressionStudy:
+    """Trainings, searches for poses and tests of a :class:`CompressionSettings`.
+
+    Systems are the estimator as it is (``base``), behind FBCNN as released (``released``), fine-tuned, and behind the
+    trained corrector (``corrected``). Conditions are ``degraded`` and ``original``, whose cells say how near poses
+    come (AP, AP50, AP75 in %, L2 and L2-norm in pixels of the crop, and ``frames``, how many were measured), and
+    ``gait-degraded`` and ``gait-original``: rank-1 in % of a GaitPT trained on clean poses, by variation, and their mean.
+    What no seed changes is done once, and its cell stands for each seed.
+
+    Args:
+        values: the YAML's.
+        path: of the YAML.
+
+    Raises:
+        ConfigError: it is wrong, a config that it names included.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+        self.settings: CompressionSettings = CompressionSettings.parse(values, where=str(path))
+        self.root = path.parent
+        filled = {"degraded": ".", "truth": ".", "cache": "."} if self.settings.walkers is not None else None
+        correction_config(self.settings, self.root, filled)
+        _ = CompressionData(self.settings, self.root, Path(), 0).walkers
+        self._gait: Config | None = None
+        conditions: tuple[str, ...] = VIDEOS
+        if self.settings.recognition is not None:
+            self._gait = gait_config(self.settings.recognition, self.root)
+            conditions += tuple(f"gait-{video}" for video in VIDEOS)
+        # FBCNN as released may be in tables without its weights: with dashes.
+        self.settings.check_places({(method, condition) for method in METHODS for condition in conditions})
+
+    def data(self, running: Running) -> CompressionData:
+        """Videos, crops and clean poses."""
+        return CompressionData(self.settings, self.root, running.out / "data", running.jobs or cores(), running.quiet)
+
+    def tasks(self, running: Running) -> list[Task]:
+        if running.toolbox is not None:
+            raise ConfigError(
+                "a study of kind compression trains by itself", where="--toolbox", how="leave it out: docs/studies.md"
+            )
+        if self.settings.released is None:
+            log.info("FBCNN as released is left out: its weights (fbcnn_color.pth) are not given")
+        elif not self.settings.released.is_file():
+            raise ConfigError("no such file", where=f"released: {self.settings.released}", how="name the file, or take `released` out")
+        data, several = self.data(running), self.settings.nproc > 1
+        tasks = [data.videos_task(), data.crops_task()]
+        gait = None
+        if self.settings.gait_seeds:
+            gait = self.gait(data, running)
+            tasks += [data.clean_task(), training_task(gait, _GAIT, ("data clean poses",))]
+        searches: dict[str, Task] = {}
+        tests: list[Task] = []
+        for seed in self.settings.seeds:  # outermost: a study that is stopped has whole seeds
+            for method in self.methods:
+                needs = ["data crops"]
+                name = method if method in UNTRAINED else f"{method}, seed {seed}"
+                if method not in UNTRAINED:
+                    training = self.correction(method, seed, data, running)
+                    needs.append(f"train {name}")
+                    tasks.append(
+                        Task(needs[-1], train, training, training.done, training.about, ("data crops",), several)
+                    )
+                for video in VIDEOS:
+                    job = self.search(method, seed, video, data, running)
+                    found = Task(f"poses {name}, {video}", search, job, job.done, job.about, tuple(needs))
+                    searches[found.name] = found
+                    tests.append(self._pose_test(job, seed, video, found.name, running))
+                    if gait is not None and seed in self.settings.gait_seeds:
+                        tests.append(self._gait_test(job, seed, video, found.name, gait, running))
+        return [*tasks, *searches.values(), *tests]
+
+    @property
+    def methods(self) -> list[str]:
+        """Systems that are run."""
+        return [method for method in METHODS if method != "released" or self.settings.released is not None]
+
+    def correction(self, method: str, seed: int, data: CompressionData, running: Running) -> Correction:
+        """A training; what only the other method reads is no part of what it is made of."""
+        config, finetune = data.config, method == "fine-tuned"
+        about: dict[str, Any] = {"estimator": config.estimator, "data": data.about, "nproc": self.settings.nproc}
+        if finetune:
+            steps = config.model_copy(update={"mode": "finetune"}).steps
+            about["trainer"] = steps.model_dump(mode="json")
+        else:
+            about |= config.model_dump(mode="json", include={"model", "objective", "trainer"})
+        about = {"system": method, **about, "seed": seed}
+        output = running.out / "runs" / f"{method}-{digest_of({**about, 'seed': None})}"
+        config = config.model_copy(update={"name": f"seed-{seed}"})
+        return Correction(config, finetune, seed, output, running.chosen_device, self.settings.nproc, about)
+
+    def search(self, method: str, seed: int, video: str, data: CompressionData, running: Running) -> Search:
+        """A method's poses in one kind of video: in all frames, where they are recognised."""
+        config: CorrectionConfig = data.config
+        weights: Path | None = None
+        if method in UNTRAINED:
+            weights = self.settings.released if method == "released" else None
+            of_weights = None if weights is None else self._released_digest
+            trained = {"system": method, "estimator": config.estimator, "weights": of_weights, "seed": None}
+        else:
+            training = self.correction(method, seed, data, running)
+            weights, trained = training.weights, dict(training.about)
+        seeds = self.settings.gait_seeds
+        leaves = bool(seeds) if method in UNTRAINED else seed in seeds
+        stride = 1 if leaves else self.settings.test_stride
+        about = {"trained": trained, "data": data.about, "video": video, "stride": stride, "leaves": leaves}
+        made = digest_of({**about, "trained": {**trained, "seed": None}})
+        folder = running.out / "poses" / f"{method}@{video}-{made}"
+        if method not in UNTRAINED:
+            folder /= f"seed-{seed}"
+        return Search(
+            method,
+            config,
+            None if weights is None else weights.resolve(),
+            video == "original",
+            data.crops_task().done,
+            stride,
+            leaves,
+            folder,
+            running.chosen_device,
+            about,
+        )
+
+    @cached_property
+    def _released_digest(self) -> str:
+        assert self.settings.released is not None
+        return file_digest(self.settings.released)
+
+    def _pose_test(self, job: Search, seed: int, video: str, need: str, running: Running) -> Task:
+        stride = self.settings.test_stride
+        about = {**{key: job.about[key] for key in ("trained", "data", "video")}, "stride": stride}
+        if copied := self._copied(job, video, seed, self.settings.seeds[0], about, running):
+            return copied
+        cell = cell_file(running, job.system, video, seed, about)
+        return Task(_name(job, video, seed), test, PoseTest(job, video, seed, stride, cell, about), cell, about, (need,))
+
+    def gait(self, data: CompressionData, running: Running) -> Training:
+        """A GaitPT of clean poses."""
+        assert self._gait is not None and self.settings.recognition is not None
+        seed = self.settings.recognition.seed
+        about = {"config": self._gait, "data": data.clean_about, "seed": seed, "host": host_name(running)}
+        config = merge({"data_cfg": data.clean_data_cfg}, self._gait)
+        folder = running.out / "runs" / f"gaitpt-{digest_of({**about, 'seed': None})}" / f"seed-{seed}"
+        return Training("gaitpt", config, seed, folder, running.chosen_device, about)
+
+    def _gait_test(self, job: Search, seed: int, video: str, need: str, gait: Training, running: Running) -> Task:
+        condition = f"gait-{video}"
+        about = {**{key: job.about[key] for key in ("trained", "data", "video")}, "gait": gait.about}
+        if copied := self._copied(job, condition, seed, self.settings.gait_seeds[0], about, running):
+            return copied
+        config = merge({"data_cfg": job.data_cfg}, gait.config)
+        cell = cell_file(running, job.system, condition, seed, about)
+        return testing_task(Testing(job.system, condition, config, gait, cell, about, seed=seed), (need, _GAIT))
+
+    def _copied(
+        self, job: Search, condition: str, seed: int, first: int, about: Mapping[str, Any], running: Running
+    ) -> Task | None:
+        """The cell of a system without seeds, for all but the first."""
+        if job.system not in UNTRAINED or seed == first:
+            return None
+        source, cell = (cell_file(running, job.system, condition, s, about) for s in (first, seed))
+        copied = CopiedCell(source, seed, cell, about)
+        return Task(_name(job, condition, seed), copy, copied, cell, about, (_name(job, condition, first),))
+
+    def is_cell(self, task: Task) -> bool:
+        return isinstance(task.argument, (PoseTest, Testing, CopiedCell))
+
+    def finish(self, running: Running, cells: Cells) -> list[Path]:
+        """Write histogram.png and panels.png, of the first seed."""
+        data, seed, stride = self.data(running), self.settings.seeds[0], self.settings.test_stride
+        jobs = {(m, v): self.search(m, seed, v, data, running) for m in self.methods for v in VIDEOS}
+        files = []
+        try:
+            found = {f"{m}, {v}": Found.read(job.poses).thinned(stride) for (m, v), job in jobs.items()}
+            files.append(histogram(running.out / "histogram.png", found))
+        except MissingDependencyError as error:
+            log.warning("no histogram: %s", error)
+        crops = read_crops(data.crops_task().done)
+        rows = np.concatenate([np.arange(count) for count in crops.names_and_frames().values()])
+        corrected, base = (jobs[method, "degraded"].objective() for method in ("corrected", "base"))
+        return [*files, panels(running.out / "panels.png", crops, np.flatnonzero(rows % stride == 0), corrected, base)]
+
+
+def _name(job: Search, condition: str, seed: int) -> str:
+    return f"test {job.system}@{condition}, seed {seed}"

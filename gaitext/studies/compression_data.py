@@ -1,0 +1,209 @@
+"""Videos, crops and clean poses of a study of artifact correction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gaitext.errors import DataError
+from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
+from gaitext.restoration import degrade_dataset
+from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.restoration.crop_data import CropData, read_split
+from gaitext.restoration.crops import prepare_crops
+from gaitext.restoration.learner import build_learner
+from gaitext.restoration.targets import find_targets
+from gaitext.restoration.train import prepare_correction
+from gaitext.sources import find_videos
+from gaitext.store import write_json
+from gaitext.studies.compression_settings import CompressionSettings, correction_config
+from gaitext.studies.tasks import Task, digest_of, finish
+from gaitext.walkers import WalkerSettings, write_dataset
+
+__all__ = ["CompressionData", "read_crops"]
+
+#: As `gaitext extract --min-frames 1 --min-score 0`.
+_ALL = ExtractSettings(min_frames=1, min_score=0.0, form="compact")
+
+
+@dataclass(frozen=True)
+class CompressionData:
+    """What a study of artifact correction trains and tests on.
+
+    Args:
+        settings: the study's.
+        root: the folder of its YAML.
+        folder: the study's ``data``.
+        workers: processes that render, degrade, cut and extract.
+        quiet: no progress bars.
+    """
+
+    settings: CompressionSettings
+    root: Path
+    folder: Path
+    workers: int
+    quiet: bool = False
+
+    @property
+    def walkers(self) -> WalkerSettings | None:
+        given = self.settings.walkers
+        return None if given is None else WalkerSettings.parse(given, where="walkers")
+
+    @cached_property
+    def config(self) -> CorrectionConfig:
+        """What ``gaitext correct train`` is given."""
+        if self.settings.walkers is None:
+            return correction_config(self.settings, self.root, None)
+        videos = digest_of(self.videos_about)
+        filled = {
+            "truth": self._walkers_folder,
+            "degraded": self.folder / f"degraded-{videos}",
+            "split": self.folder / f"split-{videos}.json",
+            "cache": self.folder / f"crops-{videos}",
+        }
+        return correction_config(self.settings, self.root, filled)
+
+    @property
+    def _walkers_folder(self) -> Path:
+        assert self.walkers is not None
+        return self.folder / f"walkers-{digest_of(self.walkers.model_dump(mode='json'))}"
+
+    @property
+    def videos_about(self) -> dict[str, Any]:
+        """What the videos are; where they are, if they were there before."""
+        if self.walkers is not None:
+            degrade = self.settings.degrade.model_dump(mode="json")
+            return {"walkers": self.walkers.model_dump(mode="json"), "degrade": degrade}
+        data = self.config.data
+        return {"truth": str(data.truth), "degraded": str(data.degraded)}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the crops are; the same settings give the same."""
+        data = self.config.data.model_dump(mode="json")
+        places = {"truth", "degraded", "cache"} | ({"split"} if self.settings.walkers is not None else set())
+        return {**self.videos_about, **{key: value for key, value in data.items() if key not in places}}
+
+    def videos_task(self) -> Task:
+        about = self.videos_about
+        done = self.folder / f"videos-{digest_of(about)}.json"
+        return Task("data videos", _make_videos, self, done, about, alone=True)
+
+    def crops_task(self) -> Task:
+        """Its ``done`` names the test crops, for :func:`read_crops`."""
+        about = self.about
+        done = self.folder / f"crops-{digest_of(about)}.json"
+        return Task("data crops", _make_crops, self, done, about, ("data videos",), alone=True)
+
+    @property
+    def test_crops(self) -> Path:
+        """The folder of all frames of the test identities."""
+        return self.folder / f"test-crops-{digest_of(self.about)}"
+
+    @property
+    def clean_about(self) -> dict[str, Any]:
+        """What the clean poses are, that recognition is trained on."""
+        data = self.config.data
+        split = {} if self.settings.walkers is not None else {"split": str(data.split), "split_seed": data.split_seed}
+        known = {key: value for key, value in self.videos_about.items() if key in ("walkers", "truth")}
+        return {**known, **split, "estimator": self.config.estimator if self._extracts else None}
+
+    @property
+    def _extracts(self) -> bool:
+        """Whether the truth is a renderer's, so that clean poses have to be found."""
+        return self.settings.walkers is not None or (self.config.data.truth / "walkers.json").is_file()
+
+    @property
+    def _clean(self) -> Path:
+        return self.folder / f"clean-{digest_of(self.clean_about)}"
+
+    @property
+    def clean_data_cfg(self) -> dict[str, Any]:
+        """Of a host that trains on the clean poses."""
+        found = self._clean if self._extracts else self.config.data.truth
+        return {
+            "dataset_root": str(found / "sequences"),
+            "dataset_partition": str(self._clean.with_name(f"{self._clean.name}-partition.json")),
+            "data_in_use": [False, False, True, False],  # of what `gaitext extract` writes
+        }
+
+    def clean_task(self) -> Task:
+        done = self._clean.with_suffix(".json")
+        return Task("data clean poses", _make_clean, self, done, self.clean_about, ("data videos",), alone=True)
+
+
+def _make_videos(data: CompressionData) -> None:
+    config = data.config
+    # Before hours of rendering: weights and estimator can be read.
+    with torch.random.fork_rng(devices=[]):
+        for mode in ("correct", "finetune"):
+            build_learner(config.model_copy(update={"mode": mode}), torch.device("cpu"))
+    if data.walkers is not None:
+        made = write_dataset(data.walkers, config.data.truth, data.workers, quiet=data.quiet)
+        assert made.videos is not None and config.data.split is not None
+        sources = find_videos(made.videos)
+        settings = data.settings.degrade
+        report = degrade_dataset(sources, config.data.degraded, settings, workers=data.workers, quiet=data.quiet)
+        if report.failed:
+            raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=config.data.degraded)
+        names = json.loads(made.partition.read_text(encoding="utf-8"))
+        few = max(1, round(0.12 * len(names["TRAIN_SET"])))
+        parts = {"train": names["TRAIN_SET"][:-few], "val": names["TRAIN_SET"][-few:], "test": names["TEST_SET"]}
+        write_json(config.data.split, parts)
+    for folder in (config.data.truth, config.data.degraded):
+        if not folder.is_dir():
+            raise DataError("no such folder", where=folder, how="`gaitext extract` and `gaitext degrade` make them")
+    finish(data.videos_task().done, data.videos_about)
+
+
+def _make_crops(data: CompressionData) -> None:
+    """Crops to train on and to validate, in the config's cache, and those of all frames of the test identities."""
+    config = data.config
+    prepare_correction(config, workers=data.workers, quiet=data.quiet)
+    targets = find_targets(config.data.truth, config.data.degraded, config.data.boxes)
+    split = read_split(config.data.split, (target.identity for target in targets), config.data.split_seed)
+    tested = [target for target in targets if target.identity in split.test]
+    if not tested:
+        raise DataError("of nobody for 'test' there is a degraded video with poses", where=config.data.split)
+    cut = config.data.crops.model_copy(update={"stride": 1})
+    report = prepare_crops(tested, data.test_crops, cut, workers=data.workers, quiet=data.quiet)
+    finish(
+        data.crops_task().done,
+        data.about,
+        folder=str(data.test_crops.relative_to(data.folder)),
+        leaves=report.leaves,
+        dropped=report.dropped,
+        min_score=config.data.min_score,
+    )
+
+
+def read_crops(done: Path) -> CropData:
+    """The test crops that a task has cut."""
+    try:
+        read = json.loads(done.read_text(encoding="utf-8"))
+        return CropData(done.parent / read["folder"], read["leaves"], read["min_score"])
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"names no crops ({error!r})", where=done, how="delete it: they are cut again") from error
+
+
+def _make_clean(data: CompressionData) -> None:
+    """Poses of training and validation identities: the truth's, or what the estimator finds in walkers' originals."""
+    config, own = data.config, data.clean_data_cfg
+    truth = config.data.truth
+    there = truth / ("videos" if data._extracts else "sequences")
+    split = read_split(config.data.split, (path.name for path in there.iterdir()), config.data.split_seed)
+    wanted = (*split.train, *split.val)
+    if data._extracts:
+        sources = [s for s in find_sources(there, truth / "boxes") if s.identity in wanted]
+        out = Path(own["dataset_root"]).parent
+        report = extract_dataset(sources, config.estimator, out, _ALL, workers=data.workers, quiet=data.quiet)
+        if report.failed:
+            raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=out)
+    partition = Path(own["dataset_partition"])
+    write_json(partition, {"TRAIN_SET": list(wanted), "TEST_SET": list(split.test)})
+    finish(data.clean_task().done, data.clean_about)
