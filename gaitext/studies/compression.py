@@ -16,7 +16,17 @@ from gaitext.pose.files import file_digest
 from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.studies.cells import Cells
 from gaitext.studies.compression_data import CompressionData, read_crops
-from gaitext.studies.compression_poses import CopiedCell, Correction, Found, PoseTest, Search, copy, search, test, train
+from gaitext.studies.compression_poses import (
+    CopiedCell,
+    Correction,
+    Found,
+    PoseTest,
+    Search,
+    copy,
+    measure,
+    search,
+    train,
+)
 from gaitext.studies.compression_report import histogram, panels
 from gaitext.studies.compression_settings import (
     METHODS,
@@ -43,7 +53,7 @@ class CompressionStudy:
     Systems are the estimator as it is (``base``), behind FBCNN as released (``released``), fine-tuned, and behind the
     trained corrector (``corrected``). Conditions are ``degraded`` and ``original``, whose cells say how near poses
     come (AP, AP50, AP75 in %, L2 and L2-norm in pixels of the crop, and ``frames``, how many were measured), and
-    ``gait-degraded`` and ``gait-original``: rank-1 in % of a GaitPT trained on clean poses, by variation, and their mean.
+    ``gait-degraded`` and ``gait-original``: rank-1 in % of a GaitPT trained on clean poses, by variation, and its mean.
     What no seed changes is done once, and its cell stands for each seed.
 
     Args:
@@ -80,7 +90,9 @@ class CompressionStudy:
         if self.settings.released is None:
             log.info("FBCNN as released is left out: its weights (fbcnn_color.pth) are not given")
         elif not self.settings.released.is_file():
-            raise ConfigError("no such file", where=f"released: {self.settings.released}", how="name the file, or take `released` out")
+            raise ConfigError(
+                "no such file", where=f"released: {self.settings.released}", how="name the file, or take `released` out"
+            )
         data, several = self.data(running), self.settings.nproc > 1
         tasks = [data.videos_task(), data.crops_task()]
         gait = None
@@ -170,11 +182,14 @@ class CompressionStudy:
         if copied := self._copied(job, video, seed, self.settings.seeds[0], about, running):
             return copied
         cell = cell_file(running, job.system, video, seed, about)
-        return Task(_name(job, video, seed), test, PoseTest(job, video, seed, stride, cell, about), cell, about, (need,))
+        return Task(
+            _name(job, video, seed), measure, PoseTest(job, video, seed, stride, cell, about), cell, about, (need,)
+        )
 
     def gait(self, data: CompressionData, running: Running) -> Training:
         """A GaitPT of clean poses."""
-        assert self._gait is not None and self.settings.recognition is not None
+        assert self._gait is not None
+        assert self.settings.recognition is not None
         seed = self.settings.recognition.seed
         about = {"config": self._gait, "data": data.clean_about, "seed": seed, "host": host_name(running)}
         config = merge({"data_cfg": data.clean_data_cfg}, self._gait)

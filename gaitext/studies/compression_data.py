@@ -145,7 +145,8 @@ def _make_videos(data: CompressionData) -> None:
             build_learner(config.model_copy(update={"mode": mode}), torch.device("cpu"))
     if data.walkers is not None:
         made = write_dataset(data.walkers, config.data.truth, data.workers, quiet=data.quiet)
-        assert made.videos is not None and config.data.split is not None
+        assert made.videos is not None
+        assert config.data.split is not None
         sources = find_videos(made.videos)
         settings = data.settings.degrade
         report = degrade_dataset(sources, config.data.degraded, settings, workers=data.workers, quiet=data.quiet)

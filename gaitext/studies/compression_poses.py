@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,19 @@ from gaitext.studies.cells import Cell
 from gaitext.studies.compression_data import read_crops
 from gaitext.studies.tasks import finish
 
-__all__ = ["NUMBERS", "PIXELS", "CopiedCell", "Correction", "Found", "PoseTest", "Search", "copy", "search", "test", "train"]
+__all__ = [
+    "NUMBERS",
+    "PIXELS",
+    "CopiedCell",
+    "Correction",
+    "Found",
+    "PoseTest",
+    "Search",
+    "copy",
+    "measure",
+    "search",
+    "train",
+]
 
 Array = npt.NDArray[Any]
 
@@ -170,7 +183,7 @@ class Found:
         try:
             with np.load(path) as read:
                 return cls(*(read[name] for name in cls.__dataclass_fields__))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError) as error:
             raise DataError(f"holds no poses ({error!r})", where=path, how="delete its folder") from error
 
     def write(self, path: Path) -> None:
@@ -257,7 +270,7 @@ class PoseTest:
     about: Mapping[str, Any]
 
 
-def test(task: PoseTest) -> None:
+def measure(task: PoseTest) -> None:
     """Measure, and write the cell.
 
     Its people are each identity's frames alone. AP of all frames, which ranks all of their poses by score, is not the

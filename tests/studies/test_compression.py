@@ -1,0 +1,230 @@
+"""Studies of artifact correction: what stands on what, what is done once, numbers against numbers by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaitext import store
+from gaitext.config import load_yaml
+from gaitext.errors import ConfigError, DataError
+from gaitext.pose import load_estimator
+from gaitext.restoration.crop_data import CropData
+from gaitext.studies import Cell, Running, parse_study, training
+from gaitext.studies.compression import CompressionStudy
+from gaitext.studies.compression_data import read_crops
+from gaitext.studies.compression_poses import CopiedCell, Found, PoseTest, Search, copy, frame_poses, measure, search
+from gaitext.studies.tasks import Task, waves
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "correction"
+WALKERS = load_yaml(CONFIGS / "walkers.yaml")
+BARE = {key: value for key, value in WALKERS.items() if key not in ("tables", "claims")}
+
+
+def study(**changes: Any) -> CompressionStudy:
+    return CompressionStudy({**BARE, **changes}, CONFIGS / "walkers.yaml")
+
+
+def tasks(tmp_path: Path, **changes: Any) -> dict[str, Task]:
+    return {task.name: task for task in study(**changes).tasks(Running(tmp_path, device="cpu"))}
+
+
+def depth(found: dict[str, Task]) -> dict[str, int]:
+    return {task.name: level for level, wave in enumerate(waves(list(found.values()))) for task in wave}
+
+
+@pytest.mark.parametrize("name", ["walkers", "paper_study"])
+def test_those_that_ship_are_studies(name: str) -> None:
+    read = parse_study(CONFIGS / f"{name}.yaml")
+    assert isinstance(read, CompressionStudy)
+    assert [table.name for table in read.settings.tables] == ["table1", "distances", "table2", "table3"]
+    # A margin is in its claim's name.
+    assert all(("less than" in claim.name) == (claim.by != 0) for claim in read.settings.claims)
+
+
+def test_cells(tmp_path: Path) -> None:
+    """Every system and seed under every condition; recognition of the seeds asked for."""
+    given = study(recognition={**BARE["recognition"], "seeds": [1]}, seeds=[0, 1])
+    found = [task for task in given.tasks(Running(tmp_path, device="cpu")) if given.is_cell(task)]
+    names = {task.name.removeprefix("test ") for task in found}
+    methods = ("base", "fine-tuned", "corrected")
+    assert names == {f"{m}@{v}, seed {s}" for m in methods for v in ("degraded", "original") for s in (0, 1)} | {
+        f"{m}@gait-{v}, seed 1" for m in methods for v in ("degraded", "original")
+    }
+    assert len({task.done for task in found}) == len(found)
+
+
+def test_what_stands_on_what(tmp_path: Path) -> None:
+    found = tasks(tmp_path, seeds=[0, 1])
+    deep = depth(found)
+    chain = ("data videos", "data crops", "train corrected, seed 0", "poses corrected, seed 0, original")
+    levels = [deep[name] for name in (*chain, "test corrected@gait-original, seed 0")]
+    assert levels == sorted(set(levels))
+    # Nothing is trained for the base; its poses are found once.
+    assert deep["poses base, degraded"] == deep["train corrected, seed 1"]
+    assert isinstance(found["test base@degraded, seed 0"].argument, PoseTest)
+    assert isinstance(found["test base@degraded, seed 1"].argument, CopiedCell)
+    assert found["test base@degraded, seed 1"].argument.source == found["test base@degraded, seed 0"].done
+    testing = found["test corrected@gait-degraded, seed 1"].argument
+    assert isinstance(testing, training.Testing)
+    assert (testing.cell_seed, testing.training.seed) == (1, 0)
+    searched = found["poses corrected, seed 1, degraded"].argument
+    assert testing.config["data_cfg"]["dataset_root"] == str(searched.folder / "sequences")
+    assert searched.weights == found["train corrected, seed 1"].argument.weights
+    # Data take all cores, trainings stand side by side.
+    assert {name for name, task in found.items() if task.alone} == {"data videos", "data crops", "data clean poses"}
+
+
+def test_several_gpus_go_to_one_training_at_a_time(tmp_path: Path) -> None:
+    found = tasks(tmp_path, nproc=2)
+    assert all(task.alone for name, task in found.items() if name.startswith(("train c", "train f")))
+    assert not found["train GaitPT"].alone
+    assert found["train corrected, seed 0"].argument.nproc == 2
+
+
+def test_without_recognition(tmp_path: Path) -> None:
+    found = tasks(tmp_path, recognition=None)
+    assert not [name for name in found if "gait" in name.lower() or "clean" in name]
+    assert found["poses corrected, seed 0, degraded"].argument.stride == BARE["test_stride"]
+    with pytest.raises(ConfigError, match="gait-degraded"):
+        study(recognition=None, claims=[{"name": "a", "better": "corrected@gait-degraded", "than": "base@degraded"}])
+
+
+def test_made_anew_is_what_has_changed(tmp_path: Path) -> None:
+    """A setting of one training leaves the other's and the data as they are."""
+    before = tasks(tmp_path)
+    correction = {**BARE["correction"], "finetune_trainer": {**BARE["correction"]["finetune_trainer"], "lr": 1e-5}}
+    after = tasks(tmp_path, correction=correction)
+    other = {n for n in before if before[n].done != after[n].done or before[n].about != after[n].about}
+    assert other == {name for name in before if "fine-tuned" in name}
+    degraded = tasks(tmp_path, degrade={"crf": 40})
+    # Clean poses are of original videos.
+    assert {n for n in before if before[n].done == degraded[n].done} == {"data clean poses", "train GaitPT"}
+
+
+def test_released_weights(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))
+    (tmp_path / "fbcnn_color.pth").write_bytes(b"one")
+    one = tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))["test released@degraded, seed 2"]
+    assert isinstance(one.argument, CopiedCell)
+    (tmp_path / "fbcnn_color.pth").write_bytes(b"two")
+    two = tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))["test released@degraded, seed 2"]
+    assert one.done != two.done
+
+
+def test_refuses(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="toolbox"):
+        study().tasks(Running(tmp_path, toolbox=tmp_path))
+    table = {"name": "panels", "title": "a", "rows": ["base"], "columns": [{"condition": "degraded"}]}
+    with pytest.raises(ConfigError, match="panels"):
+        study(tables=[table])
+    with pytest.raises(ConfigError, match="temprature"):
+        study(correction={**BARE["correction"], "objective": {"temprature": 1}})
+
+
+@pytest.fixture
+def crops(tmp_path: Path) -> Path:
+    """Test crops of two people, of noise, and the file that names them."""
+    generator = np.random.default_rng(0)
+    leaves = {}
+    for identity, frames in (("007", 3), ("009", 4)):
+        leaf = {
+            "0_degraded": generator.integers(0, 256, (frames, 3, 256, 192), dtype=np.uint8),
+            "1_original": generator.integers(0, 256, (frames, 3, 256, 192), dtype=np.uint8),
+            "2_poses": (generator.random((frames, 17, 3)) * [191, 255, 1]).astype(np.float32),
+            "3_boxes": np.tile(np.float32([40, 20, 110, 220]), (frames, 1)),
+            "4_crops": np.float32([[10 * k, 5, 96, 128] for k in range(frames)]),
+        }
+        store.write_leaf(tmp_path / "test-crops" / "sequences", identity, "nm-01", "000", leaf)
+        leaves[f"{identity}/nm-01/000"] = frames
+    done = tmp_path / "crops.json"
+    store.write_json(done, {"folder": "test-crops", "leaves": leaves, "min_score": 0.0})
+    return done
+
+
+def searching(crops: Path, **changes: Any) -> Search:
+    config = study().data(Running(crops.parent)).config
+    made = {"trained": {"seed": None}}
+    return replace(Search("base", config, None, False, crops, 1, True, crops.parent / "poses", "cpu", made), **changes)
+
+
+def test_search(crops: Path) -> None:
+    """Poses are those the estimator finds in the crops; leaves have them in the frame."""
+    job = searching(crops)
+    search(job)
+    found, data = Found.read(job.poses), read_crops(crops)
+    assert found.rows.tolist() == [0, 1, 2, 0, 1, 2, 3]
+    assert found.identities.tolist() == ["007"] * 3 + ["009"] * 4
+    images = data.frames([3]).images.float() / 255
+    heatmaps = load_estimator("bundled").heatmaps(images).numpy()
+    assert np.allclose(found.found[3, :, 2], heatmaps.max((-1, -2))[0], atol=1e-4)
+    leaf = np.asarray(store.read_sequence(job.folder / "sequences/009/nm-01/000/2_poses_frame.pkl"))
+    known = leaf[2, :, 2] > 0
+    assert known.any()
+    # Its third crop shows 96×128 pixels from (20, 5) on, twice as large: edges are half a pixel from centres.
+    expected = (found.found[5, known, :2] + 0.5) / 2 + (20, 5) - 0.5
+    assert np.allclose(leaf[2, known, :2], expected, atol=1e-4)
+    assert json.loads((job.folder / "partition.json").read_text())["TEST_SET"] == ["007", "009"]
+    assert json.loads(job.done.read_text())["frames"] == 7
+
+
+def test_search_of_every_other_frame(crops: Path) -> None:
+    job = searching(crops, stride=2, leaves=False, original=True)
+    search(job)
+    assert Found.read(job.poses).rows.tolist() == [0, 2, 0, 2]
+    assert not (job.folder / "sequences").exists()
+
+
+def test_leaves_come_in_the_datas_order(crops: Path) -> None:
+    data = read_crops(crops)
+    assert isinstance(data, CropData)
+    rows = np.array([0, 1, 2, 0, 1, 2, 3])
+    poses = np.ones((7, 17, 3), np.float32) * np.arange(7)[:, None, None]
+    found = Found(poses, poses, np.zeros((7, 4)), np.repeat(np.array(data.names), [3, 4]), rows)
+    frames = frame_poses(found, data)
+    assert [len(frames[name]) for name in data.names] == [3, 4]
+    assert frames[data.names[1]][0, 0, 2] == 3
+    assert (frames[data.names[0]][0] == 0).all()  # not found: no place either
+
+
+def test_cell_of_poses(crops: Path) -> None:
+    """L2 by hand: all joints of one person are 3, 4 pixels off in every frame, of the other right."""
+    job = searching(crops)
+    true = np.concatenate((np.random.default_rng(1).random((6, 17, 2)) * 100, np.ones((6, 17, 1))), -1)
+    found = true.copy()
+    found[:2, :, :2] += (3, 4)
+    found[1, :, :2] += 1000  # an odd row, which is not measured
+    leaves = np.array(["007/nm-01/000"] * 2 + ["009/nm-01/000"] * 4)
+    job.folder.mkdir()
+    poses = Found(found, true, np.tile([0.0, 0, 100, 200], (6, 1)), leaves, np.array([0, 1, 0, 1, 2, 3]))
+    poses.write(job.poses)
+    cell = crops.parent / "cell.json"
+    measure(PoseTest(job, "degraded", 4, 2, cell, {"a": 1}))
+    read, about = Cell.read(cell)
+    assert (read.system, read.condition, read.seed, about) == ("base", "degraded", 4, {"a": 1})
+    assert read.people["L2"] == pytest.approx({"007": 5.0, "009": 0.0})
+    assert read.people["L2-norm"] == pytest.approx({"007": 5 * 17**0.5, "009": 0.0})
+    assert read.scalars["L2"] == pytest.approx(5 / 3)
+    assert read.people["frames"] == {"007": 1, "009": 2}
+    assert read.people["AP"]["009"] == pytest.approx(100)
+    other = crops.parent / "other.json"
+    copy(CopiedCell(cell, 5, other, {"b": 2}))
+    again, about = Cell.read(other)
+    assert about == {"b": 2}
+    assert again == replace(read, seed=5)
+
+
+def test_poses_that_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "poses.npz").write_bytes(b"")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
+    for name in ("poses.npz", "cut.npz", "none.npz"):
+        with pytest.raises(DataError, match="holds no poses"):
+            Found.read(tmp_path / name)
+    with pytest.raises(DataError, match="names no crops"):
+        read_crops(tmp_path / "none.json")
