@@ -229,7 +229,8 @@ def search(job: Search) -> None:
     if job.leaves:
         shutil.rmtree(job.folder / "sequences", ignore_errors=True)
         for name, sequence in frame_poses(found, data).items():
-            write_leaf(job.folder / "sequences", *name.split("/"), {"2_poses_frame": sequence})
+            identity, kind, view = name.split("/")
+            write_leaf(job.folder / "sequences", identity, kind, view, {"2_poses_frame": sequence})
         identities = sorted(set(found.identities.tolist()))
         write_json(job.folder / "partition.json", {"TRAIN_SET": [], "TEST_SET": identities})
     finish(job.done, job.about, frames=len(at))

@@ -196,7 +196,7 @@ def _table_text(table: TableSettings, rows: Sequence[Row], about: Mapping[str, A
     if any(s.identities > 1 for s in every):
         said.append(f"[ ] is a {_INTERVAL} over {_identities(rows)}, seeds averaged.")
     if any(s.is_uneven for s in every):
-        said.append("Where that is another number than the mean over identities, the interval is of the latter.")
+        said.append("Where a number is not the mean over identities, the interval is of the mean over identities.")
     if not all(s.seeds for s in every):
         said.append("A dash is what has not been run, or has no number.")
     lines += ["", " ".join(said)]
