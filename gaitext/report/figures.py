@@ -12,22 +12,28 @@ import numpy.typing as npt
 from gaitext.errors import import_extra
 from gaitext.store import atomic_path
 
-__all__ = ["alignment_figure", "curves_figure", "distances_figure"]
+__all__ = ["alignment_figure", "curves_figure", "distances_figure", "pyplot", "save_figure"]
 
 Array = npt.NDArray[Any]
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files alone.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     matplotlib = import_extra("matplotlib", "plot", "drawing figures")
     matplotlib.use("Agg")
     return import_extra("matplotlib.pyplot", "plot", "drawing figures")
 
 
-def _save(figure: Any, path: str | Path) -> Path:
+def save_figure(figure: Any, path: str | Path) -> Path:
+    """Write a figure, whole or not at all, in the form that its suffix names, and close it."""
     path = Path(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", format=path.suffix[1:] or "png")
-    _pyplot().close(figure)
+    pyplot().close(figure)
     return path
 
 
@@ -42,7 +48,7 @@ def alignment_figure(
         path: a .png, .pdf or .svg.
         frames: how many frames of each walk are shown, evenly spread.
     """
-    plt = _pyplot()
+    plt = pyplot()
     columns = 2 * frames + 1  # one of them an empty gap between before and after
     widths = [*[1.0] * frames, 0.25, *[1.0] * frames]
     figure, axes = plt.subplots(
@@ -66,7 +72,7 @@ def alignment_figure(
                 axis.set_title(f"frame {frame}", fontsize=7)
         row[0].set_ylabel(name, fontsize=8)
     figure.suptitle("left: as the estimator gave them · right: aligned (lines: P_align)", fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path:
@@ -76,7 +82,7 @@ def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path
         rows: as in the run's ``log.csv``: ``iteration``, ``lr``, ``loss`` and each loss's own.
         path: a .png, .pdf or .svg.
     """
-    plt = _pyplot()
+    plt = pyplot()
     iterations = [row["iteration"] for row in rows]
     losses = [key for key in rows[0] if key.endswith("/loss")]
     kinds = {"triplet": "triplet loss", "softmax": "cross-entropy"}
@@ -93,7 +99,7 @@ def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path
     axes[2].set_xlabel("iteration", fontsize=8)
     for axis in axes:
         axis.grid(alpha=0.3)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def distances_figure(methods: Mapping[str, Array], path: str | Path, *, unit: str = "pixels", bins: int = 40) -> Path:
@@ -109,7 +115,7 @@ def distances_figure(methods: Mapping[str, Array], path: str | Path, *, unit: st
         unit: what distances are measured in.
         bins: number of bins.
     """
-    plt = _pyplot()
+    plt = pyplot()
     known = {name: np.asarray(values)[~np.isnan(values)] for name, values in methods.items()}
     together = np.concatenate(list(known.values()))
     end = float(np.percentile(together, 99.5)) if len(together) else 1.0
@@ -125,4 +131,4 @@ def distances_figure(methods: Mapping[str, Array], path: str | Path, *, unit: st
         axis.set_ylabel("frames", fontsize=8)
         axis.grid(alpha=0.3)
     axes[-1, 0].set_xlabel(f"L2 distance ({unit})", fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,17 @@ class Cell:
 
     def write(self, path: Path, **about: Any) -> None:
         """As JSON, whole or not at all; ``about`` is what it was made of."""
-        numbers = {k: _plain(v) for k, v in self.scalars.items()}
-        people = {m: {i: _plain(v) for i, v in of.items()} for m, of in self.people.items()}
-        own = {"system": self.system, "condition": self.condition, "seed": self.seed}
-        write_json(path, {**own, "scalars": numbers, "people": people, "about": about})
+        write_json(path, {**self.plain(), "about": about})
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON; null where there is no number."""
+        return {
+            "system": self.system,
+            "condition": self.condition,
+            "seed": self.seed,
+            "scalars": {metric: plain(value) for metric, value in self.scalars.items()},
+            "people": {metric: {i: plain(v) for i, v in of.items()} for metric, of in self.people.items()},
+        }
 
     @classmethod
     def read(cls, path: Path) -> tuple[Cell, dict[str, Any]]:
@@ -91,10 +98,10 @@ class Cells:
     def conditions(self) -> list[str]:
         return list(dict.fromkeys(condition for _, condition in self._of))
 
-    def of(self, system: str, condition: str) -> list[Cell]:
-        """All seeds' cells, seeds ascending; empty where there is none."""
-        seeds = self._of.get((system, condition), {})
-        return [seeds[seed] for seed in sorted(seeds)]
+    def of(self, system: str, condition: str, seeds: Collection[int] | None = None) -> list[Cell]:
+        """All seeds' cells, or those of ``seeds``, seeds ascending; empty where there is none."""
+        there = self._of.get((system, condition), {})
+        return [there[seed] for seed in sorted(there) if seeds is None or seed in seeds]
 
     def numbers(self, system: str, condition: str, metric: str) -> list[float]:
         """A number for each seed.
@@ -104,9 +111,15 @@ class Cells:
         """
         return [check_metric(cell, metric) for cell in self.of(system, condition)]
 
-    def people(self, system: str, condition: str, metric: str) -> dict[str, list[float]]:
-        """Identity -> a number for each seed; empty where a cell does not know its identities' numbers."""
-        cells = self.of(system, condition)
+    def people(
+        self, system: str, condition: str, metric: str, seeds: Collection[int] | None = None
+    ) -> dict[str, list[float]]:
+        """Identity -> a number for each seed, identities sorted; empty where a cell does not know its identities'.
+
+        Raises:
+            DataError: seeds were tested on different identities.
+        """
+        cells = self.of(system, condition, seeds)
         if not cells or any(metric not in cell.people for cell in cells):
             return {}
         names = sorted(cells[0].people[metric])
@@ -127,7 +140,8 @@ def mean(values: Sequence[float]) -> float:
     return sum(there) / len(there) if there else math.nan
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """A number for JSON; None for NaN."""
     return None if math.isnan(value) else float(value)
 
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gaitext.config import Settings
 
-__all__ = ["ClaimSettings", "ColumnSettings", "Place", "TableSettings"]
+__all__ = ["ClaimSettings", "ColumnSettings", "TableSettings", "place_of"]
 
 
-class Place(Settings):
-    """Cells of all seeds: a system under a condition, written ``system@condition``.
-
-    Several, joined by ``+``, stand for the mean of their numbers.
-    """
-
-    system: str
-    condition: str
+#: Names of files that every study writes.
+RESERVED = ("claims", "study_results")
 
 
 class ColumnSettings(Settings):
@@ -39,7 +33,7 @@ class TableSettings(Settings):
     """A table.
 
     Attributes:
-        name: of its files.
+        name: of its files; not one that the study itself gives to others.
         title: what it shows.
         rows: systems, or ``system@condition``; ``{label: system}`` gives a row another name.
         columns: see there.
@@ -47,12 +41,19 @@ class TableSettings(Settings):
         unit: of the numbers.
     """
 
-    name: str = Field(pattern=r"[\w-]+")
+    name: str = Field(pattern=r"^[\w-]+$")
     title: str
     rows: dict[str, str] = Field(min_length=1)
     columns: tuple[ColumnSettings, ...] = Field(min_length=1)
     published: tuple[str, ...] = ()
     unit: str = "%"
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in RESERVED:
+            raise ValueError(f"'{name}' is what another file of the study is called")
+        return name
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +62,10 @@ class TableSettings(Settings):
         if isinstance(rows, (list, tuple)):
             named: dict[str, str] = {}
             for row in rows:
-                named.update(row if isinstance(row, dict) else {str(row): str(row)})
+                own = row if isinstance(row, dict) else {str(row): str(row)}
+                if twice := sorted(map(str, named.keys() & own)):
+                    raise ValueError(f"row '{twice[0]}' is there twice")
+                named.update(own)
             values = {**values, "rows": named}
         return values
 
@@ -77,6 +81,7 @@ class ClaimSettings(Settings):
         lower_is_better: for distances.
         source: the paper's table or sentence.
         published: what it has found, with where it stands.
+        unit: of the metric.
     """
 
     name: str
@@ -87,3 +92,14 @@ class ClaimSettings(Settings):
     lower_is_better: bool = False
     source: str = ""
     published: str = ""
+    unit: str = "%"
+
+
+def place_of(name: str) -> tuple[str, str | None]:
+    """(system, condition) of ``system@condition``; a system alone has no condition.
+
+    >>> place_of("gaitheat@level"), place_of("gaitheat")
+    (('gaitheat', 'level'), ('gaitheat', None))
+    """
+    system, _, condition = name.partition("@")
+    return system, condition or None

@@ -1,0 +1,325 @@
+"""What cells say: means, intervals and verdicts.
+
+Two things make a study's numbers uncertain, and they are kept apart. *Test identities* are a sample of all people:
+they are resampled (percentile bootstrap), which gives every interval here. *Training seeds* are not: there are few of
+them, and their standard deviation stands beside the interval. An interval therefore says what other people would have
+shown of these very networks, not what other trainings would have; where seeds disagree, a comparison's note says so.
+Nor are intervals widened for there being many claims, and with few identities (below some ten) a percentile bootstrap
+is known to be too narrow.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gaitext.errors import ConfigError, ShapeError
+from gaitext.studies.cells import Cells, check_metric
+from gaitext.studies.reporting import ClaimSettings, place_of
+
+__all__ = ["LEVEL", "VERDICTS", "Comparison", "Summary", "bootstrap", "compare", "decide", "summarise"]
+
+Array = npt.NDArray[Any]
+
+#: Of every interval that a study reports.
+LEVEL = 0.95
+SAMPLES = 10_000
+VERDICTS = ("holds", "does not hold", "undecided", "not run")
+
+#: Indices drawn at once, which bounds memory whatever the number of identities.
+_AT_ONCE = 2_000_000
+#: Two means that are further apart are not the same number.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of a system under a condition.
+
+    Attributes:
+        mean: over seeds, of all identities' numbers.
+        sd: their standard deviation over seeds (ddof = 1); NaN for one seed.
+        low, high: interval over identities, seeds averaged; NaN where their numbers are not known.
+        seeds: that have a number.
+        identities: that were resampled.
+        centre: mean over identities, which the interval is of. It is ``mean`` unless identities have unequal numbers
+            of probes.
+        by_seed: seed -> number.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    seeds: int
+    identities: int
+    centre: float = math.nan
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether the interval is of another mean than ``mean``."""
+        return abs(self.centre - self.mean) > _SAME  # NaN is not
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A claim, decided.
+
+    Attributes:
+        name: the claim.
+        better, than: ``system@condition``.
+        metric, by: see :class:`~gaitext.studies.reporting.ClaimSettings`.
+        difference: mean over seeds; positive where ``better`` is better, for distances, too.
+        sd: standard deviation (ddof = 1) over seeds of each seed's difference; NaN for one seed.
+        low, high: interval over identities of the mean of their differences, seeds averaged; NaN where unknown.
+        verdict: one of :data:`VERDICTS`, see :func:`decide`; ``not run`` where cells are missing.
+        seeds: that both sides have.
+        identities: that were resampled; the lesser number where each side was resampled by itself.
+        by_seed: seed -> difference.
+        unit: of the metric.
+        note: what a reader has to know of it; may be empty.
+    """
+
+    name: str
+    better: str
+    than: str
+    metric: str
+    by: float
+    difference: float
+    sd: float
+    low: float
+    high: float
+    verdict: str
+    seeds: int
+    identities: int = 0
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    unit: str = "%"
+    note: str = ""
+
+
+def bootstrap(
+    values: npt.ArrayLike, *, level: float = LEVEL, samples: int = SAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean over identities.
+
+    A row's seeds are averaged first; then rows are drawn with replacement, as many as there are. Seeds are not
+    resampled. The same rows in the same order give the same interval, and negated ones its exact mirror image.
+
+    Args:
+        values: [n] or [n, seeds], a row for each identity. NaN is no number: means are over the others, and rows
+            without any are left out.
+        level: that the interval covers, in (0, 1).
+        samples: how often identities are drawn.
+        seed: of the draws.
+
+    Returns:
+        (low, high); NaN for fewer than two rows.
+
+    Raises:
+        ShapeError: values of another shape.
+        ConfigError: level or samples out of range.
+
+    >>> bootstrap([3.0, 3.0, 3.0])
+    (3.0, 3.0)
+    """
+    return _interval(resampled_means(values, samples=samples, seed=seed), level)
+
+
+def resampled_means(values: npt.ArrayLike, *, samples: int = SAMPLES, seed: int = 0, stream: int = 0) -> Array:
+    """Means [samples] of rows drawn with replacement; empty for fewer than two rows.
+
+    Args:
+        values, samples, seed: see :func:`bootstrap`.
+        stream: others draw other rows for the same seed.
+    """
+    if samples < 1:
+        raise ConfigError(f"is {samples}", where="samples", how="draw at least once")
+    rows = row_means(values)
+    rows = rows[~np.isnan(rows)]
+    count = len(rows)
+    if count < 2:
+        return np.empty(0)
+    generator = np.random.default_rng(seed if stream == 0 else [seed, stream])
+    means = np.empty(samples)
+    step = max(1, _AT_ONCE // count)
+    for start in range(0, samples, step):
+        end = min(start + step, samples)
+        means[start:end] = rows[generator.integers(count, size=(end - start, count))].mean(1)
+    return means
+
+
+def row_means(values: npt.ArrayLike) -> Array:
+    """Each row's mean [n] of the numbers that are there; NaN for none.
+
+    Raises:
+        ShapeError: neither [n] nor [n, seeds].
+    """
+    array = np.asarray(values, float)
+    if array.ndim == 1:
+        return array
+    if array.ndim != 2:
+        raise ShapeError(f"has shape {array.shape}", where="values", how="give [n] or [n, seeds]")
+    there = ~np.isnan(array)
+    counts = there.sum(1)
+    return np.divide(np.where(there, array, 0).sum(1), counts, out=np.full(len(array), np.nan), where=counts > 0)
+
+
+def _interval(means: Array, level: float) -> tuple[float, float]:
+    if not 0 < level < 1:
+        raise ConfigError(f"is {level}", where="level", how="give a share, such as 0.95")
+    if not len(means):
+        return math.nan, math.nan
+    tail = (1 - level) / 2
+    # Both ends are found as a lower one: so an interval of negated values is the mirror image, to the last bit.
+    return float(np.quantile(means, tail)), -float(np.quantile(-means, tail))
+
+
+def decide(low: float, high: float, by: float = 0.0) -> str:
+    """A verdict, by the interval of a difference that is claimed to be more than ``by``.
+
+    >>> decide(0.5, 3), decide(-3, -0.5), decide(-1, 2), decide(0.5, 3, by=1)
+    ('holds', 'does not hold', 'undecided', 'undecided')
+    """
+    if low > by:
+        return "holds"
+    return "does not hold" if high < by else "undecided"  # NaN decides nothing
+
+
+@functools.lru_cache(maxsize=1024)  # tables, plots and results ask for the same ones
+def summarise(cells: Cells, system: str, condition: str, metric: str) -> Summary:
+    """Mean and standard deviation over seeds, and the interval over identities.
+
+    Without cells everything is NaN, of no seeds.
+
+    Raises:
+        ConfigError: the cells have no such metric.
+    """
+    by_seed = _numbers(cells, system, condition, metric)
+    people = np.array(list(cells.people(system, condition, metric).values()), float)
+    known = row_means(people)
+    known = known[~np.isnan(known)]
+    low, high = bootstrap(known)
+    centre = float(known.mean()) if len(known) else math.nan
+    return Summary(*_spread(by_seed), low, high, len(by_seed), len(known), centre, by_seed)
+
+
+@functools.lru_cache(maxsize=256)
+def compare(cells: Cells, claim: ClaimSettings) -> Comparison:
+    """Decide a claim.
+
+    Everything is paired: the seeds that both sides have, by number, and the identities that were tested on both
+    sides, by name. Where at most one identity is on both sides, each side's are resampled by themselves.
+
+    Raises:
+        ConfigError: the cells have no such metric.
+        DataError: seeds of one side were tested on different identities.
+    """
+    sign = -1.0 if claim.lower_is_better else 1.0
+    places = [_place(name) for name in (claim.better, claim.than)]
+    numbers = [_numbers(cells, *place, claim.metric) for place in places]
+    common = sorted(numbers[0].keys() & numbers[1].keys())
+    by_seed = {seed: sign * (numbers[0][seed] - numbers[1][seed]) for seed in common}
+    difference, sd = _spread(by_seed)
+    notes: list[str] = []
+    low = high = math.nan
+    identities = 0
+    if not all(cells.of(*place) for place in places):
+        verdict = "not run"
+    elif not common:
+        verdict = "undecided"
+        notes.append("no seed has a number on both sides")
+    else:
+        people = [cells.people(*place, claim.metric, common) for place in places]
+        low, high, centre, identities, notes = _over_identities(claim, people, sign)
+        verdict = decide(low, high, claim.by)
+        if abs(centre - difference) > _SAME:
+            notes.append(
+                f"the interval is of the mean over identities, {centre:+.2f}, "
+                f"while the difference is of all their probes at once"
+            )
+        if left := sorted(numbers[0].keys() ^ numbers[1].keys()):
+            notes.append(f"only one side has seed {', '.join(map(str, left))}")
+        if min(by_seed.values()) < 0 < max(by_seed.values()):
+            notes.append(f"positive for {sum(d > 0 for d in by_seed.values())} of {len(by_seed)} seeds")
+        elif sd > abs(difference):
+            notes.append("seeds differ by more than the difference")
+    return Comparison(
+        claim.name,
+        claim.better,
+        claim.than,
+        claim.metric,
+        claim.by,
+        difference,
+        sd,
+        low,
+        high,
+        verdict,
+        len(common),
+        identities,
+        by_seed,
+        claim.unit,
+        "; ".join(notes),
+    )
+
+
+def _over_identities(
+    claim: ClaimSettings, people: list[dict[str, list[float]]], sign: float
+) -> tuple[float, float, float, int, list[str]]:
+    """Interval, its centre, how many identities, and notes."""
+    nothing = (math.nan, math.nan, math.nan)
+    if not all(people):
+        return *nothing, 0, ["no interval: the host keeps identities' numbers to itself"]
+    ours, theirs = people
+    shared = sorted(ours.keys() & theirs.keys())
+    if len(shared) > 1 or ours.keys() == theirs.keys():
+        apart = row_means([sign * (np.array(ours[i]) - np.array(theirs[i])) for i in shared])
+        known = apart[~np.isnan(apart)]
+        means, centre, count = resampled_means(known), known.mean() if len(known) else math.nan, len(known)
+        notes = []
+        if (every := len(ours.keys() | theirs.keys())) > len(shared):
+            notes.append(f"the interval is over the {len(shared)} of {every} identities that were tested on both sides")
+    else:
+        # Each side draws from a stream of its own, which goes with its name: exchanged sides have the same draws.
+        order = sorted((claim.better, claim.than))
+        each = [row_means(list(side.values())) for side in people]
+        each = [side[~np.isnan(side)] for side in each]
+        count = min(map(len, each))
+        if count < 2:
+            means, centre = np.empty(0), math.nan
+        else:
+            first, second = (
+                resampled_means(side, stream=1 + order.index(name))
+                for side, name in zip(each, (claim.better, claim.than))
+            )
+            means, centre = sign * (first - second), sign * (each[0].mean() - each[1].mean())
+        notes = ["the sides were tested on different identities: each side's were resampled by themselves"]
+    if count < 2:
+        why = "one identity" if count else "no identity has a number on both sides"
+        return *nothing, count, [*notes, f"no interval: {why}"]
+    return *_interval(means, LEVEL), float(centre), count, notes
+
+
+def _numbers(cells: Cells, system: str, condition: str, metric: str) -> dict[int, float]:
+    """Seed -> number, where there is one."""
+    every = {cell.seed: check_metric(cell, metric) for cell in cells.of(system, condition)}
+    return {seed: value for seed, value in every.items() if not math.isnan(value)}
+
+
+def _spread(by_seed: Mapping[int, float]) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    values = list(by_seed.values())
+    if not values:
+        return math.nan, math.nan
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def _place(name: str) -> tuple[str, str]:
+    system, condition = place_of(name)
+    return system, condition or ""
