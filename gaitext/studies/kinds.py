@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.studies.recognition import RecognitionStudy
+from gaitext.studies.rg_gait import RGGaitStudy
 
 __all__ = ["KINDS"]
 
 #: ``kind`` in the YAML -> what makes the :class:`~gaitext.studies.driver.Study` of its values and its file's path.
-KINDS: dict[str, Callable[[Mapping[str, Any], Path], Any]] = {"recognition": RecognitionStudy}
+KINDS: dict[str, Callable[[Mapping[str, Any], Path], Any]] = {
+    "recognition": RecognitionStudy,
+    "rg-gait": RGGaitStudy,
+}
