@@ -32,6 +32,8 @@ def test_both_arrangements_run_and_agree(model: str) -> None:
     assert done.returncode == 0, done.stderr
     for phase in ("inference", "train"):
         found = re.search(rf"^{phase} +ours bf16 \S+ ms .*; ratio ([\d.]+)", done.stdout, re.MULTILINE)
-        assert found and float(found[1]) > 0, done.stdout
+        assert found is not None, done.stdout
+        assert float(found[1]) > 0
     cosine = re.search(r"least cosine ([\d.]+)", done.stdout)
-    assert cosine and float(cosine[1]) > 0.99, done.stdout
+    assert cosine is not None, done.stdout
+    assert float(cosine[1]) > 0.99

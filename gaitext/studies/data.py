@@ -59,8 +59,8 @@ class PreparedData:
         settings: of it.
         folder: the study's ``data``.
         workers: processes that render and extract.
-        device: that the estimator runs on; ``auto`` as ``gaitext extract`` chooses.
         root: that relative paths of ``data_cfg`` start from.
+        quiet: no progress bars.
     """
 
     name: str
@@ -68,6 +68,7 @@ class PreparedData:
     folder: Path
     workers: int
     root: Path
+    quiet: bool = False
 
     @property
     def about(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _make(data: PreparedData) -> None:
             raise DataError("no such folder", where=found["dataset_root"], how=f"mend data.{data.name}")
         finish(data.done, data.about)
         return
-    written = write_dataset(data.walkers, data.filmed, workers=data.workers)
+    written = write_dataset(data.walkers, data.filmed, workers=data.workers, quiet=data.quiet)
     if settings.estimator is not None:
         assert written.videos is not None
         report = extract_dataset(
@@ -140,6 +141,7 @@ def _make(data: PreparedData) -> None:
             data.seen,
             ExtractSettings.parse(settings.extract, where="extract"),
             workers=data.workers,
+            quiet=data.quiet,
         )
         if report.failed:
             raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=data.seen)

@@ -164,11 +164,13 @@ class RecognitionStudy:
             partition = Path(folder) / "partition.json"
             write_json(partition, {"TRAIN_SET": ["001"], "TEST_SET": ["002"]})
             given = self.settings.data[system.data]
+            asked = {**config.get("data_cfg", {}), **given.data_cfg}.get("data_in_use") or LEAF
+            files = LEAF if given.walkers is not None else [f"{i}.pkl" for i in range(len(asked))]
             for identity in ("001", "002"):
                 leaf = Path(folder) / identity / "nm-01" / "000"
                 leaf.mkdir(parents=True)
-                for file in LEAF if given.walkers is not None else ():
-                    (leaf / file).touch()  # a look-alike: files are counted by name
+                for file in files:
+                    (leaf / file).touch()  # a look-alike: what is there is counted, not read
             data = {"dataset_name": "", **given.data_cfg, "dataset_root": folder, "dataset_partition": str(partition)}
             try:
                 whole = merge({"data_cfg": data}, config)
@@ -184,7 +186,8 @@ class RecognitionStudy:
     def prepared(self, running: Running) -> dict[str, PreparedData]:
         """The data sets."""
         folder, workers = running.out / "data", running.jobs or cores()
-        return {n: PreparedData(n, given, folder, workers, self.root) for n, given in self.settings.data.items()}
+        made = (folder, workers, self.root, running.quiet)
+        return {n: PreparedData(n, given, *made) for n, given in self.settings.data.items()}
 
     def tasks(self, running: Running) -> list[Task]:
         data = self.prepared(running)

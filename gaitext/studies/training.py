@@ -158,8 +158,9 @@ def train(training: Training) -> None:
         found = toolbox_train(training.toolbox, training.config, training.folder, training.device)
         finish(training.done, training.about, checkpoint=str(found))
         return
+    begun = any(training.checkpoint.parent.glob("*.pt"))
     result = standalone.train(
-        training.config, device=training.device, output=training.folder, seed=training.seed, resume=True, quiet=True
+        training.config, device=training.device, output=training.folder, seed=training.seed, resume=begun, quiet=True
     )
     relative = result.checkpoint.relative_to(training.folder)
     finish(training.done, training.about, checkpoint=str(relative), seconds=round(result.seconds, 1))

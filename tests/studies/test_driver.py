@@ -1,0 +1,116 @@
+"""The driver: nothing is done twice, a failure stops only what needs it, one process a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaitext.errors import ConfigError, DataError
+from gaitext.studies import Cell, Running, run_study
+from gaitext.studies.driver import _claimed, perform
+from gaitext.studies.settings import StudySettings
+from gaitext.studies.tasks import Task, finish
+
+
+def work(argument: tuple[Path, dict[str, Any], str]) -> None:
+    done, about, kind = argument
+    with (done.parent / "log").open("a") as log:
+        log.write(f"{done.stem} {os.getpid()}\n")
+    if kind == "fails":
+        raise DataError("is broken", where=done.stem)
+    if kind == "cell":
+        Cell("s", "c", int(done.stem), {"mean": 50.0 + int(done.stem)}, {"mean": {"001": 50.0, "002": 51.0}}).write(
+            done, **about
+        )
+    elif kind != "forgets":
+        finish(done, about)
+
+
+def make(folder: Path, name: str, *needs: str, kind: str = "works", alone: bool = False, version: int = 1) -> Task:
+    done, about = folder / f"{name}.json", {"version": version}
+    return Task(name, work, (done, about, kind), done, about, needs, alone)
+
+
+def worked(folder: Path) -> list[str]:
+    log = folder / "log"
+    return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    running = Running(tmp_path, jobs=2, device="cpu", quiet=True)
+    tasks = [make(tmp_path, "data", alone=True), make(tmp_path, "a", "data"), make(tmp_path, "b", "data")]
+    perform(tasks, running)
+    assert sorted(worked(tmp_path)) == ["a", "b", "data"]
+    perform(tasks, running)
+    assert len(worked(tmp_path)) == 3
+    tasks[2] = make(tmp_path, "b", "data", version=2)  # other settings
+    perform([*tasks, make(tmp_path, "c", "a")], running)
+    assert sorted(worked(tmp_path)[3:]) == ["b", "c"]
+
+
+def test_alone_runs_here_and_the_others_in_workers(tmp_path: Path) -> None:
+    perform([make(tmp_path, "here", alone=True), make(tmp_path, "there")], Running(tmp_path, 1, quiet=True))
+    pids = dict(line.split() for line in (tmp_path / "log").read_text().splitlines())
+    assert pids["here"] == str(os.getpid()) != pids["there"]
+
+
+def test_a_failure_stops_what_needs_it_alone_and_is_told(tmp_path: Path) -> None:
+    tasks = [
+        make(tmp_path, "bad", kind="fails"),
+        make(tmp_path, "needs-bad", "bad"),
+        make(tmp_path, "needs-that", "needs-bad"),
+        make(tmp_path, "good"),
+        make(tmp_path, "needs-good", "good"),
+    ]
+    with pytest.raises(DataError, match="is broken"):
+        perform(tasks, Running(tmp_path, 1, quiet=True))
+    assert sorted(worked(tmp_path)) == ["bad", "good", "needs-good"]
+
+
+def test_a_task_that_forgets_its_result_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="ended without its result"):
+        perform([make(tmp_path, "a", kind="forgets")], Running(tmp_path, 1, quiet=True))
+
+
+def test_one_process_works_in_a_folder(tmp_path: Path) -> None:
+    with (
+        _claimed(tmp_path),
+        pytest.raises(ConfigError, match="another process works"),
+        _claimed(tmp_path),
+    ):
+        pass
+    with _claimed(tmp_path):
+        pass
+
+
+class Made:
+    """A study of two cells."""
+
+    def __init__(self) -> None:
+        claim = {"name": "n", "better": "s@c", "than": "s@c"}
+        table = {"name": "t", "title": "T", "rows": ["s"], "columns": [{"condition": "c"}]}
+        self.settings = StudySettings.parse(
+            {"kind": "made", "title": "Made", "seeds": [0, 1], "claims": [claim], "tables": [table]}, where="made"
+        )
+
+    def tasks(self, running: Running) -> list[Task]:
+        return [make(running.out, name, kind="cell") for name in ("0", "1")]
+
+    def is_cell(self, task: Task) -> bool:
+        return True
+
+    def finish(self, running: Running, cells: Any) -> list[Path]:
+        return [running.out / "own.txt"]
+
+
+def test_a_study_ends_in_tables_claims_and_plots(tmp_path: Path) -> None:
+    result = run_study(Made(), Running(tmp_path, 2, device="cpu", quiet=True))
+    assert len(result.cells) == 2
+    assert result.cells.numbers("s", "c", "mean") == [50.0, 51.0]
+    names = {path.name for path in result.files}
+    assert {"t.md", "t.csv", "t.json", "claims.md", "study_results.json", "own.txt"} <= names
+    assert all(path.exists() for path in result.files if path.name != "own.txt")
+    assert "50.5 ± 0.7" in (tmp_path / "t.md").read_text()

@@ -1,0 +1,213 @@
+"""A study from its YAML: what is trained and tested, added rows, kills, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import copy
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from gaitext import standalone
+from gaitext.errors import ConfigError
+from gaitext.evaluation import evaluate_indoor_dataset
+from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies.training import short_numbers
+
+REPOSITORY = Path(__file__).parents[2]
+TOOL = REPOSITORY / "tools" / "gaitheat_study.py"
+PEOPLE = {
+    "identities": 6,
+    "train_identities": 3,
+    "types": ["nm-01", "nm-05", "bg-01", "cl-01"],
+    "views": ["000", "090"],
+    "frames": 4,
+    "diversity": 3.0,
+}
+MODEL = {"channels": [4, 4, 4, 4], "bins": 2, "embedding_size": 4, "class_num": 3}
+SHORT = {
+    "evaluator_cfg": {"restore_hint": 4},
+    "model_cfg": MODEL,
+    "trainer_cfg": {
+        "total_iter": 4,
+        "save_iter": 2,
+        "log_iter": 2,
+        "sampler": {"batch_size": [2, 2], "frames_num_fixed": 2},
+    },
+    "fabric_cfg": {"tensorboard": False},
+}
+STUDY: dict[str, Any] = {
+    "kind": "recognition",
+    "title": "Small",
+    "seeds": [0, 1],
+    "data": {"level": {"walkers": PEOPLE}, "tilted": {"walkers": {**PEOPLE, "camera": {"roll": 20}}}},
+    "configs": {"gaitheat": {"file": str(REPOSITORY / "configs/gaitheat/tiny.yaml"), "set": SHORT}},
+    "systems": {
+        "with": {"config": "gaitheat", "data": "level", "test_on": ["level", "tilted"]},
+        "global": {
+            "config": "gaitheat",
+            "data": "level",
+            "set": {"model_cfg": {"branches": ["global"]}},
+            "keep_losses": ["global"],
+            "swap_losses": {"TripletLoss": "BatchHardTripletLoss"},
+        },
+    },
+    "tables": [{"name": "t", "title": "T", "rows": ["with", "global"], "columns": [{"condition": "level"}]}],
+    "claims": [{"name": "more is better", "better": "with@level", "than": "global@level"}],
+}
+
+
+def written(folder: Path, study: dict[str, Any]) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    return path
+
+
+def run(path: Path, out: Path) -> Any:
+    return run_study(parse_study(path), Running(out, jobs=2, device="cpu", quiet=True))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("study")
+    return folder, run(written(folder, STUDY), folder / "out")
+
+
+def test_cells_are_what_the_host_finds_by_hand(done: tuple[Path, Any]) -> None:
+    folder, result = done
+    assert [(c.system, c.condition, c.seed) for c in result.cells] == [
+        *(("with", "level", s) for s in (0, 1)),
+        *(("with", "tilted", s) for s in (0, 1)),
+        *(("global", "level", s) for s in (0, 1)),
+    ]
+    study = parse_study(folder / "study.yaml")
+    running = Running(folder / "out", device="cpu")
+    testing = next(t for t in study.tasks(running) if t.name == "test with@tilted, seed 1").argument
+    assert "roll" not in str(testing.training.config["data_cfg"])
+    saved = folder / "by-hand.npz"
+    tested = standalone.test(
+        testing.config, checkpoint=testing.training.checkpoint, output=folder, save_embeddings=saved, quiet=True
+    )
+    (cell,) = [c for c in result.cells if (c.system, c.condition, c.seed) == ("with", "tilted", 1)]
+    for name in ("NM", "BG", "CL"):
+        assert cell.scalars[name] == tested.evaluation.scalars[f"scalar/test_accuracy/{name}@R1"]
+        assert np.mean(list(cell.people[name].values())) == pytest.approx(cell.scalars[name])
+    assert cell.scalars["mean"] == pytest.approx(np.mean([cell.scalars[n] for n in ("NM", "BG", "CL")]))
+    with np.load(saved) as data:
+        again = evaluate_indoor_dataset(dict(data), "CASIA-B").scalars
+    assert short_numbers(again) == pytest.approx(cell.scalars)
+
+
+def test_switches_reach_the_config(done: tuple[Path, Any]) -> None:
+    folder, _ = done
+    config = parse_study(folder / "study.yaml").config("global")
+    assert config["model_cfg"]["branches"] == ["global"]
+    assert config["model_cfg"]["partition"] == "upper_lower"  # the rest stays
+    assert [(loss["type"], loss["log_prefix"]) for loss in config["loss_cfg"]] == [
+        ("BatchHardTripletLoss", "global_triplet"),
+        ("CrossEntropyLoss", "global_softmax"),
+    ]
+
+
+def test_a_row_added_later_leaves_the_others_alone(done: tuple[Path, Any]) -> None:
+    folder, _ = done
+    out = folder / "out"
+    before = {p: p.stat().st_mtime_ns for p in [*out.rglob("*.pt"), *(out / "cells").rglob("*.json")]}
+    study = copy.deepcopy(STUDY)
+    study["systems"]["without"] = {
+        "config": "gaitheat",
+        "data": "level",
+        "set": {"model_cfg": {"alignment": {"enabled": False}}},
+    }
+    result = run(written(folder, study), out)
+    assert len(result.cells) == 8
+    after = {p: p.stat().st_mtime_ns for p in [*out.rglob("*.pt"), *(out / "cells").rglob("*.json")]}
+    assert before.items() <= after.items()
+    assert len(after) > len(before)
+
+
+def test_killed_at_random_points_it_ends_with_the_same_results(done: tuple[Path, Any], tmp_path: Path) -> None:
+    """Whole process groups die, workers too."""
+    path = written(tmp_path, STUDY)
+    command = [sys.executable, str(TOOL), str(path), "--out", str(tmp_path / "out"), "--device", "cpu", "--quiet"]
+    draws = random.Random(0)
+    kills = 0
+    for _ in range(12):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        try:
+            _, said = process.communicate(timeout=draws.uniform(4, 12) if kills < 3 else 300)
+            assert process.returncode == 0, said.decode()
+            break
+        except subprocess.TimeoutExpired:
+            kills += 1
+            subprocess.run(["kill", "-9", f"-{process.pid}"], check=False)
+            process.communicate()
+            time.sleep(0.5)
+    assert (tmp_path / "out" / "study_results.json").read_bytes() == (done[0] / "first.json").read_bytes()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first(done: tuple[Path, Any]) -> None:
+    """The undisturbed study's results, before rows are added."""
+    (done[0] / "first.json").write_bytes((done[0] / "out" / "study_results.json").read_bytes())
+
+
+def change(study: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(study)
+    section = changed
+    *path, last = where.split("/")
+    for key in path:
+        section = section[int(key)] if isinstance(section, list) else section[key]
+    section[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("kind", "recogniton", "did you mean 'recognition'"),
+        ("systems/with/config", "gaitpt", "gaitheat"),
+        ("systems/with/data", "levle", "did you mean 'level'"),
+        ("systems/with/test_on", ["tiltde"], "did you mean 'tilted'"),
+        ("systems/with/sett", {}, "unknown key"),
+        ("systems/with/keep_losses", ["fuzion"], "none of the losses is kept"),
+        ("systems/with/swap_losses", {"Triplet": "X"}, "there is no loss Triplet"),
+        ("systems/with/set", {"model_cfg": {"alignment": {"treshold": 3}}}, "did you mean 'threshold'"),
+        ("systems/with/transform", [{"type": "HeatmapImput"}], "HeatmapInput"),
+        ("claims/0/better", "with@levle", "did you mean 'with@level'"),
+        ("tables/0/rows", ["wiht"], "did you mean 'with'"),
+        ("tables/0/columns", [{"condition": "levle"}], "did you mean 'level'"),
+        ("tables/0/columns", [{}], "names no condition"),
+        ("data/level/walkers", {"identities": 1}, "identities"),
+        ("data/level", {"estimator": "bundled"}, "give walkers, or data_cfg"),
+        ("seeds", [0, 0], "seeds: one is there twice"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path, where: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_study(written(tmp_path, change(STUDY, where, value)))
+    assert [p.name for p in tmp_path.iterdir()] == ["study.yaml"]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_study_that_comes_along_is_one(path: Path) -> None:
+    study = parse_study(path)
+    assert study.settings.claims
+    assert study.settings.tables
+
+
+def test_short_numbers_of_other_protocols() -> None:
+    ccpg = {"CL-ReID@R1": 90.0, "CL-ReID@mAP": 50.0, "CL@R1": 40.0, "BG@R1": 60.0}
+    assert short_numbers({f"scalar/test_accuracy/{k}": v for k, v in ccpg.items()}) == {
+        "CL-ReID": 90.0,
+        "CL-ReID@mAP": 50.0,
+        "CL": 40.0,
+        "BG": 60.0,
+        "mean": 50.0,
+    }
