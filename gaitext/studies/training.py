@@ -117,6 +117,8 @@ class Testing:
         ranks: which of a cross-view protocol to report; empty: the protocol's own.
     """
 
+    __test__ = False  # no test class, whatever pytest thinks
+
     system: str
     condition: str
     config: Config

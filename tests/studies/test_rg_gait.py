@@ -20,11 +20,12 @@ from gaitext.store import write_json
 from gaitext.studies import Cell, Running, parse_study
 from gaitext.studies import rg_gait_starts as starts
 from gaitext.studies import toolbox as toolbox_host
+from gaitext.studies import training as embedded_host
 from gaitext.studies.combining import Combination, combine
 from gaitext.studies.rg_gait import RGGaitStudy
 from gaitext.studies.tables import headers
 from gaitext.studies.tasks import Task
-from gaitext.studies.training import Embedding, Testing, Training, test
+from gaitext.studies.training import Embedding, Testing, Training
 
 ROOT = Path(__file__).parents[2]
 FILES = {"oem": "tiny_oem", "gse": "tiny_gse", "rg_gait": "tiny"}
@@ -225,7 +226,7 @@ def test_probes_alone_are_compared_with_whole_walkers(tmp_path: Path, data: dict
     found = {}
     for condition in ("unoccluded", "middle/all", "middle/probes"):
         task = tasks[f"test gse@{condition}, seed 3"]
-        test(task.argument)
+        embedded_host.test(task.argument)
         assert task.is_done()
         cell, _ = Cell.read(task.done)
         assert (cell.system, cell.condition, cell.seed) == ("gse", condition, 3)
