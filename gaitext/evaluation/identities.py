@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def by_identity(data: Mapping[str, Any], dataset: str, metric: str = "euc", **op
         data: ``embeddings``, ``labels``, ``types``, ``views``.
         dataset: whose protocol.
         metric: ``euc`` or ``cos``.
-        options: of the protocol, such as PsyMo's ``gallery``.
+        options: of the protocol, such as PsyMo's ``gallery``; of those in :data:`PROTOCOLS`, ``ranks``.
 
     Returns:
         Empty where probes are gallery sequences, too, and no identity's stand alone (PsyMo's galleries ``same`` and
@@ -36,6 +37,7 @@ def by_identity(data: Mapping[str, Any], dataset: str, metric: str = "euc", **op
     gait = Gait.of_data(data)
     if dataset in PROTOCOLS:
         protocol = PROTOCOLS[dataset]
+        protocol = replace(protocol, ranks=options.get("ranks", protocol.ranks))
         shown = protocol.select(gait.types, protocol.gallery)
         if any((protocol.select(gait.types, names) & shown).any() for names in protocol.probes.values()):
             return {}

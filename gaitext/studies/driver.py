@@ -20,7 +20,7 @@ from gaitext.memory import keep_freed_memory
 from gaitext.store import make_folder
 from gaitext.studies.cells import Cell, Cells
 from gaitext.studies.settings import StudySettings
-from gaitext.studies.tasks import Task, waves
+from gaitext.studies.tasks import Task, to_do, waves
 
 try:
     import fcntl
@@ -153,8 +153,9 @@ def perform(tasks: Sequence[Task], running: Running) -> None:
         DataError: tasks failed; all named.
     """
     failed: dict[str, Outcome[Task, None]] = {}
+    wanted = to_do(tasks)
     for wave in waves(tasks):
-        left = [t for t in wave if not t.is_done() and not any(need in failed for need in t.needs)]
+        left = [t for t in wave if t.name in wanted and not any(need in failed for need in t.needs)]
         blocked = [t for t in wave if any(need in failed for need in t.needs)]
         failed |= {t.name: failed[next(n for n in t.needs if n in failed)] for t in blocked}
         outcomes: list[Outcome[Task, None]] = []

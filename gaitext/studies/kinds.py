@@ -8,6 +8,7 @@ from typing import Any
 
 from gaitext.studies.compression import CompressionStudy
 from gaitext.studies.recognition import RecognitionStudy
+from gaitext.studies.rg_gait import RGGaitStudy
 
 __all__ = ["KINDS"]
 
@@ -15,4 +16,5 @@ __all__ = ["KINDS"]
 KINDS: dict[str, Callable[[Mapping[str, Any], Path], Any]] = {
     "compression": CompressionStudy,
     "recognition": RecognitionStudy,
+    "rg-gait": RGGaitStudy,
 }

@@ -22,11 +22,13 @@ class ColumnSettings(Settings):
         condition: the cells' condition; None: a row's own (``system@condition`` in ``rows``).
         metrics: of the cells.
         label: before the metric's name; None: the condition.
+        names: metric -> what it is called, in place of its own name.
     """
 
     condition: str | None = None
     metrics: tuple[str, ...] = Field(("mean",), min_length=1)
     label: str | None = None
+    names: dict[str, str] = Field(default_factory=dict)
 
 
 class TableSettings(Settings):

@@ -29,7 +29,7 @@ def headers(table: TableSettings) -> list[str]:
     names = []
     for column in table.columns:
         label = (column.condition or "") if column.label is None else column.label
-        names += [f"{label} {metric}".strip() for metric in column.metrics]
+        names += [f"{label} {column.names.get(metric, metric)}".strip() for metric in column.metrics]
     return names
 
 

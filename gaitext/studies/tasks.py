@@ -12,7 +12,7 @@ from typing import Any
 from gaitext.errors import ConfigError
 from gaitext.store import write_json
 
-__all__ = ["Task", "digest_of", "finish", "waves"]
+__all__ = ["Task", "digest_of", "finish", "to_do", "waves"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Task:
         about: what this task would make it of; a file that says something else is made anew.
         needs: names of the tasks before it.
         alone: it uses all cores by itself, and runs in this process.
+        passing: of use only to tasks that need it: done where one of those is still to be done, and only there.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task:
     about: Mapping[str, Any]
     needs: tuple[str, ...] = ()
     alone: bool = False
+    passing: bool = False
 
     def is_done(self) -> bool:
         try:
@@ -88,3 +90,14 @@ def waves(tasks: Sequence[Task]) -> list[list[Task]]:
     for task in tasks:
         of(task.name, ())
     return [[t for t in tasks if depth[t.name] == level] for level in range(max(depth.values(), default=-1) + 1)]
+
+
+def to_do(tasks: Sequence[Task]) -> set[str]:
+    """Names of the tasks that are to be done, those before in the order of :func:`waves`."""
+    left: set[str] = set()
+    wanted: set[str] = set()
+    for task in (task for wave in reversed(waves(tasks)) for task in wave):
+        if (task.name in wanted or not task.passing) and not task.is_done():
+            left.add(task.name)
+            wanted.update(task.needs)
+    return left

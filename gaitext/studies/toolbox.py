@@ -15,7 +15,7 @@ import yaml
 from gaitext.errors import DataError, GaitextError
 from gaitext.store import atomic_path
 
-__all__ = ["logged_ranks", "toolbox_test", "toolbox_train"]
+__all__ = ["logged_ranks", "toolbox_checkpoint", "toolbox_test", "toolbox_train"]
 
 Config = dict[str, Any]
 
@@ -26,15 +26,20 @@ def toolbox_train(root: Path, config: Config, folder: Path, device: str) -> Path
     Raises:
         GaitextError: it has failed, or left no checkpoint.
     """
-    config = _named(config, folder)
-    trainer = config["trainer_cfg"]
-    output = root / "output" / config["data_cfg"]["dataset_name"] / config["model_cfg"]["model"] / trainer["save_name"]
-    last = output / "checkpoints" / f"{trainer['save_name']}-{trainer['total_iter']:05}.pt"
+    last = toolbox_checkpoint(root, config, folder)
     if not last.exists():
-        _run(root, config, folder, "train", device)
+        _run(root, _named(config, folder), folder, "train", device)
     if not last.exists():
         raise GaitextError("the training has left no checkpoint", where=last, how=f"see the log in {folder}")
-    return last.resolve()
+    return last
+
+
+def toolbox_checkpoint(root: Path, config: Config, folder: Path) -> Path:
+    """Where the toolbox will leave the last checkpoint of a training."""
+    config = _named(config, folder)
+    trainer = config["trainer_cfg"]
+    output = root.resolve() / "output" / config["data_cfg"]["dataset_name"] / config["model_cfg"]["model"]
+    return output / trainer["save_name"] / "checkpoints" / f"{trainer['save_name']}-{trainer['total_iter']:05}.pt"
 
 
 def toolbox_test(root: Path, config: Config, checkpoint: Path, folder: Path, device: str) -> dict[str, float]:

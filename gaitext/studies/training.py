@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gaitext import standalone
-from gaitext.errors import DataError
-from gaitext.evaluation import PROTOCOLS, by_identity
+from gaitext.errors import DataError, GaitextError
+from gaitext.evaluation import PROTOCOLS, Gait, by_identity, cross_view
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluate as evaluated
 from gaitext.studies.cells import Cell, mean
 from gaitext.studies.driver import Running
 from gaitext.studies.tasks import Task, digest_of, finish, plain
-from gaitext.studies.toolbox import toolbox_test, toolbox_train
+from gaitext.studies.toolbox import toolbox_checkpoint, toolbox_test, toolbox_train
 from gaitext.training.runs import checkpoint_path
 
 __all__ = [
     "Config",
+    "Embedding",
     "Testing",
     "Training",
     "cell_file",
     "checkpoint_of",
+    "dataset_of",
+    "embedding_task",
     "evaluate",
     "host_name",
     "short_numbers",
@@ -39,6 +44,8 @@ __all__ = [
 
 Config = dict[str, Any]
 _PREFIX = "scalar/test_accuracy/"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,10 +76,29 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the embedded host will leave its last one."""
+        """Where the host will leave its last one."""
+        if self.toolbox is not None:
+            return toolbox_checkpoint(self.toolbox, self.config, self.folder)
         trainer, data = self.config["trainer_cfg"], self.config["data_cfg"]
         folder = self.folder / data["dataset_name"] / self.config["model_cfg"]["model"] / trainer["save_name"]
         return checkpoint_path(folder, int(trainer["total_iter"]))
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Embeddings of the test sequences, which several tests share.
+
+    Args:
+        training: of the system.
+        config: the host's, whose ``evaluator_cfg`` and ``data_cfg`` decide.
+        file: .npz to write.
+        about: what they are made of.
+    """
+
+    training: Training
+    config: Config
+    file: Path
+    about: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,10 +111,14 @@ class Testing:
         training: of the system.
         cell: the file to write.
         about: what the cell is made of.
-        clean: another config, by which gallery sequences are embedded (occluded probes in a whole gallery); None: the
-            same.
+        embeddings: what an :class:`Embedding` has written with ``config``; None: embed here.
+        gallery: another, whose gallery sequences stand in for those of ``embeddings`` (occluded probes before a whole
+            gallery).
+        ranks: which of a cross-view protocol to report; empty: the protocol's own.
         seed: of the cell, where it is of something else that was trained; None: the training's.
     """
+
+    __test__ = False  # no test class, whatever pytest thinks
 
     system: str
     condition: str
@@ -96,7 +126,9 @@ class Testing:
     training: Training
     cell: Path
     about: Mapping[str, Any]
-    clean: Config | None = None
+    embeddings: Path | None = None
+    gallery: Path | None = None
+    ranks: tuple[int, ...] = ()
     seed: int | None = None
 
     @property
@@ -122,6 +154,10 @@ def training_task(training: Training, name: str, needs: tuple[str, ...]) -> Task
 def testing_task(testing: Testing, needs: tuple[str, ...]) -> Task:
     name = f"test {testing.system}@{testing.condition}, seed {testing.cell_seed}"
     return Task(name, test, testing, testing.cell, testing.about, needs)
+
+
+def embedding_task(embedding: Embedding, name: str, needs: tuple[str, ...]) -> Task:
+    return Task(name, embed, embedding, embedding.file.with_suffix(".json"), embedding.about, needs, passing=True)
 
 
 def train(training: Training) -> None:
@@ -150,31 +186,70 @@ def checkpoint_of(trained: Path) -> Path:
     return path
 
 
+def embed(embedding: Embedding) -> None:
+    """Write embeddings for tests."""
+    _embed(embedding.config, embedding.training, embedding.file)
+    finish(embedding.file.with_suffix(".json"), embedding.about)
+
+
 def test(testing: Testing) -> None:
-    """Embed the test sequences, evaluate them, and write the cell.
+    """Embed the test sequences, unless that is done; evaluate them, and write the cell.
 
     Where a toolbox tests, the cell's scalars are the toolbox's; the embedded host embeds with the same weights for the
-    identities' own numbers, where it knows the protocol.
+    identities' own numbers, where it knows protocol and model.
     """
-    checkpoint = checkpoint_of(testing.training.done)
-    scalars: dict[str, float] = {}
-    if testing.training.toolbox is not None:
-        folder = testing.cell.parent / testing.cell.stem
-        scalars = toolbox_test(testing.training.toolbox, testing.config, checkpoint, folder, testing.training.device)
+    training, scalars = testing.training, {}
     people: dict[str, dict[str, float]] = {}
-    if testing.training.toolbox is None or _dataset(testing.config) in (*PROTOCOLS, "PsyMo", "CCPG"):
-        found = _embedded(testing.config, checkpoint, testing)
-        if testing.clean is not None:
-            found = with_gallery_of(found, _embedded(testing.clean, checkpoint, testing), testing.config)
-        ours, people = evaluate(found, testing.config)
-        scalars = {**ours, **scalars}
+    if training.toolbox is not None:
+        folder, checkpoint = testing.cell.parent / testing.cell.stem, checkpoint_of(training.done)
+        scalars = toolbox_test(training.toolbox, testing.config, checkpoint, folder, training.device)
+    if training.toolbox is None or dataset_of(testing.config) in (*PROTOCOLS, "PsyMo", "CCPG"):
+        try:
+            ours, people = evaluate(_found(testing), testing.config, testing.ranks)
+            scalars = {**ours, **scalars}
+        except GaitextError as error:
+            if training.toolbox is None:
+                raise
+            log.warning("%s@%s: no numbers of identities: %s", testing.system, testing.condition, error)
+    for name in (f"mean@R{rank}".removesuffix("@R1") for rank in testing.ranks):
+        scalars.setdefault(name, math.nan)  # a toolbox may not report it
     cell = Cell(testing.system, testing.condition, testing.cell_seed, scalars, people)
     cell.write(testing.cell, **plain(testing.about))
 
 
+def _found(testing: Testing) -> dict[str, Any]:
+    if testing.embeddings is not None:
+        found = _read(testing.embeddings)
+    else:
+        file = testing.cell.with_suffix(".npz")
+        _embed(testing.config, testing.training, file)
+        found = _read(file)
+        file.unlink()
+    return found if testing.gallery is None else with_gallery_of(found, _read(testing.gallery), testing.config)
+
+
+def _embed(config: Config, training: Training, file: Path) -> None:
+    config = copy.deepcopy(config)
+    config["evaluator_cfg"]["sampler"]["batch_size"] = 8  # packed; it does not change results
+    file.parent.mkdir(parents=True, exist_ok=True)
+    standalone.test(
+        config,
+        checkpoint=checkpoint_of(training.done),
+        device=training.device,
+        output=file.parent,
+        save_embeddings=file,
+        quiet=True,
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    with np.load(file) as saved:
+        return dict(saved)
+
+
 def with_gallery_of(found: dict[str, Any], whole: dict[str, Any], config: Config) -> dict[str, Any]:
     """``found`` with the gallery's embeddings taken from ``whole``; for protocols whose probes are not in it."""
-    dataset = _dataset(config)
+    dataset = dataset_of(config)
     if dataset not in PROTOCOLS:
         raise DataError(f"no gallery apart from the probes is known of {dataset}", how="occlude all sequences")
     gallery = PROTOCOLS[dataset].select(found["types"], PROTOCOLS[dataset].gallery)
@@ -183,42 +258,35 @@ def with_gallery_of(found: dict[str, Any], whole: dict[str, Any], config: Config
     return {**found, "embeddings": mixed}
 
 
-def _embedded(config: Config, checkpoint: Path, testing: Testing) -> dict[str, Any]:
-    config = copy.deepcopy(config)
-    config["evaluator_cfg"]["sampler"]["batch_size"] = 8  # packed; it does not change results
-    file = testing.cell.with_suffix(".npz")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    standalone.test(
-        config,
-        checkpoint=checkpoint,
-        device=testing.training.device,
-        output=testing.cell.parent,
-        save_embeddings=file,
-        quiet=True,
-    )
-    with np.load(file) as saved:
-        found = dict(saved)
-    file.unlink()
-    return found
-
-
-def _dataset(config: Config) -> str:
+def dataset_of(config: Config) -> str:
+    """Whose protocol tests."""
     return str(config["data_cfg"].get("test_dataset_name") or config["data_cfg"]["dataset_name"])
 
 
-def evaluate(data: dict[str, Any], config: Config) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """A cell's scalars and people, of embeddings."""
-    result = evaluated(HostConfig.read(config), data)
-    section = config["evaluator_cfg"]
+def evaluate(
+    data: dict[str, Any], config: Config, ranks: tuple[int, ...] = ()
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """A cell's scalars and people, of embeddings; ``ranks``: see :class:`Testing`."""
+    section, dataset = config["evaluator_cfg"], dataset_of(config)
+    metric = str(section.get("metric", "euc"))
     options = {name: section[name] for name in ("gallery", "exclude_same_walk") if name in section}
-    people = by_identity(data, _dataset(config), str(section.get("metric", "euc")), **options)
+    if ranks and dataset in PROTOCOLS:
+        protocol = replace(PROTOCOLS[dataset], ranks=max(ranks))
+        scalars = cross_view(Gait.of_data(data), protocol, metric, name=dataset).scalars
+        people = by_identity(data, dataset, metric, ranks=max(ranks))
+        ends = tuple(f"@R{rank}" for rank in ranks)
+        scalars = {name: value for name, value in scalars.items() if name.endswith(ends)}
+        people = {name: of for name, of in people.items() if name.endswith(ends)}
+    else:
+        scalars = evaluated(HostConfig.read(config), data).scalars
+        people = by_identity(data, dataset, metric, **options)
     own: dict[str, dict[str, float]] = {}
     identities = sorted({identity for of in people.values() for identity in of})
     for identity in identities:
         of_it = short_numbers({name: of[identity] for name, of in people.items() if identity in of})
         for name, value in of_it.items():
             own.setdefault(name, {})[identity] = value
-    return short_numbers(result.scalars), own
+    return short_numbers(scalars), own
 
 
 def short_numbers(scalars: Mapping[str, float]) -> dict[str, float]:
@@ -228,7 +296,7 @@ def short_numbers(scalars: Mapping[str, float]) -> dict[str, float]:
     {'NM': 50.0, 'CL': 30.0, 'mean': 40.0}
     """
     numbers = {name.removeprefix(_PREFIX): float(value) for name, value in scalars.items()}
-    for rank in {name.partition("@")[2] for name in numbers if "@" in name}:
+    for rank in sorted({name.partition("@")[2] for name in numbers if "@" in name}):
         of_rank = {n.partition("@")[0]: v for n, v in numbers.items() if n.partition("@")[2] == rank}
         # CCPG's re-identification is another protocol; SUSTech1K's Overall and PsyMo's mean are of the others.
         conditions = [v for n, v in of_rank.items() if n not in ("mean", "Overall") and not n.endswith("-ReID")]

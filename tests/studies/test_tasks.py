@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitext.errors import ConfigError
-from gaitext.studies.tasks import Task, digest_of, finish, waves
+from gaitext.studies.tasks import Task, digest_of, finish, to_do, waves
 
 
 def task(name: str, *needs: str, done: Path = Path("nowhere"), about: Any = None) -> Task:
@@ -68,3 +68,19 @@ def test_a_task_is_done_when_its_file_says_what_it_would_make(tmp_path: Path) ->
 def test_digests_tell_settings_apart_whatever_their_order() -> None:
     assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": (2,), "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": 2})
+
+
+def test_passing_tasks_are_done_for_those_alone_that_need_them(tmp_path: Path) -> None:
+    def made(name: str, *needs: str, passing: bool = False) -> Task:
+        return Task(name, print, None, tmp_path / f"{name}.json", {}, needs, passing=passing)
+
+    tasks = [made("train"), made("embed", "train", passing=True), made("more", "embed", passing=True)]
+    tasks += [made("one", "embed"), made("two", "more")]
+    assert to_do(tasks) == {"train", "embed", "more", "one", "two"}
+    finish(tmp_path / "two.json", {})
+    assert to_do(tasks) == {"train", "embed", "one"}
+    finish(tmp_path / "one.json", {})
+    assert to_do(tasks) == {"train"}
+    (tmp_path / "two.json").unlink()
+    finish(tmp_path / "more.json", {})
+    assert to_do(tasks) == {"train", "two"}  # what it needs is there, and needs nothing more

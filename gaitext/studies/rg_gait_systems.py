@@ -1,0 +1,174 @@
+"""What a study of RG-Gait trains: configs of its systems, from its three stages'."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+from gaitext.errors import ConfigError
+from gaitext.occlusion import OcclusionSettings
+from gaitext.studies.rg_gait_settings import RGGaitSettings
+from gaitext.studies.training import Config
+
+__all__ = ["ABLATION", "UNOCCLUDED", "Systems"]
+
+#: The condition of whole walkers.
+UNOCCLUDED = "unoccluded"
+
+#: The poster's ablation, and how we read it; ``residual: false`` is our guess at its first row, which
+#: begins at random weights W, as with ``zero`` all its embeddings would be alike.
+ABLATION: dict[str, Config] = {
+    "none": {"residual": False, "adaptive": False, "occlusion_aware": False, "mix_init": "xavier"},
+    "residual": {"adaptive": False, "occlusion_aware": False},
+    "aware": {"adaptive": False},
+    "adaptive": {"occlusion_aware": False},
+}
+
+
+class Systems:
+    """``oem``, ``gse``, ``finetuned``, ``rg_gait``, those of :data:`ABLATION`, and ``<system>+<occlusion>`` for one
+    trained on with a new occlusion.
+
+    Args:
+        settings: of the study.
+        stages: the contents of the three configs.
+    """
+
+    def __init__(self, settings: RGGaitSettings, stages: Mapping[str, Config]) -> None:
+        self.settings, self.stages = settings, stages
+        self.trained_on = OcclusionSettings.parse(
+            stages["rg_gait"]["model_cfg"].get("occlusion", {}).get("train", {}), where="occlusion.train"
+        )
+
+    def begins(self, system: str) -> tuple[str, ...]:
+        """Systems of the same seed whose checkpoints a system's training begins with."""
+        base, _, occlusion = system.partition("+")
+        if occlusion:
+            return (base, f"oem+{occlusion}") if base == "rg_gait" else (base,)
+        return {"oem": (), "gse": (), "finetuned": ("gse",)}.get(base, ("gse", "oem"))
+
+    def config(self, system: str) -> Config:
+        """The config that trains a system, without the checkpoints that it begins with."""
+        base, _, occlusion = system.partition("+")
+        if occlusion:
+            return self._adapted(base, occlusion)
+        if base in ("oem", "gse"):
+            return self._named(self.stages[base], system)
+        if base == "finetuned":
+            return self._finetuned(system, self._train_types())
+        config = self._named(self.stages["rg_gait"], system)
+        model = config["model_cfg"]
+        model.update(ABLATION.get(base, {}))
+        for part in ("gse", "oem"):
+            model.setdefault(part, {}).pop("checkpoint", None)
+        return config
+
+    def placed(self, system: str, checkpoints: Mapping[str, Path], start: Path) -> Config:
+        """:meth:`config` with the checkpoints in it.
+
+        Args:
+            system: whose.
+            checkpoints: of those that it :meth:`begins` with.
+            start: what an adapted evaluator or whole system begins with.
+        """
+        config = self.config(system)
+        base, _, occlusion = system.partition("+")
+        if occlusion and base != "finetuned":
+            _begin_from(config, start)
+        elif base == "finetuned":
+            _begin_from(config, checkpoints[self.begins(system)[0]])
+        elif base not in ("oem", "gse"):
+            for part in ("gse", "oem"):
+                config["model_cfg"][part]["checkpoint"] = str(checkpoints[part])
+        return config
+
+    def tested(self, config: Config, occlusion: str) -> Config:
+        """A system's config that occludes at test."""
+        config = copy.deepcopy(config)
+        if occlusion != UNOCCLUDED:
+            self._append(config["evaluator_cfg"], {occlusion: 1.0}, self.settings.test_seed)
+        return config
+
+    def _adapted(self, base: str, occlusion: str) -> Config:
+        """Trained on with a new occlusion, which takes an equal share beside those of before."""
+        system = f"{base}+{occlusion}"
+        types, longer = self._train_types(occlusion), self.settings.adaptation
+        if base == "finetuned":
+            return _shortened(self._finetuned(system, types), longer.iterations)
+        config = self._named(self.config(base), system)
+        model = config["model_cfg"]
+        if base == "oem":
+            model["types"] = [*model.get("types", ("none", "top", "bottom")), occlusion]
+            extended = 1 / len(model["types"])
+            model.setdefault("occlusion", {}).setdefault("train", {"rows": [0.4, 0.6]})
+            model["occlusion"]["train"]["types"] = {t: extended for t in model["types"] if t != "none"}
+            return _shortened(config, longer.oem_iterations)
+        model["oem"]["types"] = self.config(f"oem+{occlusion}")["model_cfg"]["types"]
+        model.setdefault("occlusion", {}).setdefault("train", {})["types"] = types
+        return _shortened(config, longer.iterations)
+
+    def _finetuned(self, system: str, types: Config) -> Config:
+        """The signature extractor trained on under stage 3's occlusions, rates and iterations."""
+        config = self._named(self.stages["gse"], system)
+        for section in ("optimizer_cfg", "scheduler_cfg"):
+            config[section] = copy.deepcopy(self.stages["rg_gait"][section])
+        for key in ("total_iter", "save_iter", "sampler"):
+            config["trainer_cfg"][key] = copy.deepcopy(self.stages["rg_gait"]["trainer_cfg"][key])
+        sampler = config["trainer_cfg"]["sampler"]
+        # With unfixed_ a transform gets all sequences as one, and would occlude them alike.
+        sampler["sample_type"] = str(sampler["sample_type"]).replace("unfixed_", "fixed_")
+        self._append(config["trainer_cfg"], types, None)
+        return config
+
+    def _train_types(self, new: str | None = None) -> Config:
+        """Probabilities of the occlusions in training; a new one shares what is occluded evenly."""
+        types: Config = {str(name): share for name, share in self.trained_on.types.items()}
+        if new is None:
+            return types
+        return {name: sum(types.values()) / (len(types) + 1) for name in (*types, new)}
+
+    def _named(self, config: Config, system: str) -> Config:
+        config = copy.deepcopy(config)
+        for section in ("trainer_cfg", "evaluator_cfg"):
+            config[section]["save_name"] = system.replace("+", "_")
+        return config
+
+    def _append(self, section: Config, types: Config, seed: int | None) -> None:
+        """Put the occluding transform behind a section's own."""
+        options = self.settings.options
+        if options is None or seed is None:
+            options = self.trained_on.model_dump(mode="json", exclude={"types", "seed"})
+        if self.settings.transform == "OcclusionPoses":
+            options = {key: value for key, value in options.items() if key != "resize_visible"}
+        last = {"type": self.settings.transform, **options, "types": types}
+        if seed is not None:
+            last["seed"] = seed
+        own = section["transform"]
+        if len(own) != 1:
+            raise ConfigError(
+                f"there are {len(own)} lists of transforms, one for each input; the study occludes one",
+                where="transform",
+                how="study a model of one input",
+            )
+        first = own[0]
+        steps = first if isinstance(first, list) else first["trf_cfg"] if first["type"] == "Compose" else [first]
+        section["transform"] = [{"type": "Compose", "trf_cfg": [*copy.deepcopy(steps), last]}]
+
+
+def _begin_from(config: Config, start: Path) -> None:
+    """Train on from a checkpoint's weights, with everything else new."""
+    config["trainer_cfg"].update(
+        restore_hint=str(start), restore_ckpt_strict=True, optimizer_reset=True, scheduler_reset=True
+    )
+
+
+def _shortened(config: Config, iterations: int | None) -> Config:
+    """The config with so many iterations, its schedule in proportion; None leaves it as it is."""
+    if iterations is not None:
+        trainer, schedule = config["trainer_cfg"], config["scheduler_cfg"]
+        share = iterations / trainer["total_iter"]
+        trainer.update(total_iter=iterations, save_iter=iterations)
+        if "milestones" in schedule:
+            schedule["milestones"] = [max(1, round(step * share)) for step in schedule["milestones"]]
+    return config
