@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,7 +51,10 @@ class Settings(BaseModel):
 def _translate(settings: type[Settings], error: ValidationError, where: str) -> ConfigError:
     problems: list[str] = []
     hints: list[str] = []
+    found = [item["loc"] for item in error.errors()]
     for item in error.errors():
+        if item["type"] == "too_short" and any(at[: len(item["loc"])] == item["loc"] != at for at in found):
+            continue  # pydantic does not count entries that are wrong
         path = _path(settings, item["loc"])
         place = ".".join([where, *path])
         raised = item.get("ctx", {}).get("error")
@@ -58,7 +62,8 @@ def _translate(settings: type[Settings], error: ValidationError, where: str) -> 
             names = _fields_at(settings, path[:-1])
             guess = nearest(path[-1], names)
             problems.append(f"unknown key '{place}'")
-            hints.append(f"did you mean '{guess}'?" if guess else f"valid keys: {', '.join(sorted(names))}")
+            if names:
+                hints.append(f"did you mean '{guess}'?" if guess else f"valid keys: {', '.join(sorted(names))}")
         elif item["type"] == "missing" and path and not path[-1].isdigit():
             problems.append(f"missing key '{place}'")
             hints.append(f"add '{path[-1]}' to {'.'.join([where, *path[:-1]])}")
@@ -79,7 +84,8 @@ def _path(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[st
     path: list[str] = []
     for part in location:
         text = str(part)
-        if isinstance(part, int) or text in _fields_at(settings, path) or part == location[-1]:
+        names = _names_at(settings, path)
+        if isinstance(part, int) or names is None or text in names or part == location[-1]:
             is_branch = not isinstance(part, int) and ("[" in text or (path and text in _BRANCHES))
             path += [] if is_branch else [text]
     return path
@@ -87,15 +93,33 @@ def _path(settings: type[BaseModel], location: tuple[int | str, ...]) -> list[st
 
 def _fields_at(settings: type[BaseModel], path: list[str]) -> list[str]:
     """Names of the fields of the nested settings that ``path`` leads to."""
-    current: type[BaseModel] = settings
+    return _names_at(settings, path) or []
+
+
+def _names_at(settings: type[BaseModel], path: list[str]) -> list[str] | None:
+    """:func:`_fields_at`; None where any name may stand: in a dict of settings, or beyond them."""
+    here: list[Any] = [settings]
     for name in path:
-        field = current.model_fields.get(name)
-        options = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [t for t in options if isinstance(t, type) and issubclass(t, BaseModel)]
-        if not nested:
-            break
-        current = nested[0]
-    return list(current.model_fields)
+        below: list[Any] = []
+        for kind in here:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                below += [field.annotation for key, field in kind.model_fields.items() if key == name]
+            elif issubclass(get_origin(kind) or object, Mapping):
+                below += get_args(kind)[1:]
+            elif issubclass(get_origin(kind) or object, Sequence):
+                below += [entry for entry in get_args(kind) if entry is not ...]
+        here = [option for kind in below for option in _options(kind)]
+    nested = [kind for kind in here if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return list(nested[0].model_fields) if nested else None
+
+
+def _options(kind: Any) -> list[Any]:
+    """A union's members, without what annotates them."""
+    if get_origin(kind) is Annotated:
+        return _options(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [option for member in get_args(kind) for option in _options(member)]
+    return [kind]
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Errors, settings and skeleton."""
 
 import pickle
+from typing import Any
 
 import pytest
+from pydantic import Field
 
 from gaitext import skeleton
 from gaitext.config import Settings, load_yaml, merge, need
@@ -27,6 +29,36 @@ def test_settings_name_the_key_the_place_and_the_nearest_name() -> None:
         Outer.parse({}, where="model_cfg")
     with pytest.raises(ConfigError, match=r"model_cfg\.inner\.size.*'x'"):
         Outer.parse({"name": "a", "inner": {"size": "x"}}, where="model_cfg")
+
+
+class Nested(Settings):
+    rows: tuple[Outer, ...] = Field((), min_length=1)
+    named: dict[str, Outer | None] = Field(default_factory=dict)
+    free: dict[str, Any] | str = ""
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "hint"),
+    [
+        ({"rows": [{"name": "a"}, {"name": "b", "inner": {"sise": 1}}]}, "top.rows.1.inner.sise", "'size'"),
+        ({"named": {"one": {"nam": "a"}}}, "top.named.one.nam", "'name'"),
+        ({"named": {"one": {"name": "a", "inner": {"sise": 1}}}}, "top.named.one.inner.sise", "'size'"),
+        ({"free": 3}, "top.free", None),
+        ({"rows": []}, "top.rows", None),
+    ],
+)
+def test_settings_in_lists_and_dicts_are_named_in_full(values: Any, place: str, hint: str | None) -> None:
+    with pytest.raises(ConfigError, match=rf"'{place}'") as caught:
+        Nested.parse(values, where="top")
+    assert hint is None or f"did you mean {hint}" in str(caught.value)
+    assert "rows" in place or "rows" not in str(caught.value)
+
+
+def test_a_wrong_entry_is_not_told_as_a_missing_one() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Nested.parse({"rows": [{"nam": "a"}]}, where="top")
+    assert "too" not in str(caught.value)
+    assert "at least" not in str(caught.value)
 
 
 def test_yaml_is_merged_like_the_toolboxes_do(tmp_path) -> None:

@@ -183,7 +183,7 @@ def test_batch_statistics_of_two_processes_need_gpus(data: Path, tmp_path: Path)
 
 def test_shipped_configs_are_read() -> None:
     found = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
-    shipped = [path for path in found if "model_cfg:" in path.read_text(encoding="utf-8")]
+    shipped = [path for path in found if "\nmodel_cfg:" in path.read_text(encoding="utf-8")]
     assert shipped
     for path in shipped:
         host = HostConfig.read(path)
