@@ -21,6 +21,8 @@ from gaitext.store import make_folder
 from gaitext.studies.cells import Cell, Cells
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, to_do, waves
+from gaitext.toolboxes.run import check_linked
+from gaitext.training.launch import resolve_device
 
 try:
     import fcntl
@@ -38,7 +40,7 @@ class Running:
 
     Attributes:
         out: the study's folder.
-        jobs: trainings and tests side by side on this machine; None: one a core, or one a GPU.
+        jobs: trainings and tests side by side; None: one a core, or one a GPU; of a Ray cluster, all it holds.
         engine: ``local`` or ``ray[:ADDRESS]``, see :func:`~gaitext.execution.parse_engine`.
         device: ``cpu``, ``cuda`` or ``auto``.
         toolbox: root of a linked toolbox that trains and tests, in place of the embedded host.
@@ -59,13 +61,34 @@ class Running:
         return self.device
 
     @property
+    def is_local(self) -> bool:
+        """Whether workers are processes of this machine."""
+        return parse_engine(self.engine).kind == "local"
+
+    @property
     def workers(self) -> int:
-        """Processes on this machine."""
+        """For :func:`~gaitext.execution.map_sequences`."""
         if self.toolbox is not None:
             return 1  # it takes the machine as it finds it
         if self.jobs is not None:
-            return max(1, self.jobs)
+            return self.jobs
+        if not self.is_local:
+            return 0
         return max(1, torch.cuda.device_count()) if self.chosen_device == "cuda" else cores()
+
+    def check(self) -> None:
+        """Refuse what no task could run with.
+
+        Raises:
+            ConfigError: jobs, engine or device is wrong, or the device is not there.
+            ToolboxError: there is no toolbox, or gaitext is not linked into it.
+        """
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigError(f"is {self.jobs}", where="--jobs", how="give 1 or more, or leave it out")
+        if self.is_local or self.device not in ("cuda", "auto"):  # a cluster's GPUs need not be here
+            resolve_device(self.device)
+        if self.toolbox is not None:
+            check_linked(self.toolbox)
 
 
 class Study(Protocol):
@@ -115,6 +138,13 @@ def run_study(study: Study, running: Running) -> StudyResult:
         ConfigError: the study cannot be; another process is at work in the folder.
         DataError: some tasks failed; those that do not need them are done.
     """
+    running.check()
+    if running.toolbox is not None and len(study.settings.seeds) > 1:
+        raise ConfigError(
+            "a toolbox sets its own seed: several would be the same training",
+            where="seeds",
+            how="name one (--seeds 0)",
+        )
     make_folder(running.out)
     with _claimed(running.out):
         tasks = study.tasks(running)
@@ -168,7 +198,7 @@ def perform(tasks: Sequence[Task], running: Running) -> None:
             workers=running.workers,
             engine=running.engine,
             initialise=_prepare,
-            initialise_arguments=(running.chosen_device if parse_engine(running.engine).kind == "local" else "",),
+            initialise_arguments=(running.chosen_device == "cuda" and running.is_local and running.toolbox is None,),
             label="study",
             quiet=running.quiet,
             on_outcome=_say,
@@ -194,20 +224,31 @@ def _say(outcome: Outcome[Task, None]) -> None:
         log.error("%s: %s", outcome.item.name, outcome.error)
 
 
-def _prepare(device: str) -> None:
-    """In each worker: one thread, so that results do not depend on how many work side by side; a GPU each."""
+def _prepare(gpu_each: bool) -> None:
+    """In each worker: one thread, so that results do not depend on how many work side by side.
+
+    Args:
+        gpu_each: take one of the GPUs, by the worker's number. Ray gives them out itself, and a toolbox takes all.
+    """
     torch.set_num_threads(1)
     keep_freed_memory()
-    if device == "cuda":
+    if gpu_each:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = seen.split(",") if seen else [str(i) for i in range(torch.cuda.device_count())]
-        os.environ["CUDA_VISIBLE_DEVICES"] = names[worker_index() % len(names)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[worker_index() % len(names)].strip()
 
 
 @contextlib.contextmanager
 def _claimed(out: Path) -> Iterator[None]:
     """One driver at a time in a folder."""
-    with (out / ".study").open("a") as stream:
+    lock = out / ".study"
+    try:
+        stream = lock.open("a")
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror})", where=lock, how="name a folder that may be written to"
+        ) from error
+    with stream:
         if fcntl is not None:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

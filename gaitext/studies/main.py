@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from gaitext.errors import GaitextError
+from gaitext.errors import ConfigError, GaitextError
 from gaitext.studies.driver import Running, run_study
 from gaitext.studies.settings import parse_study
 
@@ -33,13 +33,21 @@ def main(about: str, given: Sequence[str] | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     started = time.monotonic()
     try:
-        overrides = {} if chosen.seeds is None else {"seeds": [int(s) for s in chosen.seeds.split(",")]}
-        study = parse_study(chosen.study, overrides)
-        running = Running(chosen.out.resolve(), chosen.jobs, chosen.engine, chosen.device, chosen.toolbox, chosen.quiet)
+        study = parse_study(chosen.study, {} if chosen.seeds is None else {"seeds": _seeds(chosen.seeds)})
+        toolbox = None if chosen.toolbox is None else chosen.toolbox.resolve()
+        running = Running(chosen.out.resolve(), chosen.jobs, chosen.engine, chosen.device, toolbox, chosen.quiet)
         result = run_study(study, running)
-    except GaitextError as error:
+    except (GaitextError, OSError) as error:  # OSError names the file
         sys.exit(f"Error: {error}")
-    except ValueError as error:
-        sys.exit(f"Error: --seeds {chosen.seeds}: {error}")
+    except KeyboardInterrupt:
+        logging.error("Stopped; the same command goes on from here.")
+        sys.exit(130)
     sys.stdout.write(f"{result.text}\n")
     logging.info("%d cells, %.0f s, all in %s", len(result.cells), time.monotonic() - started, chosen.out)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"'{text}' names no seeds", where="--seeds", how="give numbers, such as 0,1,2") from error

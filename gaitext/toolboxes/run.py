@@ -24,7 +24,7 @@ from gaitext.toolboxes.hosts import Toolbox, detect
 from gaitext.toolboxes.link import link_state
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
 
-__all__ = ["environment", "run"]
+__all__ = ["check_linked", "environment", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,16 @@ def run(
         command += ["--module", "gaitext.toolboxes.cpu"]
     command += [toolbox.main, *arguments]
     return _supervise(command, root, environment(root, device, processes), time_limit)
+
+
+def check_linked(root: str | Path) -> None:
+    """Refuse what :func:`run` would refuse of a toolbox.
+
+    Raises:
+        ToolboxError: there is none, or gaitext is not linked into it.
+    """
+    root = Path(root).resolve()
+    _linked(root, detect(root))
 
 
 def _linked(root: Path, toolbox: Toolbox) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from gaitext.errors import ConfigError, DataError
-from gaitext.studies import Cell, Running, run_study
+from gaitext.errors import ConfigError, DataError, GaitextError, ToolboxError
+from gaitext.studies import Cell, Running, driver, main, run_study
 from gaitext.studies.driver import _claimed, perform
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, finish
+from gaitext.toolboxes.hosts import TOOLBOXES
 
 
 def work(argument: tuple[Path, dict[str, Any], str]) -> None:
@@ -114,3 +116,83 @@ def test_a_study_ends_in_tables_claims_and_plots(tmp_path: Path) -> None:
     assert {"t.md", "t.csv", "t.json", "claims.md", "study_results.json", "own.txt"} <= names
     assert all(path.exists() for path in result.files if path.name != "own.txt")
     assert "50.5 ± 0.7" in (tmp_path / "t.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("running", "said"),
+    [
+        ({"jobs": 0}, "--jobs: is 0"),
+        ({"device": "cudaa"}, "unknown device"),
+        ({"engine": "rya"}, "unknown engine"),
+        ({"toolbox": Path("/no/such")}, "no such folder"),
+    ],
+)
+def test_what_no_task_could_run_with_is_refused_first(tmp_path: Path, running: dict[str, Any], said: str) -> None:
+    with pytest.raises(GaitextError, match=said):
+        run_study(Made(), Running(tmp_path / "out", **{"device": "cpu", **running}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_toolbox_that_is_not_linked_or_given_two_seeds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in TOOLBOXES[0].signature:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ToolboxError, match="not linked"):
+        run_study(Made(), Running(tmp_path / "out", device="cpu", toolbox=tmp_path))
+    monkeypatch.setattr(driver, "check_linked", lambda root: None)
+    with pytest.raises(ConfigError, match="sets its own seed"):
+        run_study(Made(), Running(tmp_path / "out", device="cpu", toolbox=tmp_path))
+
+
+def test_workers_are_one_a_core_a_gpu_or_what_the_cluster_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert Running(tmp_path, device="cuda").workers == 3
+    assert Running(tmp_path, device="cpu").workers == driver.cores()
+    assert Running(tmp_path, device="cpu", engine="ray").workers == 0
+    assert Running(tmp_path, device="cpu", engine="ray", jobs=5).workers == 5
+    assert Running(tmp_path, jobs=5, toolbox=tmp_path).workers == 1
+
+
+def test_workers_share_the_gpus_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    for index, seen, own in ((0, None, "0"), (3, None, "1"), (1, "4, 7", "7"), (2, "4, 7", "4")):
+        monkeypatch.setattr(driver, "worker_index", lambda index=index: index)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen) if seen else monkeypatch.delenv(
+            "CUDA_VISIBLE_DEVICES", raising=False
+        )
+        driver._prepare(True)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == own
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    driver._prepare(False)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7"
+
+
+@pytest.mark.parametrize("error", [IsADirectoryError(21, "Is a directory", "a.md"), ConfigError("no", where="a.md")])
+def test_the_command_line_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(main, "parse_study", lambda *_: None)
+    monkeypatch.setattr(main, "run_study", fail)
+    with pytest.raises(SystemExit, match=r"^Error: .*a\.md"):
+        main.main("about", ["study.yaml", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="--seeds: 'x' names no seeds"):
+        main.main("about", ["study.yaml", "--out", str(tmp_path), "--seeds", "x"])
+
+
+def test_an_interrupt_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "parse_study", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main.main("about", ["study.yaml", "--out", str(tmp_path)])
+    assert caught.value.code == 130
+    assert "goes on from here" in caplog.text
