@@ -29,6 +29,7 @@ __all__ = [
     "build_optimizer",
     "build_sampler",
     "build_scheduler",
+    "check_model",
     "load_weights",
 ]
 
@@ -58,15 +59,24 @@ def build_model(model_cfg: Mapping[str, Any], *, fresh: bool = True) -> Embedded
         ConfigError: gaitext has no such model, or its settings are wrong.
     """
     name = str(model_cfg["model"])
+    check_model(name)
+    kind = type(name, (EmbeddedModel,), {"adapter": MODELS[name]})
+    model: EmbeddedModel = kind(model_cfg, fresh=fresh)
+    return model
+
+
+def check_model(name: str) -> None:
+    """Refuse a ``model_cfg.model`` that is not gaitext's.
+
+    Raises:
+        ConfigError: naming the nearest one.
+    """
     if name not in MODELS:
         raise ConfigError(
             f"no model {name!r} in the embedded host, which has gaitext's own only",
             where="model_cfg.model",
             how=suggest(name, sorted(MODELS)),
         )
-    kind = type(name, (EmbeddedModel,), {"adapter": MODELS[name]})
-    model: EmbeddedModel = kind(model_cfg, fresh=fresh)
-    return model
 
 
 class LossSum(nn.Module):

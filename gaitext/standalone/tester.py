@@ -32,7 +32,7 @@ from gaitext.toolboxes.parts import EVALUATIONS
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 
-__all__ = ["TestResult", "check_test", "embed", "evaluate", "run_test", "testing_set"]
+__all__ = ["TestResult", "check_test", "embed", "evaluate", "evaluation_function", "run_test", "testing_set"]
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def run_test(
     host = validated(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
-    _function(host)
+    evaluation_function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.evaluator.enable_float16, device)
     path = _which(host, Path(output), iteration, checkpoint)
@@ -169,7 +169,7 @@ def check_test(host: HostConfig, dataset: SequenceDataset) -> None:
         ConfigError: the evaluation function, its arguments, its dataset or the batch size is wrong.
         DataError: files are damaged, or no probe has a gallery.
     """
-    function, _ = _function(host)
+    function, _ = evaluation_function(host)
     _pack(host)
     if host.fabric.check != "none":
         check_leaves(dataset.leaves, host.data, "tail").raise_problems()
@@ -236,7 +236,7 @@ def embed(
     return {**data, "labels": dataset.label_list, "types": dataset.types_list, "views": dataset.views_list}
 
 
-def _function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
+def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The evaluation function and its arguments, checked before anything runs."""
     known: dict[str, Callable[..., Any]] = {**_OWN, **EVALUATIONS}
     name = host.evaluator.eval_func
@@ -257,5 +257,5 @@ def _function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
 
 def evaluate(host: HostConfig, data: dict[str, Any]) -> Any:
     """Call the config's evaluation function on :func:`embed`'s data."""
-    function, arguments = _function(host)
+    function, arguments = evaluation_function(host)
     return function(data, host.data.test_dataset_name or host.data.dataset_name, **arguments)

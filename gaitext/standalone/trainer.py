@@ -18,7 +18,7 @@ from gaitext.standalone.validation import validated
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "check_batch", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def train(
     """
     processes = process_count(devices)
     host = validated(config, training=True, world_size=processes)
-    _check_batch(host)
+    check_batch(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.trainer.enable_float16, device)
     if host.trainer.sync_BN and processes > 1 and device == "cpu":
@@ -90,7 +90,7 @@ def train(
     return result
 
 
-def _check_batch(host: HostConfig) -> None:
+def check_batch(host: HostConfig) -> None:
     """Refuse batches in which a triplet loss finds no positive or no negative."""
     size = host.trainer.sampler.batch_size
     losses = [str(loss.get("type")) for loss in host.losses]

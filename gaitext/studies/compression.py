@@ -17,6 +17,7 @@ from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.studies.cells import Cells
 from gaitext.studies.compression_data import CompressionData, read_crops
 from gaitext.studies.compression_poses import (
+    NUMBERS,
     CopiedCell,
     Correction,
     Found,
@@ -77,6 +78,7 @@ class CompressionStudy:
             conditions += tuple(f"gait-{video}" for video in VIDEOS)
         # FBCNN as released may be in tables without its weights: with dashes.
         self.settings.check_places({(method, condition) for method in METHODS for condition in conditions})
+        self.settings.check_metrics({(m, video): (*NUMBERS, "frames") for m in METHODS for video in VIDEOS})
 
     def data(self, running: Running) -> CompressionData:
         """Videos, crops and clean poses."""

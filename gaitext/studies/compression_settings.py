@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 from gaitext.config import Settings, load_yaml, merge
 from gaitext.restoration import DegradeSettings
 from gaitext.restoration.correction_settings import CorrectionConfig
-from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.transforms import build_chains
+from gaitext.studies.checking import check_config, check_embedded, told_of
 from gaitext.studies.settings import StudySettings
 
 __all__ = ["METHODS", "PICTURES", "VIDEOS", "CompressionSettings", "GaitSettings", "correction_config", "gait_config"]
@@ -115,7 +114,7 @@ def gait_config(settings: GaitSettings, root: Path) -> dict[str, Any]:
         ConfigError: it is wrong; what concerns the data is seen when they are there.
     """
     config = merge(settings.overrides, load_yaml(root / settings.config))
-    host = HostConfig.of(merge({"data_cfg": {"dataset_root": ".", "dataset_partition": "."}}, config))
-    for part, transform in (("trainer", host.trainer.transform), ("evaluator", host.evaluator.transform)):
-        build_chains(transform, where=f"recognition: {part}_cfg.transform")
+    with told_of("recognition"):
+        there = {"data_cfg": {"dataset_root": ".", "dataset_partition": "."}}
+        check_embedded(check_config(merge(there, config), with_data=False))
     return config

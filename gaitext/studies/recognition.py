@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from gaitext.config import Settings, load_yaml, merge
+from gaitext.config import Settings, load_yaml, merge, need
 from gaitext.errors import ConfigError, suggest
+from gaitext.pose import load_estimator
 from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.transforms import build_chains
 from gaitext.store import write_json
 from gaitext.studies.cells import Cells
+from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
 from gaitext.studies.data import DataSettings, PreparedData
 from gaitext.studies.driver import Running, cores
 from gaitext.studies.settings import StudySettings
@@ -29,7 +30,6 @@ from gaitext.studies.training import (
     testing_task,
     training_task,
 )
-from gaitext.toolboxes.validate import validate_config
 
 #: What walkers' leaves hold, as the renderer and an extraction write them.
 LEAF = ("0_heatmaps.pkl", "1_poses.pkl", "2_poses_frame.pkl", "3_boxes.pkl")
@@ -101,7 +101,10 @@ class RecognitionSettings(StudySettings):
                 raise ValueError(f"systems: '{name}' may hold no @ and no /")
             if system.config not in self.configs:
                 raise ValueError(f"systems.{name}.config: '{system.config}'; {suggest(system.config, self.configs)}")
-            for data in (system.data, *(system.test_on or ())):
+            tested = system.test_on or ()
+            if len(set(tested)) != len(tested):
+                raise ValueError(f"systems.{name}.test_on: one is there twice")
+            for data in (system.data, *tested):
                 if data not in self.data:
                     raise ValueError(f"systems.{name}: no data '{data}'; {suggest(data, self.data)}")
         return self
@@ -134,22 +137,29 @@ class RecognitionStudy:
         """A system's config, without its data's place."""
         system = self.settings.systems[name]
         config = _laid(system.set, copy.deepcopy(self._configs[system.config]))
-        losses = [dict(loss) for loss in config.get("loss_cfg", [])]
+        for section in ("trainer_cfg", "evaluator_cfg"):
+            if not isinstance(found := need(config, section, where=f"systems.{name}"), Mapping):
+                raise ConfigError(f"holds {found!r}, not keys and values", where=f"systems.{name}: {section}")
+        losses = _losses(config, f"systems.{name}: loss_cfg")
         kept = [
             loss
             for loss in losses
-            if system.keep_losses is None or str(loss["log_prefix"]).startswith(system.keep_losses)
+            if system.keep_losses is None or str(loss.get("log_prefix")).startswith(system.keep_losses)
         ]
         if losses and not kept:
             raise ConfigError(
                 "none of the losses is kept",
                 where=f"systems.{name}.keep_losses",
-                how=f"there are {', '.join(str(loss['log_prefix']) for loss in losses)}",
+                how=f"there are {', '.join(str(loss.get('log_prefix')) for loss in losses)}",
             )
-        for old in set(system.swap_losses) - {loss["type"] for loss in kept}:
-            raise ConfigError(f"there is no loss {old}", where=f"systems.{name}.swap_losses")
+        types = {str(loss.get("type")) for loss in kept}
+        for old in set(system.swap_losses) - types:
+            raise ConfigError(
+                f"there is no loss {old}", where=f"systems.{name}.swap_losses", how=suggest(old, sorted(types))
+            )
         if losses:
-            config["loss_cfg"] = [{**loss, "type": system.swap_losses.get(loss["type"], loss["type"])} for loss in kept]
+            swap = system.swap_losses
+            config["loss_cfg"] = [{**loss, "type": swap.get(str(loss.get("type")), loss.get("type"))} for loss in kept]
         for section in ("trainer_cfg", "evaluator_cfg"):
             if system.transform is not None:
                 config[section]["transform"] = copy.deepcopy(system.transform)
@@ -172,16 +182,8 @@ class RecognitionStudy:
                 for file in files:
                     (leaf / file).touch()  # a look-alike: what is there is counted, not read
             data = {"dataset_name": "", **given.data_cfg, "dataset_root": folder, "dataset_partition": str(partition)}
-            try:
-                whole = merge({"data_cfg": data}, config)
-                host = HostConfig.of(whole)
-                validate_config({"loss_cfg": host.losses, **whole}, True, world_size=1)  # remarks come with the data
-                for part, transform in (("trainer", host.trainer.transform), ("evaluator", host.evaluator.transform)):
-                    build_chains(transform, where=f"{part}_cfg.transform")
-            except ConfigError as error:
-                raise ConfigError(
-                    error.what, where=f"systems.{name}: {error.where or 'config'}", how=error.how
-                ) from error
+            with told_of(f"systems.{name}"):
+                check_config(merge({"data_cfg": data}, config))
 
     def prepared(self, running: Running) -> dict[str, PreparedData]:
         """The data sets."""
@@ -193,7 +195,12 @@ class RecognitionStudy:
         data = self.prepared(running)
         used = {n for system in self.settings.systems.values() for n in (system.data, *_tested_on(system))}
         tasks = [data[name].task() for name in self.settings.data if name in used]
+        missing = {data[name].settings.estimator or "" for name in used if not data[name].task().is_done()}
+        for estimator in sorted(missing - {""}):
+            with told_of("data"):
+                load_estimator(estimator)  # it can be, before hours of rendering
         trainings, tests = [], []
+        metrics: dict[tuple[str, str], set[str]] = {}
         for seed in self.settings.seeds:  # outermost: a study that is stopped has whole seeds
             for name, system in self.settings.systems.items():
                 training = self.training(name, seed, data, running)
@@ -201,7 +208,13 @@ class RecognitionStudy:
                 trainings.append(task)
                 for condition in _tested_on(system):
                     testing = self.testing(name, condition, training, data, running)
+                    if running.toolbox is None and seed == self.settings.seeds[0]:
+                        with told_of(f"systems.{name}, tested on {condition}"):
+                            check_embedded(HostConfig.of(testing.config))
+                            if (found := metrics_of(testing.config)) is not None:
+                                metrics[name, condition] = found
                     tests.append(testing_task(testing, (task.name, f"data {condition}")))
+        self.settings.check_metrics(metrics)
         return tasks + trainings + tests
 
     def training(self, name: str, seed: int, data: Mapping[str, PreparedData], running: Running) -> Training:
@@ -234,6 +247,14 @@ class RecognitionStudy:
 
 def _tested_on(system: SystemSettings) -> tuple[str, ...]:
     return (system.data,) if system.test_on is None else system.test_on
+
+
+def _losses(config: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    given = config.get("loss_cfg") or []
+    losses = [given] if isinstance(given, Mapping) else given
+    if not isinstance(losses, list) or not all(isinstance(loss, Mapping) for loss in losses):
+        raise ConfigError(f"holds {given!r}, not losses", where=where, how="list them: `- type: …`")
+    return [dict(loss) for loss in losses]
 
 
 def _laid(over: Mapping[str, Any], base: Mapping[str, Any]) -> Config:

@@ -90,7 +90,7 @@ class ClaimSettings(Settings):
     better: str = Field(pattern=r".+@.+")
     than: str = Field(pattern=r".+@.+")
     metric: str = "mean"
-    by: float = 0.0
+    by: float = Field(0.0, allow_inf_nan=False)
     lower_is_better: bool = False
     source: str = ""
     published: str = ""

@@ -11,9 +11,8 @@ from typing import Any
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError
 from gaitext.evaluation import PROTOCOLS
-from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.transforms import build_chains
 from gaitext.studies.cells import Cells
+from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
 from gaitext.studies.combining import Combination
 from gaitext.studies.driver import Running
 from gaitext.studies.rg_gait_plan import RANKS, Tested, needed, reckoned, tested
@@ -33,7 +32,6 @@ from gaitext.studies.training import (
     testing_task,
     training_task,
 )
-from gaitext.toolboxes.validate import validate_config
 
 __all__ = ["RGGaitSettings", "RGGaitStudy"]
 
@@ -98,22 +96,24 @@ class RGGaitStudy:
                     how="name one seed (--seeds 0), and `occluded: [all]`",
                 )
             return
+        metrics: dict[str, set[str]] = {}
         for system in self.trained():
             config = self.systems.config(system)
-            try:
-                host = HostConfig.of(config)
-                # Its remarks come when the system is trained.
-                validate_config({"evaluator_cfg": {}, "loss_cfg": host.losses, **config}, True, world_size=1)
-                for part, transform in (("trainer", host.trainer.transform), ("evaluator", host.evaluator.transform)):
-                    build_chains(transform, where=f"{part}_cfg.transform")
-            except ConfigError as error:
-                raise ConfigError(error.what, where=f"{system}: {error.where or 'config'}", how=error.how) from error
+            with told_of(system):
+                check_embedded(check_config(config))
+                for occlusion in needed(self.settings).get(system, ()):
+                    check_config(self.systems.tested(config, occlusion))
             if system in needed(self.settings) and (dataset := dataset_of(config)) not in PROTOCOLS:
                 raise ConfigError(
                     f"no rank-5 of {dataset} in the embedded host",
                     where="data_cfg.test_dataset_name",
                     how=f"study it with --toolbox, or use data of {', '.join(PROTOCOLS)}",
                 )
+            metrics[system] = metrics_of(config, tuple(RANKS)) or set()
+        # Cells that are reckoned have their parts' metrics, and all systems' are of one protocol.
+        found = set.intersection(*(metrics[system] for system in needed(self.settings)))
+        places = {*(cell.place for cell in tested(self.settings)), *(cell.place for cell in reckoned(self.settings))}
+        self.settings.check_metrics(dict.fromkeys(places, found) if found else {})
 
 
 @dataclass

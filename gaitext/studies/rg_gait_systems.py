@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from pathlib import Path
 
+from gaitext.config import need
 from gaitext.errors import ConfigError
 from gaitext.occlusion import OcclusionSettings
 from gaitext.studies.rg_gait_settings import RGGaitSettings
@@ -33,9 +34,14 @@ class Systems:
     Args:
         settings: of the study.
         stages: the contents of the three configs.
+
+    Raises:
+        ConfigError: one of them is not a config of its stage.
     """
 
     def __init__(self, settings: RGGaitSettings, stages: Mapping[str, Config]) -> None:
+        for name, stage in stages.items():
+            _check_stage(name, stage)
         self.settings, self.stages = settings, stages
         self.trained_on = OcclusionSettings.parse(
             stages["rg_gait"]["model_cfg"].get("occlusion", {}).get("train", {}), where="occlusion.train"
@@ -154,6 +160,27 @@ class Systems:
         first = own[0]
         steps = first if isinstance(first, list) else first["trf_cfg"] if first["type"] == "Compose" else [first]
         section["transform"] = [{"type": "Compose", "trf_cfg": [*copy.deepcopy(steps), last]}]
+
+
+#: What the study takes from each stage's config, or writes into it.
+_SECTIONS = ("data_cfg", "model_cfg", "trainer_cfg", "evaluator_cfg")
+_OF_LAST = ("optimizer_cfg", "scheduler_cfg")
+_MODELS = {"oem": "RGGaitOEM", "rg_gait": "RGGait"}
+
+
+def _check_stage(name: str, stage: Config) -> None:
+    where = f"stages.{name}"
+    for section in (*_SECTIONS, *(_OF_LAST if name == "rg_gait" else ())):
+        if not isinstance(found := need(stage, section, where=where), Mapping):
+            raise ConfigError(f"holds {found!r}, not keys and values", where=f"{where}: {section}")
+    for key in ("total_iter", "save_iter", "sampler") if name == "rg_gait" else ():
+        need(stage["trainer_cfg"], key, where=f"{where}: trainer_cfg")
+    for section in ("trainer_cfg", "evaluator_cfg"):
+        need(stage[section], "transform", where=f"{where}: {section}")
+    model = need(stage["model_cfg"], "model", where=f"{where}: model_cfg")
+    if _MODELS.get(name, model) != model or (name not in _MODELS and model in _MODELS.values()):
+        wanted = _MODELS.get(name, "a signature extractor")
+        raise ConfigError(f"trains {model}, not {wanted}", where=where, how=f"name the config of {wanted}")
 
 
 def _begin_from(config: Config, start: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml
 from gaitext.errors import ConfigError, suggest
 from gaitext.studies.reporting import ClaimSettings, TableSettings
+from gaitext.studies.tables import places
 
 __all__ = ["StudySettings", "parse_study"]
 
@@ -29,7 +31,7 @@ class StudySettings(Settings):
 
     kind: str
     title: str
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
     tables: tuple[TableSettings, ...] = ()
     claims: tuple[ClaimSettings, ...] = ()
 
@@ -81,6 +83,31 @@ class StudySettings(Settings):
                         how=f"write {row}@CONDITION, or `condition:` in the column",
                     )
 
+    def check_metrics(self, known: Mapping[tuple[str, str], Collection[str]]) -> None:
+        """Refuse metrics that cells will not have.
+
+        Args:
+            known: (system, condition) -> metrics, where they are known before anything is tested.
+
+        Raises:
+            ConfigError: naming the nearest one.
+        """
+        asked = [
+            (f"table '{table.name}'", (system, condition), metric)
+            for table in self.tables
+            for _, line in places(table)
+            for system, condition, metric in line
+        ]
+        for claim in self.claims:
+            for name in (claim.better, claim.than):
+                system, _, condition = name.partition("@")
+                asked.append((f"claim '{claim.name}'", (system, condition), claim.metric))
+        for where, place, metric in asked:
+            if place in known and metric not in known[place]:
+                raise ConfigError(
+                    f"{'@'.join(place)} will have no '{metric}'", where=where, how=suggest(metric, sorted(known[place]))
+                )
+
 
 def parse_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Any:
     """The study that a YAML file describes, ready for :func:`~gaitext.studies.run_study`.
@@ -100,6 +127,6 @@ def parse_study(path: str | Path, overrides: dict[str, Any] | None = None) -> An
     path = Path(path)
     values = {**load_yaml(path), **(overrides or {})}
     kind = values.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"is {kind!r}", where=f"{path}: kind", how=suggest(str(kind), KINDS))
     return KINDS[kind](values, path)

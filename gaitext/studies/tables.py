@@ -14,7 +14,7 @@ from gaitext.studies.cells import Cells, plain
 from gaitext.studies.reporting import ClaimSettings, TableSettings, place_of
 from gaitext.studies.statistics import LEVEL, VERDICTS, Comparison, Summary, compare, summarise
 
-__all__ = ["KIND", "VERSION", "grid", "headers", "write_claims", "write_results", "write_tables"]
+__all__ = ["KIND", "VERSION", "grid", "headers", "places", "write_claims", "write_results", "write_tables"]
 
 #: What ``study_results.json`` says it is.
 KIND, VERSION = "gaitext study", 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -243,8 +244,15 @@ def _embed(config: Config, training: Training, file: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    with np.load(file) as saved:
-        return dict(saved)
+    try:
+        with np.load(file) as saved:
+            return dict(saved)
+    except (OSError, EOFError, BadZipFile, ValueError) as error:
+        raise DataError(
+            f"holds no embeddings ({error!r})",
+            where=file,
+            how=f"delete {file.with_suffix('.json')}: they are made again",
+        ) from error
 
 
 def with_gallery_of(found: dict[str, Any], whole: dict[str, Any], config: Config) -> dict[str, Any]:
@@ -258,13 +266,13 @@ def with_gallery_of(found: dict[str, Any], whole: dict[str, Any], config: Config
     return {**found, "embeddings": mixed}
 
 
-def dataset_of(config: Config) -> str:
+def dataset_of(config: Mapping[str, Any]) -> str:
     """Whose protocol tests."""
     return str(config["data_cfg"].get("test_dataset_name") or config["data_cfg"]["dataset_name"])
 
 
 def evaluate(
-    data: dict[str, Any], config: Config, ranks: tuple[int, ...] = ()
+    data: dict[str, Any], config: Mapping[str, Any], ranks: tuple[int, ...] = ()
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """A cell's scalars and people, of embeddings; ``ranks``: see :class:`Testing`."""
     section, dataset = config["evaluator_cfg"], dataset_of(config)

@@ -126,6 +126,16 @@ def test_refuses(tmp_path: Path) -> None:
         study(tables=[table])
     with pytest.raises(ConfigError, match="temprature"):
         study(correction={**BARE["correction"], "objective": {"temprature": 1}})
+    table = {"name": "a", "title": "a", "rows": ["base"], "columns": [{"condition": "degraded", "metrics": ["APP"]}]}
+    with pytest.raises(ConfigError, match="base@degraded will have no 'APP'"):
+        study(tables=[table])
+    gait = {"config": str(CONFIGS.parent / "gaitpt" / "tiny.yaml")}
+    for overrides, said in (
+        ({"model_cfg": {"layerz": 3}}, "recognition: .*layerz"),
+        ({"loss_cfg": [{"type": "Triplet", "log_prefix": "triplet"}]}, "recognition: .*TripletLoss"),
+    ):
+        with pytest.raises(ConfigError, match=rf"(?s){said}"):
+            study(recognition={**gait, "overrides": overrides})
 
 
 @pytest.fixture

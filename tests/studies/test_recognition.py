@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from gaitext import standalone
-from gaitext.errors import ConfigError
+from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation import evaluate_indoor_dataset
 from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies.training import _read as read_embeddings
 from gaitext.studies.training import short_numbers
 
 REPOSITORY = Path(__file__).parents[2]
@@ -187,12 +188,51 @@ def change(study: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
         ("data/level/walkers", {"identities": 1}, "identities"),
         ("data/level", {"estimator": "bundled"}, "give walkers, or data_cfg"),
         ("seeds", [0, 0], "seeds: one is there twice"),
+        ("seeds", [-1], "seeds.0"),
+        ("kind", ["recognition"], "kind: is"),
+        ("systems/with/test_on", ["tilted", "tilted"], "one is there twice"),
+        ("systems/with/set", {"trainer_cfg": None}, "missing key 'systems.with.trainer_cfg'"),
+        ("systems/with/set", {"evaluator_cfg": 3}, "holds 3, not keys and values"),
+        ("systems/with/set", {"loss_cfg": 3}, "holds 3, not losses"),
+        ("systems/with/set", {"loss_cfg": [{"type": "TripletLoss"}]}, "missing key 'loss_cfg.0..log_prefix'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(tmp_path: Path, where: str, value: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_study(written(tmp_path, change(STUDY, where, value)))
     assert [p.name for p in tmp_path.iterdir()] == ["study.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        ("systems/with/swap_losses", {"TripletLoss": "BatchHardTriplet"}, "did you mean 'BatchHardTripletLoss'"),
+        ("systems/with/set", {"model_cfg": {"model": "GaitHet"}}, "did you mean 'GaitHeat'"),
+        ("systems/with/set", {"optimizer_cfg": {"solver": "Addam"}}, "did you mean 'Adam'"),
+        ("systems/with/set", {"optimizer_cfg": {"lrr": 1}}, "did you mean 'lr'"),
+        ("systems/with/set", {"scheduler_cfg": {"scheduler": "MultiStep"}}, "did you mean 'MultiStepLR'"),
+        ("systems/with/set", {"trainer_cfg": {"sampler": {"batch_size": [1, 2]}}}, "has a negative"),
+        ("systems/with/set", {"evaluator_cfg": {"eval_func": "evaluate_indor_dataset"}}, "evaluate_indoor_dataset"),
+        ("systems/with/set", {"evaluator_cfg": {"metric": "eucl"}}, "choose euc or cos"),
+        ("data/tilted/evaluator_cfg", {"evalfunc": "a"}, "tested on tilted: evaluator_cfg.evalfunc"),
+        ("data/level/estimator", "bundeld", "unknown estimator 'bundeld'"),
+        ("tables/0/columns", [{"condition": "level", "metrics": ["NMM"]}], "did you mean 'NM'"),
+        ("claims/0/metric", "meen", "did you mean 'mean'"),
+    ],
+)
+def test_what_the_embedded_host_would_refuse_later_is_refused_first(
+    tmp_path: Path, where: str, value: Any, said: str
+) -> None:
+    study = parse_study(written(tmp_path, change(STUDY, where, value)))  # a toolbox may know better
+    with pytest.raises(ConfigError, match=said):
+        study.tasks(Running(tmp_path / "out", device="cpu"))
+    assert [p.name for p in tmp_path.iterdir()] == ["study.yaml"]
+
+
+def test_damaged_embeddings_say_what_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "seed-0.npz").write_bytes(b"PK nothing")
+    with pytest.raises(DataError, match=r"holds no embeddings(.|\n)*delete .*seed-0\.json"):
+        read_embeddings(tmp_path / "seed-0.npz")
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)

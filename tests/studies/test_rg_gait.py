@@ -339,6 +339,23 @@ def test_what_would_fail_later_is_refused_first(tmp_path: Path, data: dict[str, 
             tasks_of(path, tmp_path / "out")
 
 
+def test_wrong_stages_options_and_metrics_are_refused_first(tmp_path: Path, data: dict[str, Any]) -> None:
+    for stage, wrong, said in (("gse", "oem", "trains RGGaitOEM"), ("rg_gait", "gse", "not RGGait")):
+        written(tmp_path, data)
+        files = {name: f"{name}.yaml" for name in STAGES} | {stage: f"{wrong}.yaml"}
+        with pytest.raises(ConfigError, match=rf"stages\.{stage}: .*{said}"):
+            parse_study(written(tmp_path, data, stages=files))
+    path = written(tmp_path, data)
+    (tmp_path / "gse.yaml").write_text("identities: 3\n")
+    with pytest.raises(ConfigError, match=r"missing key 'stages\.gse\.data_cfg'"):
+        parse_study(path)
+    with pytest.raises(ConfigError, match="did you mean 'rows'"):
+        tasks_of(written(tmp_path, data, options={"rowz": [0.1, 0.2]}), tmp_path / "out")
+    claim = {"name": "a", "better": "rg_gait@seen/all", "than": "gse@seen/all", "metric": "mean@R50"}
+    with pytest.raises(ConfigError, match="did you mean 'mean@R5'"):
+        tasks_of(written(tmp_path, data, claims=[claim]), tmp_path / "out")
+
+
 def test_a_toolbox_trains_one_seed_and_tests_all_occluded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "toolbox"
 
