@@ -73,6 +73,9 @@ class CompressionSettings(StudySettings):
         for table in self.tables:
             if table.name in PICTURES:
                 raise ValueError(f"tables: '{table.name}' is what another file of the study is called")
+        content = (self.walkers or {}).get("content")
+        if self.walkers is not None and not {"keypoints", "video"} <= set(content or ()):
+            raise ValueError("walkers.content: name keypoints and video, which are the truth and what is degraded")
         return self
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from gaitext import standalone
-from gaitext.errors import DataError, GaitextError
+from gaitext.errors import CheckpointError, DataError, GaitextError
 from gaitext.evaluation import PROTOCOLS, Gait, by_identity, cross_view
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluate as evaluated
@@ -168,9 +169,15 @@ def train(training: Training) -> None:
         finish(training.done, training.about, checkpoint=str(found))
         return
     begun = any(training.checkpoint.parent.glob("*.pt"))
-    result = standalone.train(
-        training.config, device=training.device, output=training.folder, seed=training.seed, resume=begun, quiet=True
-    )
+    with _mended_by_deleting(training, training.config):
+        result = standalone.train(
+            training.config,
+            device=training.device,
+            output=training.folder,
+            seed=training.seed,
+            resume=begun,
+            quiet=True,
+        )
     relative = result.checkpoint.relative_to(training.folder)
     finish(training.done, training.about, checkpoint=str(relative), seconds=round(result.seconds, 1))
 
@@ -233,14 +240,33 @@ def _embed(config: Config, training: Training, file: Path) -> None:
     config = copy.deepcopy(config)
     config["evaluator_cfg"]["sampler"]["batch_size"] = 8  # packed; it does not change results
     file.parent.mkdir(parents=True, exist_ok=True)
-    standalone.test(
-        config,
-        checkpoint=checkpoint_of(training.done),
-        device=training.device,
-        output=file.parent,
-        save_embeddings=file,
-        quiet=True,
-    )
+    with _mended_by_deleting(training, config):
+        standalone.test(
+            config,
+            checkpoint=checkpoint_of(training.done),
+            device=training.device,
+            output=file.parent,
+            save_embeddings=file,
+            quiet=True,
+        )
+
+
+@contextlib.contextmanager
+def _mended_by_deleting(training: Training, config: Config) -> Iterator[None]:
+    """What was made once is damaged or gone: say what to delete, so that it is made again."""
+    data, out = Path(config["data_cfg"]["dataset_root"]), training.folder.parents[2]
+    if not data.is_dir():
+        own = out / "data"
+        how = f"delete {own}/*.json, and they are made again" if data.is_relative_to(own) else "mend the study's `data`"
+        raise DataError("the data are gone", where=data, how=how)
+    try:
+        yield
+    except CheckpointError as error:
+        file, runs = Path(error.where or "."), out / "runs"
+        if not file.is_relative_to(runs):
+            raise
+        made = runs.joinpath(*file.relative_to(runs).parts[:2])  # which may be of a training before
+        raise CheckpointError(error.what, where=file, how=f"delete {made}, and it is trained again") from error
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -129,6 +129,8 @@ def test_refuses(tmp_path: Path) -> None:
     table = {"name": "a", "title": "a", "rows": ["base"], "columns": [{"condition": "degraded", "metrics": ["APP"]}]}
     with pytest.raises(ConfigError, match="base@degraded will have no 'APP'"):
         study(tables=[table])
+    with pytest.raises(ConfigError, match=r"walkers\.content: name keypoints and video"):
+        study(walkers={**BARE["walkers"], "content": ["poses"]})
     gait = {"config": str(CONFIGS.parent / "gaitpt" / "tiny.yaml")}
     for overrides, said in (
         ({"model_cfg": {"layerz": 3}}, "recognition: .*layerz"),

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from gaitext import standalone
-from gaitext.errors import ConfigError, DataError
+from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import evaluate_indoor_dataset
 from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
 from gaitext.studies.training import _read as read_embeddings
 from gaitext.studies.training import short_numbers
 
@@ -233,6 +234,26 @@ def test_damaged_embeddings_say_what_to_delete(tmp_path: Path) -> None:
     (tmp_path / "seed-0.npz").write_bytes(b"PK nothing")
     with pytest.raises(DataError, match=r"holds no embeddings(.|\n)*delete .*seed-0\.json"):
         read_embeddings(tmp_path / "seed-0.npz")
+
+
+def test_what_is_gone_or_damaged_says_what_to_delete(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    study = parse_study(written(tmp_path, STUDY))
+    task = next(t for t in study.tasks(Running(out, device="cpu")) if t.name == "train with, seed 0")
+    with pytest.raises(DataError, match=r"data are gone(.|\n)*delete .*out/data/\*\.json"):
+        task.function(task.argument)
+    file = out / "runs" / "before-1" / "seed-0" / "a.pt"
+    config = {"data_cfg": {"dataset_root": str(tmp_path)}}
+    with (
+        pytest.raises(CheckpointError, match=r"is damaged(.|\n)*delete .*before-1/seed-0, and it is trained again"),
+        mended_by_deleting(task.argument, config),
+    ):
+        raise CheckpointError("is damaged", where=file, how="download it")
+    with (
+        pytest.raises(CheckpointError, match="download it"),
+        mended_by_deleting(task.argument, config),
+    ):
+        raise CheckpointError("is damaged", where=tmp_path / "a.pt", how="download it")
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
