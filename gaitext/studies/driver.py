@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from gaitext.errors import ConfigError, DataError, MissingDependencyError
-from gaitext.execution import Outcome, parse_engine, raise_failures, worker_index
+from gaitext.execution import Engine, Outcome, parse_engine, raise_failures, worker_index
 from gaitext.execution import map_sequences as map_tasks
 from gaitext.memory import keep_freed_memory
 from gaitext.store import make_folder
@@ -63,7 +63,14 @@ class Running:
     @property
     def is_local(self) -> bool:
         """Whether workers are processes of this machine."""
-        return parse_engine(self.engine).kind == "local"
+        return self.chosen_engine.kind == "local"
+
+    @property
+    def chosen_engine(self) -> Engine:
+        """Ray need not reserve GPUs for what computes on CPUs."""
+        engine = parse_engine(self.engine)
+        idle = engine.kind == "ray" and engine.num_gpus is None and self.chosen_device == "cpu"
+        return engine.model_copy(update={"num_gpus": 0.0}) if idle else engine
 
     @property
     def workers(self) -> int:
@@ -196,7 +203,7 @@ def perform(tasks: Sequence[Task], running: Running) -> None:
             _perform,
             [t for t in left if not t.alone],
             workers=running.workers,
-            engine=running.engine,
+            engine=running.chosen_engine,
             initialise=_prepare,
             initialise_arguments=(running.chosen_device == "cuda" and running.is_local and running.toolbox is None,),
             label="study",

@@ -155,6 +155,12 @@ def test_workers_are_one_a_core_a_gpu_or_what_the_cluster_holds(
     assert Running(tmp_path, device="cpu", engine="ray").workers == 0
     assert Running(tmp_path, device="cpu", engine="ray", jobs=5).workers == 5
     assert Running(tmp_path, jobs=5, toolbox=tmp_path).workers == 1
+    gpus = [
+        Running(tmp_path, device=device, engine=engine).chosen_engine.num_gpus
+        for device in ("cpu", "cuda")
+        for engine in ("ray", "ray?num_gpus=0.5", "local")
+    ]
+    assert gpus == [0, 0.5, None, None, 0.5, None]
 
 
 def test_workers_share_the_gpus_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
