@@ -276,8 +276,9 @@ def test_many_sequences_share_few_descriptors_in_threads_and_forks(tmp_path) -> 
     paths = [tmp_path / f"{i}.pkl" for i in range(300)]
     for i, path in enumerate(paths):
         store.write_sequence(path, np.full((3, 1, 8, 8), i, np.float16), "lossless")
+    before = len(os.listdir("/proc/self/fd"))  # other tests of this process may have left some open
     sequences = [load(path) for path in paths]
-    assert len(os.listdir("/proc/self/fd")) < 128 + 60
+    assert len(os.listdir("/proc/self/fd")) <= before + 128
 
     def check(seed: int) -> bool:
         order = np.random.default_rng(seed).permutation(300)
