@@ -7,18 +7,22 @@ import numpy as np
 from gaitext.evaluation.distances import Array, distances
 from gaitext.evaluation.result import Gait
 
-__all__ = ["excluding_identical", "hits", "mean", "missing"]
+__all__ = ["excluding_identical", "hits", "matched", "mean", "missing"]
 
 
 def hits(probe: Gait, gallery: Gait, metric: str, ranks: int) -> Array:
     """[ranks], percent of probes with a match among the nearest 1..ranks; NaN if either is empty."""
     if not len(probe) or not len(gallery):
         return np.full(ranks, np.nan)
+    return 100 * matched(probe, gallery, metric, ranks).mean(0)
+
+
+def matched(probe: Gait, gallery: Gait, metric: str, ranks: int) -> Array:
+    """[n, ranks], whether a probe has a match among the nearest 1..ranks of a gallery that is not empty."""
     apart = distances(probe.embeddings, gallery.embeddings, metric)
     nearest_first = np.argsort(apart, axis=1, kind="stable")[:, :ranks]
     hit = (gallery.labels[nearest_first] == probe.labels[:, None]).cumsum(1) > 0
-    share = 100 * hit.mean(0)
-    return np.concatenate([share, np.repeat(share[-1:], ranks - len(share))])
+    return np.concatenate([hit, np.repeat(hit[:, -1:], ranks - hit.shape[1], axis=1)], axis=1)
 
 
 def excluding_identical(cells: Array) -> Array:

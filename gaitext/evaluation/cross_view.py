@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.evaluation.cells import excluding_identical, hits, mean, missing
+from gaitext.evaluation.cells import excluding_identical, hits, matched, mean, missing
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.ranking import chance_rank1
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
 from gaitext.evaluation.writing import check_table_path, write_result
 
-__all__ = ["PROTOCOLS", "CrossView", "cross_view", "evaluate_indoor_dataset"]
+__all__ = ["PROTOCOLS", "CrossView", "cross_view", "cross_view_by_identity", "evaluate_indoor_dataset"]
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,7 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
     Raises:
         DataError: fewer than two views, an empty gallery, or no probe at all.
     """
-    views = sorted(set(gait.views.tolist()))
-    if len(views) < 2:
-        raise DataError(
-            f"identical views are excluded, but all sequences have view {views[0]}", where=name, how="test two views"
-        )
-    gallery = gait.where(protocol.select(gait.types, protocol.gallery))
-    if not len(gallery):
-        raise DataError(
-            f"the gallery is empty: no sequence of type {', '.join(protocol.gallery)}",
-            where=name,
-            how=f"the test set has the types {', '.join(sorted(set(gait.types.tolist()))[:12])}",
-        )
+    views, gallery = _sides(gait, protocol, name)
     notes: list[str] = []
     means: dict[str, Array] = {}  # condition -> [views, ranks]
     chance: dict[str, float] = {}
@@ -130,16 +119,11 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
         cells = np.full((len(views), len(views), protocol.ranks), np.nan)
         luck = np.full((len(views), len(views), 1), np.nan)
         unknown = np.zeros(len(probe), bool)
-        for row, view in enumerate(views):
-            here = probe.views == view
-            for column, other in enumerate(views):
-                if row == column:
-                    continue
-                theirs = gallery.where(gallery.views == other)
-                cells[row, column] = hits(probe.where(here), theirs, metric, protocol.ranks)
-                luck[row, column] = chance_rank1(probe.labels[here], theirs.labels)
-                if len(theirs):
-                    unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
+        for row, column, here, theirs in _pairs(probe, gallery, views):
+            cells[row, column] = hits(probe.where(here), theirs, metric, protocol.ranks)
+            luck[row, column] = chance_rank1(probe.labels[here], theirs.labels)
+            if len(theirs):
+                unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
         means[condition] = excluding_identical(cells)
         chance[condition] = mean(excluding_identical(luck)[:, 0])
         notes += missing(condition, views, cells[:, :, 0], len(probe))
@@ -155,8 +139,71 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
         )
         for k in (0, protocol.ranks - 1)[: min(2, protocol.ranks)]
     ]
-    scalars = {
-        f"scalar/test_accuracy/{c}@R{k + 1}": mean(m[:, k]) for c, m in means.items() for k in range(protocol.ranks)
-    }
+    scalars = {_scalar(c, k): mean(m[:, k]) for c, m in means.items() for k in range(protocol.ranks)}
     about = gait.about(name, metric)
     return EvaluationResult(f"{name} cross-view, metric {metric}", tables, scalars, chance, notes, about)
+
+
+def cross_view_by_identity(gait: Gait, protocol: CrossView, metric: str = "euc") -> dict[str, dict[str, float]]:
+    """:func:`cross_view`'s scalars of each identity's probes alone, in the gallery of all.
+
+    Every probe is matched once, however many identities there are.
+
+    Returns:
+        Scalar's name -> identity -> percent, of all that have sequences outside the gallery; NaN for one without a
+        probe that can be compared.
+
+    Raises:
+        DataError: fewer than two views, or an empty gallery.
+    """
+    views, gallery = _sides(gait, protocol, "")
+    identities = np.unique(gait.labels[~protocol.select(gait.types, protocol.gallery)])
+    found: dict[str, dict[str, float]] = {}
+    for condition, names in protocol.probes.items():
+        probe = gait.where(protocol.select(gait.types, names))
+        cells = np.full((len(views), len(views), len(identities), protocol.ranks), np.nan)
+        for row, column, here, theirs in _pairs(probe, gallery, views):
+            if not here.any() or not len(theirs):
+                continue
+            own = probe.where(here)
+            whose = np.searchsorted(identities, own.labels)
+            counts = np.bincount(whose, minlength=len(identities))
+            sums = np.zeros(cells.shape[2:])
+            np.add.at(sums, whose, matched(own, theirs, metric, protocol.ranks))
+            there = counts > 0
+            cells[row, column, there] = 100 * (sums[there] / counts[there, None])
+        means = excluding_identical(cells)
+        for k in range(protocol.ranks):
+            numbers = (mean(of) for of in means[:, :, k].T)
+            found[_scalar(condition, k)] = dict(zip(identities.tolist(), numbers))
+    return found
+
+
+def _sides(gait: Gait, protocol: CrossView, name: str) -> tuple[list[str], Gait]:
+    """All views, and the gallery."""
+    views = sorted(set(gait.views.tolist()))
+    if len(views) < 2:
+        raise DataError(
+            f"identical views are excluded, but all sequences have view {views[0]}", where=name, how="test two views"
+        )
+    gallery = gait.where(protocol.select(gait.types, protocol.gallery))
+    if not len(gallery):
+        raise DataError(
+            f"the gallery is empty: no sequence of type {', '.join(protocol.gallery)}",
+            where=name,
+            how=f"the test set has the types {', '.join(sorted(set(gait.types.tolist()))[:12])}",
+        )
+    return views, gallery
+
+
+def _pairs(probe: Gait, gallery: Gait, views: Sequence[str]) -> Iterator[tuple[int, int, Array, Gait]]:
+    """Places of a probe view and another gallery view, a mask of the probes of the one, the gallery of the other."""
+    for column, other in enumerate(views):
+        theirs = gallery.where(gallery.views == other)
+        for row, view in enumerate(views):
+            if row != column:
+                yield row, column, probe.views == view, theirs
+
+
+def _scalar(condition: str, k: int) -> str:
+    return f"scalar/test_accuracy/{condition}@R{k + 1}"

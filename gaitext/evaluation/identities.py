@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.evaluation.ccpg import CCPG, evaluate_CCPG
-from gaitext.evaluation.cross_view import PROTOCOLS, cross_view
+from gaitext.evaluation.cross_view import PROTOCOLS, cross_view_by_identity
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.psymo import evaluate_PsyMo, gallery_type
 from gaitext.evaluation.result import EvaluationResult, Gait
@@ -41,7 +41,7 @@ def by_identity(data: Mapping[str, Any], dataset: str, metric: str = "euc", **op
         shown = protocol.select(gait.types, protocol.gallery)
         if any((protocol.select(gait.types, names) & shown).any() for names in protocol.probes.values()):
             return {}
-        return _each(gait, shown, lambda part: cross_view(part, protocol, metric))
+        return cross_view_by_identity(gait, protocol, metric)
     if dataset == "PsyMo" and options.get("gallery", "nm") == "nm":
         shown = gait.types == gallery_type(gait)
         return _each(gait, shown, lambda part: evaluate_PsyMo(_data(part), metric=metric, **options))
