@@ -8,6 +8,7 @@ already stands (outputs are written atomically, see :mod:`gaitext.store`).
 
 from gaitext.execution.engine import Engine, parse_engine
 from gaitext.execution.outcome import Outcome, RemoteError, raise_failures
+from gaitext.execution.processes import cores
 from gaitext.execution.sequences import map_sequences
 from gaitext.execution.shard import Shard, parse_shard
 from gaitext.execution.worker import worker_index
@@ -17,6 +18,7 @@ __all__ = [
     "Outcome",
     "RemoteError",
     "Shard",
+    "cores",
     "map_sequences",
     "parse_engine",
     "parse_shard",

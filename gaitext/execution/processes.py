@@ -22,7 +22,7 @@ from typing import Any
 from gaitext.execution.schedule import Lost
 from gaitext.execution.worker import Desk, Task
 
-__all__ = ["Processes"]
+__all__ = ["Processes", "cores"]
 
 #: How often to look for a dead process whose pipe a child of its own still holds open, seconds.
 _POLL = 1.0
@@ -46,7 +46,7 @@ class Processes:
 
     def __init__(self, task: Task, workers: int) -> None:
         self._task = pickle.dumps(task)
-        self._threads = max(1, _cores() // max(1, workers))
+        self._threads = max(1, cores() // max(1, workers))
         # Fresh processes: a fork of a process with OpenMP threads can hang.
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[int, _Worker] = {}
@@ -120,7 +120,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many this process may use."""
     if hasattr(os, "sched_getaffinity"):  # what a job scheduler has left to this process
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -102,11 +102,20 @@ def is_full(error: BaseException) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time, of those that ask, works in a folder; the others wait. It must be there."""
+def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """One process at a time, of those that ask, works in a folder. It must be there.
+
+    Args:
+        folder: which; on Windows nobody notices the other.
+        wait: for the other to leave it.
+
+    Raises:
+        BlockingIOError: another process is at work, and ``wait`` is false.
+        OSError: the folder cannot be written to.
+    """
     with (folder / ".lock").open("a") as stream:
         if fcntl is not None:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,12 +132,6 @@ def check_metric(cell: Cell, metric: str) -> float:
     if metric not in cell.scalars:
         raise ConfigError(f"has no '{metric}'", where=cell.name, how=suggest(metric, cell.scalars))
     return cell.scalars[metric]
-
-
-def mean(values: Sequence[float]) -> float:
-    """Of the numbers that are there; NaN if none is."""
-    there = [value for value in values if not math.isnan(value)]
-    return sum(there) / len(there) if there else math.nan
 
 
 def plain(value: float) -> float | None:

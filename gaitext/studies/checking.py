@@ -17,7 +17,7 @@ from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluation_function
 from gaitext.standalone.trainer import check_batch
 from gaitext.standalone.transforms import build_chains
-from gaitext.studies.training import dataset_of, evaluate
+from gaitext.studies.scoring import dataset_of, evaluate
 from gaitext.toolboxes.validate import validate_config
 
 __all__ = ["check_config", "check_embedded", "metrics_of", "told_of"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from gaitext.config import merge
 from gaitext.errors import ConfigError, MissingDependencyError
+from gaitext.execution import cores
 from gaitext.pose.files import file_digest
 from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.studies.cells import Cells
@@ -37,9 +38,10 @@ from gaitext.studies.compression_settings import (
     correction_config,
     gait_config,
 )
-from gaitext.studies.driver import Running, cores
-from gaitext.studies.tasks import Task, digest_of
-from gaitext.studies.training import Config, Testing, Training, cell_file, host_name, testing_task, training_task
+from gaitext.studies.driver import Running
+from gaitext.studies.scoring import Config
+from gaitext.studies.tasks import Task, digest_of, seedless
+from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder, testing_task, training_task
 
 __all__ = ["CompressionStudy"]
 
@@ -137,7 +139,7 @@ class CompressionStudy:
         else:
             about |= config.model_dump(mode="json", include={"model", "objective", "trainer"})
         about = {"system": method, **about, "seed": seed}
-        output = running.out / "runs" / f"{method}-{digest_of({**about, 'seed': None})}"
+        output = run_folder(running, method, about).parent
         config = config.model_copy(update={"name": f"seed-{seed}"})
         return Correction(config, finetune, seed, output, running.chosen_device, self.settings.nproc, about)
 
@@ -156,7 +158,7 @@ class CompressionStudy:
         leaves = bool(seeds) if method in UNTRAINED else seed in seeds
         stride = 1 if leaves else self.settings.test_stride
         about = {"trained": trained, "data": data.about, "video": video, "stride": stride, "leaves": leaves}
-        made = digest_of({**about, "trained": {**trained, "seed": None}})
+        made = digest_of({**about, "trained": seedless(trained)})
         folder = running.out / "poses" / f"{method}@{video}-{made}"
         if method not in UNTRAINED:
             folder /= f"seed-{seed}"
@@ -195,7 +197,7 @@ class CompressionStudy:
         seed = self.settings.recognition.seed
         about = {"config": self._gait, "data": data.clean_about, "seed": seed, "host": host_name(running)}
         config = merge({"data_cfg": data.clean_data_cfg}, self._gait)
-        folder = running.out / "runs" / f"gaitpt-{digest_of({**about, 'seed': None})}" / f"seed-{seed}"
+        folder = run_folder(running, "gaitpt", about)
         return Training("gaitpt", config, seed, folder, running.chosen_device, about)
 
     def _gait_test(self, job: Search, seed: int, video: str, need: str, gait: Training, running: Running) -> Task:

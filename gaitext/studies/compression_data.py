@@ -20,7 +20,7 @@ from gaitext.restoration.learner import build_learner
 from gaitext.restoration.targets import find_targets
 from gaitext.restoration.train import prepare_correction
 from gaitext.sources import find_videos
-from gaitext.store import write_json
+from gaitext.store import read_partition, write_json
 from gaitext.studies.compression_settings import CompressionSettings, correction_config
 from gaitext.studies.tasks import Task, digest_of, finish
 from gaitext.walkers import WalkerSettings, write_dataset
@@ -152,9 +152,9 @@ def _make_videos(data: CompressionData) -> None:
         report = degrade_dataset(sources, config.data.degraded, settings, workers=data.workers, quiet=data.quiet)
         if report.failed:
             raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=config.data.degraded)
-        names = json.loads(made.partition.read_text(encoding="utf-8"))
-        few = max(1, round(0.12 * len(names["TRAIN_SET"])))
-        parts = {"train": names["TRAIN_SET"][:-few], "val": names["TRAIN_SET"][-few:], "test": names["TEST_SET"]}
+        trained, tested = read_partition(made.partition)
+        few = max(1, round(0.12 * len(trained)))
+        parts = {"train": trained[:-few], "val": trained[-few:], "test": tested}
         write_json(config.data.split, parts)
     for folder in (config.data.truth, config.data.degraded):
         if not folder.is_dir():

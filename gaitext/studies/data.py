@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,8 +145,8 @@ def _make(data: PreparedData) -> None:
         if report.failed:
             raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=data.seen)
         left = {path.name for path in (data.seen / "sequences").iterdir() if path.is_dir()}
-        names = json.loads((data.filmed / "partition.json").read_text(encoding="utf-8"))
-        gone = sorted({*names["TRAIN_SET"], *names["TEST_SET"]} - left)
+        trained, tested = read_partition(written.partition)
+        gone = sorted({*trained, *tested} - left)
         if gone:
             raise DataError(f"the estimator has found nothing of {', '.join(gone)}", where=data.seen)
     finish(data.done, data.about)

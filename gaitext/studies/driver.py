@@ -9,25 +9,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from gaitext.errors import ConfigError, DataError, MissingDependencyError
-from gaitext.execution import Engine, Outcome, parse_engine, raise_failures, worker_index
+from gaitext.execution import Engine, Outcome, cores, parse_engine, raise_failures, worker_index
 from gaitext.execution import map_sequences as map_tasks
 from gaitext.memory import keep_freed_memory
-from gaitext.store import make_folder
+from gaitext.store import locked, make_folder
 from gaitext.studies.cells import Cell, Cells
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, to_do, waves
-from gaitext.toolboxes.run import check_linked
+from gaitext.toolboxes.run import check_linked, visible_gpus
 from gaitext.training.launch import resolve_device
-
-try:
-    import fcntl
-except ImportError:  # not on Windows; there two drivers of one folder are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Running", "Study", "StudyResult", "run_study"]
 
@@ -56,9 +51,7 @@ class Running:
 
     @property
     def chosen_device(self) -> str:
-        if self.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.device
+        return resolve_device("auto") if self.device == "auto" else self.device  # "cuda" may be a cluster's
 
     @property
     def is_local(self) -> bool:
@@ -240,33 +233,24 @@ def _prepare(gpu_each: bool) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     if gpu_each:
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = seen.split(",") if seen else [str(i) for i in range(torch.cuda.device_count())]
+        names = visible_gpus(os.environ)
         os.environ["CUDA_VISIBLE_DEVICES"] = names[worker_index() % len(names)].strip()
 
 
 @contextlib.contextmanager
 def _claimed(out: Path) -> Iterator[None]:
     """One driver at a time in a folder."""
-    lock = out / ".study"
-    try:
-        stream = lock.open("a")
-    except OSError as error:
-        raise DataError(
-            f"cannot be written ({error.strerror})", where=lock, how="name a folder that may be written to"
-        ) from error
-    with stream:
-        if fcntl is not None:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ConfigError(
-                    "another process works on this study", where=out, how="wait for it, or name another folder"
-                ) from error
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(out, wait=False))
+        except BlockingIOError as error:
+            raise ConfigError(
+                "another process works on this study", where=out, how="wait for it, or name another folder"
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f"cannot be written ({error.strerror})",
+                where=error.filename or out,
+                how="name a folder that may be written to",
+            ) from error
         yield
-
-
-def cores() -> int:
-    """That this process may use."""
-    available: Any = getattr(os, "sched_getaffinity", None)
-    return len(available(0)) if available is not None else os.cpu_count() or 1

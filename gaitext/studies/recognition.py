@@ -12,21 +12,23 @@ from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml, merge, need
 from gaitext.errors import ConfigError, suggest
+from gaitext.execution import cores
 from gaitext.pose import load_estimator
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_json
 from gaitext.studies.cells import Cells
 from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
 from gaitext.studies.data import DataSettings, PreparedData
-from gaitext.studies.driver import Running, cores
+from gaitext.studies.driver import Running
+from gaitext.studies.scoring import Config
 from gaitext.studies.settings import StudySettings
-from gaitext.studies.tasks import Task, digest_of
+from gaitext.studies.tasks import Task
 from gaitext.studies.training import (
-    Config,
     Testing,
     Training,
     cell_file,
     host_name,
+    run_folder,
     testing_task,
     training_task,
 )
@@ -225,7 +227,7 @@ class RecognitionStudy:
         config = merge(own.host_sections(training=True), config)
         if "class_num" in config["model_cfg"] and own.settings.walkers is not None:
             config["model_cfg"] = {**config["model_cfg"], "class_num": own.identities()}
-        folder = running.out / "runs" / f"{name}-{digest_of({**about, 'seed': None})}" / f"seed-{seed}"
+        folder = run_folder(running, name, about)
         return Training(name, config, seed, folder, running.chosen_device, about, running.toolbox)
 
     def testing(

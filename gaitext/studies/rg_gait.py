@@ -20,15 +20,16 @@ from gaitext.studies.rg_gait_settings import RGGaitSettings
 from gaitext.studies.rg_gait_starts import Adaptation, adapt, start_file
 from gaitext.studies.rg_gait_systems import UNOCCLUDED, Systems
 from gaitext.studies.rg_gait_tables import standard_tables
-from gaitext.studies.tasks import Task, digest_of
+from gaitext.studies.scoring import dataset_of
+from gaitext.studies.tasks import Task, digest_of, seedless
 from gaitext.studies.training import (
     Embedding,
     Testing,
     Training,
     cell_file,
-    dataset_of,
     embedding_task,
     host_name,
+    run_folder,
     testing_task,
     training_task,
 )
@@ -150,7 +151,7 @@ class _Seed:
                 "seed": self.seed,
                 "host": host_name(running),
             }
-            folder = self._path("runs", f"{system.replace('+', '_')}-{digest_of({**about, 'seed': None})}")
+            folder = run_folder(running, system.replace("+", "_"), about)
             checkpoints = {name: training.checkpoint for name, training in before.items()}
             config = systems.placed(system, checkpoints, start_file(folder))
             self._trainings[system] = Training(
@@ -210,4 +211,4 @@ class _Seed:
 
 def _made(training: Training) -> str:
     """What tells trainings of one system apart, whatever the seed."""
-    return digest_of({**training.about, "seed": None})
+    return digest_of(seedless(training.about))

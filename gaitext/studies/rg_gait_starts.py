@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from gaitext.store import atomic_path
 from gaitext.studies.training import Training, checkpoint_of, train
+from gaitext.training.runs import read_checkpoint, write_checkpoint
 
 __all__ = ["Adaptation", "adapt", "add_class", "read_weights", "replace_evaluator", "start_file"]
 
@@ -42,14 +42,13 @@ def adapt(adaptation: Adaptation) -> None:
         add_class(weights)
     else:
         replace_evaluator(weights, read_weights(checkpoint_of(adaptation.evaluator)))
-    with atomic_path(start_file(adaptation.training.folder)) as temporary:
-        torch.save({"model": weights, "iteration": 0}, temporary)
+    write_checkpoint(start_file(adaptation.training.folder), {"model": weights, "iteration": 0})
     train(adaptation.training)
 
 
 def read_weights(path: Path) -> Weights:
     """A host's checkpoint's weights, under the host's names."""
-    weights: Weights = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    weights: Weights = read_checkpoint(path)["model"]
     return weights
 
 

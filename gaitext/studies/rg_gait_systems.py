@@ -10,7 +10,7 @@ from gaitext.config import need
 from gaitext.errors import ConfigError
 from gaitext.occlusion import OcclusionSettings
 from gaitext.studies.rg_gait_settings import RGGaitSettings
-from gaitext.studies.training import Config
+from gaitext.studies.scoring import Config
 
 __all__ = ["ABLATION", "UNOCCLUDED", "Systems"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from gaitext.errors import ConfigError
 from gaitext.store import write_json
 
-__all__ = ["Task", "digest_of", "finish", "to_do", "waves"]
+__all__ = ["Task", "digest_of", "finish", "seedless", "to_do", "waves"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ def plain(about: Any) -> Any:
 def digest_of(about: Any) -> str:
     """Eight hexadecimal digits that tell settings apart, for names of folders."""
     return hashlib.sha256(json.dumps(plain(about), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def seedless(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What all seeds of it are made of; for names of folders that hold them all."""
+    return {**about, "seed": None}
 
 
 def finish(task_done: Path, about: Mapping[str, Any], **found: Any) -> None:

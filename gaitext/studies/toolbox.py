@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import yaml
 
 from gaitext.errors import DataError, GaitextError
 from gaitext.store import atomic_path
+from gaitext.training.runs import checkpoint_path
 
-__all__ = ["logged_ranks", "toolbox_checkpoint", "toolbox_test", "toolbox_train"]
+__all__ = ["last_checkpoint", "logged_ranks", "toolbox_checkpoint", "toolbox_test", "toolbox_train"]
 
 Config = dict[str, Any]
 
@@ -36,10 +38,14 @@ def toolbox_train(root: Path, config: Config, folder: Path, device: str) -> Path
 
 def toolbox_checkpoint(root: Path, config: Config, folder: Path) -> Path:
     """Where the toolbox will leave the last checkpoint of a training."""
-    config = _named(config, folder)
-    trainer = config["trainer_cfg"]
-    output = root.resolve() / "output" / config["data_cfg"]["dataset_name"] / config["model_cfg"]["model"]
-    return output / trainer["save_name"] / "checkpoints" / f"{trainer['save_name']}-{trainer['total_iter']:05}.pt"
+    return last_checkpoint(root.resolve() / "output", _named(config, folder))
+
+
+def last_checkpoint(output: Path, config: Config) -> Path:
+    """Where a host that writes to ``output`` will leave a training's last one."""
+    trainer, data = config["trainer_cfg"], config["data_cfg"]
+    folder = output / data["dataset_name"] / config["model_cfg"]["model"] / trainer["save_name"]
+    return checkpoint_path(folder, int(trainer["total_iter"]))
 
 
 def toolbox_test(root: Path, config: Config, checkpoint: Path, folder: Path, device: str) -> dict[str, float]:
@@ -52,9 +58,8 @@ def toolbox_test(root: Path, config: Config, checkpoint: Path, folder: Path, dev
     config = _named(config, folder)
     config["evaluator_cfg"]["restore_hint"] = str(checkpoint)
     found = logged_ranks(_run(root, config, folder, "test", device))
-    numbers = {
-        name: found[key] for name, key in (("mean", "rank-1"), ("mean@R5", "rank-5")) if found[key] == found[key]
-    }
+    names = (("mean", "rank-1"), ("mean@R5", "rank-5"))
+    numbers = {name: found[key] for name, key in names if not math.isnan(found[key])}
     if not numbers:
         raise DataError("the log names no rank", where=folder, how="see the log there")
     return numbers

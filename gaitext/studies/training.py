@@ -8,7 +8,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,35 +17,27 @@ import numpy as np
 
 from gaitext import standalone
 from gaitext.errors import CheckpointError, DataError, GaitextError
-from gaitext.evaluation import PROTOCOLS, Gait, by_identity, cross_view
-from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.tester import evaluate as evaluated
-from gaitext.studies.cells import Cell, mean
+from gaitext.evaluation import PROTOCOLS
+from gaitext.studies.cells import Cell
 from gaitext.studies.driver import Running
-from gaitext.studies.tasks import Task, digest_of, finish, plain
-from gaitext.studies.toolbox import toolbox_checkpoint, toolbox_test, toolbox_train
-from gaitext.training.runs import checkpoint_path
+from gaitext.studies.scoring import Config, dataset_of, evaluate, with_gallery_of
+from gaitext.studies.tasks import Task, digest_of, finish, plain, seedless
+from gaitext.studies.toolbox import last_checkpoint, toolbox_checkpoint, toolbox_test, toolbox_train
 
 __all__ = [
-    "Config",
     "Embedding",
     "Testing",
     "Training",
     "cell_file",
     "checkpoint_of",
-    "dataset_of",
     "embedding_task",
-    "evaluate",
     "host_name",
-    "short_numbers",
+    "run_folder",
     "test",
     "testing_task",
     "train",
     "training_task",
 ]
-
-Config = dict[str, Any]
-_PREFIX = "scalar/test_accuracy/"
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +73,7 @@ class Training:
         """Where the host will leave its last one."""
         if self.toolbox is not None:
             return toolbox_checkpoint(self.toolbox, self.config, self.folder)
-        trainer, data = self.config["trainer_cfg"], self.config["data_cfg"]
-        folder = self.folder / data["dataset_name"] / self.config["model_cfg"]["model"] / trainer["save_name"]
-        return checkpoint_path(folder, int(trainer["total_iter"]))
+        return last_checkpoint(self.folder, self.config)
 
 
 @dataclass(frozen=True)
@@ -143,9 +133,14 @@ def host_name(running: Running) -> str:
     return "embedded" if running.toolbox is None else running.toolbox.name
 
 
+def run_folder(running: Running, system: str, about: Mapping[str, Any]) -> Path:
+    """Where a training stands: beside the other seeds of what it is made of."""
+    return running.out / "runs" / f"{system}-{digest_of(seedless(about))}" / f"seed-{about['seed']}"
+
+
 def cell_file(running: Running, system: str, condition: str, seed: int, about: Mapping[str, Any]) -> Path:
     """Where a cell stands: in a folder that tells what it is made of, so that other settings do not replace it."""
-    made = digest_of({**about, "trained": {**about["trained"], "seed": None}})
+    made = digest_of({**about, "trained": seedless(about["trained"])})
     return running.out / "cells" / f"{system}@{condition.replace('/', '-')}-{made}" / f"seed-{seed}.json"
 
 
@@ -279,62 +274,3 @@ def _read(file: Path) -> dict[str, Any]:
             where=file,
             how=f"delete {file.with_suffix('.json')}: they are made again",
         ) from error
-
-
-def with_gallery_of(found: dict[str, Any], whole: dict[str, Any], config: Config) -> dict[str, Any]:
-    """``found`` with the gallery's embeddings taken from ``whole``; for protocols whose probes are not in it."""
-    dataset = dataset_of(config)
-    if dataset not in PROTOCOLS:
-        raise DataError(f"no gallery apart from the probes is known of {dataset}", how="occlude all sequences")
-    gallery = PROTOCOLS[dataset].select(found["types"], PROTOCOLS[dataset].gallery)
-    mixed = found["embeddings"].copy()
-    mixed[gallery] = whole["embeddings"][gallery]
-    return {**found, "embeddings": mixed}
-
-
-def dataset_of(config: Mapping[str, Any]) -> str:
-    """Whose protocol tests."""
-    return str(config["data_cfg"].get("test_dataset_name") or config["data_cfg"]["dataset_name"])
-
-
-def evaluate(
-    data: dict[str, Any], config: Mapping[str, Any], ranks: tuple[int, ...] = ()
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """A cell's scalars and people, of embeddings; ``ranks``: see :class:`Testing`."""
-    section, dataset = config["evaluator_cfg"], dataset_of(config)
-    metric = str(section.get("metric", "euc"))
-    options = {name: section[name] for name in ("gallery", "exclude_same_walk") if name in section}
-    if ranks and dataset in PROTOCOLS:
-        protocol = replace(PROTOCOLS[dataset], ranks=max(ranks))
-        scalars = cross_view(Gait.of_data(data), protocol, metric, name=dataset).scalars
-        people = by_identity(data, dataset, metric, ranks=max(ranks))
-        ends = tuple(f"@R{rank}" for rank in ranks)
-        scalars = {name: value for name, value in scalars.items() if name.endswith(ends)}
-        people = {name: of for name, of in people.items() if name.endswith(ends)}
-    else:
-        scalars = evaluated(HostConfig.read(config), data).scalars
-        people = by_identity(data, dataset, metric, **options)
-    own: dict[str, dict[str, float]] = {}
-    identities = sorted({identity for of in people.values() for identity in of})
-    for identity in identities:
-        of_it = short_numbers({name: of[identity] for name, of in people.items() if identity in of})
-        for name, value in of_it.items():
-            own.setdefault(name, {})[identity] = value
-    return short_numbers(scalars), own
-
-
-def short_numbers(scalars: Mapping[str, float]) -> dict[str, float]:
-    """Without the toolboxes' prefix, rank-1 by the condition's name alone, and the conditions' ``mean``.
-
-    >>> short_numbers({"scalar/test_accuracy/NM@R1": 50.0, "scalar/test_accuracy/CL@R1": 30.0})
-    {'NM': 50.0, 'CL': 30.0, 'mean': 40.0}
-    """
-    numbers = {name.removeprefix(_PREFIX): float(value) for name, value in scalars.items()}
-    for rank in sorted({name.partition("@")[2] for name in numbers if "@" in name}):
-        of_rank = {n.partition("@")[0]: v for n, v in numbers.items() if n.partition("@")[2] == rank}
-        # CCPG's re-identification is another protocol; SUSTech1K's Overall and PsyMo's mean are of the others.
-        conditions = [v for n, v in of_rank.items() if n not in ("mean", "Overall") and not n.endswith("-ReID")]
-        if conditions:
-            numbers.setdefault(f"mean@{rank}", mean(conditions))
-    renamed = {name.removesuffix("@R1"): value for name, value in numbers.items()}
-    return {name: renamed[name] for name in sorted(renamed, key=lambda n: n.partition("@")[0] == "mean")}

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +20,12 @@ import torch
 import gaitext
 from gaitext.config import load_yaml, merge
 from gaitext.errors import ConfigError, ToolboxError, nearest
+from gaitext.execution import cores
 from gaitext.toolboxes.hosts import Toolbox, detect
 from gaitext.toolboxes.link import link_state
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
 
-__all__ = ["check_linked", "environment", "run"]
+__all__ = ["check_linked", "environment", "run", "visible_gpus"]
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ def environment(root: Path, device: str, processes: int) -> dict[str, str]:
     env = dict(os.environ)
     if device == "cpu":
         # Otherwise torchrun gives each of several processes one thread.
-        env.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // processes)))
+        env.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
         env["CUDA_VISIBLE_DEVICES"] = ""
         loopback = {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}
         if loopback:
@@ -162,17 +163,17 @@ def environment(root: Path, device: str, processes: int) -> dict[str, str]:
             env.setdefault("GLOO_SOCKET_IFNAME", loopback.pop())
     else:
         # Both toolboxes insist that the processes are as many as the visible GPUs.
-        visible = env.get("CUDA_VISIBLE_DEVICES")
-        names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(names[:processes])
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(visible_gpus(env)[:processes])
     if not _importable(root, env):
         above = str(Path(gaitext.__file__).resolve().parents[1])
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [above, env.get("PYTHONPATH")]))
     return env
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def visible_gpus(env: Mapping[str, str]) -> list[str]:
+    """The GPUs that a process with this environment may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
 
 
 def _importable(root: Path, env: dict[str, str]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 from gaitext.errors import DataError, GaitextError
 from gaitext.execution import Outcome, map_sequences, raise_failures
-from gaitext.execution.processes import _cores
+from gaitext.execution.processes import cores
 from tests.execution import work
 
 ITEMS = list(range(9))
@@ -53,7 +53,7 @@ def test_no_items_are_no_work() -> None:
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     results = raise_failures(map_sequences(work.where_am_i, range(2), workers=2, quiet=True), "items")
-    assert {threads for _, _, threads in results} == {str(max(1, _cores() // 2))}
+    assert {threads for _, _, threads in results} == {str(max(1, cores() // 2))}
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert map_sequences(work.where_am_i, [0], workers=1, quiet=True)[0].result[2] == "7"  # type: ignore[index]

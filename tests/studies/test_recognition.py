@@ -18,9 +18,9 @@ from gaitext import standalone
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import evaluate_indoor_dataset
 from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies.scoring import short_numbers
 from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
 from gaitext.studies.training import _read as read_embeddings
-from gaitext.studies.training import short_numbers
 
 REPOSITORY = Path(__file__).parents[2]
 TOOL = REPOSITORY / "tools" / "gaitheat_study.py"
