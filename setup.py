@@ -68,6 +68,7 @@ setup(
     packages=find_packages(include=["gaitext", "gaitext.*"]),
     package_data={"gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt"]},
     install_requires=[
+        "filelock>=3.21",
         "numpy>=1.24",
         "pydantic>=2.6",
         "PyYAML>=6",

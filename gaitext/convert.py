@@ -20,9 +20,11 @@ from gaitext.store import (
     Form,
     Leaf,
     LeafWriter,
+    clear_all_temporaries,
     clear_staging,
-    clear_temporaries,
+    is_unused,
     leaves,
+    only_one,
     open_sequence,
     write_json,
 )
@@ -161,12 +163,15 @@ def convert_dataset(
         raise DataError(
             "holds no sequences", where=source, how="give the folder of <id>/<type>/<view>, a config's dataset_root"
         )
-    _claim(out, {"version": _VERSION, "form": form, "merge": partition, "floor": floor})
-    clear_staging(out)
-    todo = [leaf for leaf in found if not _finished(leaf, out)]
-    report = ConvertReport(out, kept=len(found) - len(todo))
-    work = partial(_convert, out=out, form=form, merge=partition, floor=floor)
-    report.outcomes = map_sequences(work, todo, workers=workers, label="convert", quiet=quiet)
+    settings = json.loads(json.dumps({"version": _VERSION, "form": form, "merge": partition, "floor": floor}))
+    _refuse_strangers(out, settings)
+    with only_one(out):
+        _claim(out, settings)
+        clear_staging(out)
+        todo = [leaf for leaf in found if not _finished(leaf, out)]
+        report = ConvertReport(out, kept=len(found) - len(todo))
+        work = partial(_convert, out=out, form=form, merge=partition, floor=floor)
+        report.outcomes = map_sequences(work, todo, workers=workers, label="convert", quiet=quiet)
     for outcome in report.outcomes:
         if outcome.result is not None:
             report.written += 1
@@ -176,8 +181,14 @@ def convert_dataset(
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Make sure that ``out`` is ours and of these settings, and say so in it."""
+    clear_all_temporaries(out)
+    if not _refuse_strangers(out, settings):
+        write_json(out / _RECORD, settings)
+
+
+def _refuse_strangers(out: Path, settings: dict[str, Any]) -> bool:
+    """Refuse a folder that this command has not made with these settings; whether it has made it."""
     record = out / _RECORD
-    settings = json.loads(json.dumps(settings))
     if record.is_file():
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
@@ -189,11 +200,10 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 where=out,
                 how="give the same settings to resume, or a new folder",
             )
-        return
-    clear_temporaries(record)  # of one that was killed while it said so
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        return True
+    if not is_unused(out):
         raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
-    write_json(record, settings)
+    return False
 
 
 def _finished(leaf: Leaf, out: Path) -> bool:

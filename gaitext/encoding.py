@@ -107,7 +107,7 @@ def encode(
 
     Raises:
         VideoError, MissingDependencyError: as :func:`write_video`.
-        OSError: the disk is full; :func:`~gaitext.store.full_disk` says it better.
+        OSError: the disk is full; :func:`~gaitext.store.disk_errors` says it better.
     """
     av = import_extra("av", "video", "writing a video")
     memory = isinstance(target, io.BytesIO)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.store import clear_temporaries, write_json
+from gaitext.store import clear_temporaries, locked, write_json
 
 __all__ = ["Entry", "Records", "claim", "frame_numbers", "frame_ranges"]
 
@@ -99,7 +99,10 @@ class Records:
                 continue
             if entry is not None:
                 entries[leaf] = entry
-        write_json(self.out / "manifest.json", {"leaves": entries, "failed": failed})
+        manifest = self.out / "manifest.json"
+        with locked(self.out / ".lock"):  # of several commands that end at once
+            clear_temporaries(manifest)
+            write_json(manifest, {"leaves": entries, "failed": failed})
         return entries
 
     def _path(self, leaf: str) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from typing import NoReturn
 
 from rich.markup import escape
 
@@ -22,16 +24,30 @@ from gaitext.cli import convert  # noqa: F401
 from gaitext.cli import inspect  # noqa: F401
 
 # isort: on
-from gaitext.errors import GaitextError
+from gaitext.errors import DataError, GaitextError
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Entry point: errors gaitext raises on purpose are printed without a traceback."""
+    """Entry point: errors gaitext raises on purpose, and those of files and disks, are printed without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         app()
     except GaitextError as error:
-        errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        _end(error)
+    except BrokenPipeError:  # who read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = error.filename if error.filename2 is None else error.filename2
+        _end(
+            DataError(f"cannot be read or written ({error.strerror})", where=place, how="check the path and its rights")
+        )
+
+
+def _end(error: GaitextError) -> NoReturn:
+    errors.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+    sys.exit(1)

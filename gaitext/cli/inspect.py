@@ -29,6 +29,7 @@ def inspect(
     from gaitext.report.footage import load_footage
     from gaitext.report.inspect import inspect as look
     from gaitext.report.overlay import write_overlay
+    from gaitext.store import check_writable
 
     contents = look(path)
     if as_json:
@@ -39,6 +40,8 @@ def inspect(
         return
     if isinstance(contents, DatasetContents):
         raise typer.BadParameter("pictures are of one sequence: give a folder ID/TYPE/VIEW", param_hint="PATH")
+    for wanted in filter(None, (sheet, overlay)):
+        check_writable(wanted)
     footage = load_footage(path, video=video, check=not unchecked)
     if footage.video is None:
         errors.print("no video: heatmaps and poses alone are drawn (--video PATH if it has moved)", highlight=False)

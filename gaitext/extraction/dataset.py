@@ -25,6 +25,7 @@ from gaitext.extraction.sources import Source
 from gaitext.memory import keep_freed_memory
 from gaitext.pose import PoseEstimator, load_estimator
 from gaitext.records import claim
+from gaitext.store import locked_item
 
 __all__ = ["extract_dataset"]
 
@@ -173,21 +174,22 @@ def _extract_one(
     log.setLevel(logging.ERROR)  # the report says the same
     report = ExtractReport()
     try:
-        tracks = found_by = None
-        if source.boxes is None and tools.detector is not None:
-            tracks, found_by = find_tracks(source, tools.detector, out)
-        extract_source(
-            source,
-            tools.estimator,
-            out,
-            settings,
-            report=report,
-            resume=resume,
-            tracks=tracks,
-            found_by=found_by,
-            correction=tools.correction,
-            progress=progress,
-        )
+        with locked_item(out, source.name):
+            tracks = found_by = None
+            if source.boxes is None and tools.detector is not None:
+                tracks, found_by = find_tracks(source, tools.detector, out)
+            extract_source(
+                source,
+                tools.estimator,
+                out,
+                settings,
+                report=report,
+                resume=resume,
+                tracks=tracks,
+                found_by=found_by,
+                correction=tools.correction,
+                progress=progress,
+            )
     except GaitextError as error:
         report.failed[source.name] = str(error)
     finally:

@@ -24,7 +24,7 @@ from gaitext.restoration.corrector import load_corrector
 from gaitext.restoration.dataset import DegradeReport, Making, make_videos
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
 from gaitext.sources import VideoSource
-from gaitext.store import full_disk
+from gaitext.store import disk_errors
 
 __all__ = ["ApplySettings", "correct_dataset", "correct_frames", "correction_of_crops"]
 
@@ -223,7 +223,7 @@ def _write_frames(
     staging = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        with full_disk(path):
+        with disk_errors(path):
             staging.mkdir(parents=True)
             with closing(timed_frames(source, done)) as frames:
                 for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):

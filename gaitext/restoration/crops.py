@@ -101,7 +101,7 @@ def prepare_crops(
     out, settings = Path(out), settings or CropSettings()
     claim(out, "data.cache")
     # torchrun's processes all come here, and the corrector's and the baseline's training may: one cuts.
-    with locked(out):
+    with locked(out / ".lock"):
         clear_staging(out / "sequences")
         outcomes = map_sequences(
             partial(_cut_one, out, settings, input_size), list(targets), workers=workers, label="crops", quiet=quiet

@@ -19,7 +19,7 @@ from gaitext.records import Records, claim, frame_ranges
 from gaitext.restoration.degrade import Degraded, degrade_video
 from gaitext.restoration.settings import DegradeSettings
 from gaitext.sources import VideoSource
-from gaitext.store import clear_temporaries
+from gaitext.store import clear_temporaries, locked_item
 
 __all__ = ["DegradeReport", "Making", "degrade_dataset", "make_videos"]
 
@@ -174,7 +174,7 @@ def make_videos(
     alone = len(sources) == 1
     here = workers == 0 and parse_engine(engine).kind == "local"
     outcomes = map_sequences(
-        partial(_make_one, out, making, resume, progress if here and alone else None),
+        partial(_make_in_turn, out, making, resume, progress if here and alone else None),
         list(sources),
         workers=workers,
         engine=engine,
@@ -192,6 +192,18 @@ def make_videos(
 def video_name(source: VideoSource) -> str:
     """Where a source's video lies below ``out/videos``, without suffix."""
     return source.path.stem if source.place is None else source.name
+
+
+def _make_in_turn(
+    out: Path, making: Making, resume: bool, progress: Progress | None, source: VideoSource
+) -> DegradeReport:
+    """:func:`_make_one`; of several commands one makes a video, and the others find it made."""
+    name = video_name(source)
+    try:
+        with locked_item(out, name):
+            return _make_one(out, making, resume, progress, source)
+    except GaitextError as error:
+        return DegradeReport(failed={name: str(error)})
 
 
 def _make_one(

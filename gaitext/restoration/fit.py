@@ -24,6 +24,7 @@ from gaitext.restoration.learner import build_learner
 from gaitext.restoration.objective import CorrectionOutput
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.stages import ahead
+from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
 from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, write_checkpoint
@@ -76,7 +77,7 @@ class CorrectionJob:
 
 def run_correction(fabric: Any, job: CorrectionJob) -> CorrectionRun:
     """Train in this process; torch's random state outside is left alone."""
-    with repeatable(fabric.device):
+    with repeatable(fabric.device), disk_errors(job.folder):
         return _Run(fabric, job).run()
 
 

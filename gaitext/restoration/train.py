@@ -19,8 +19,8 @@ from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.targets import find_targets
 from gaitext.store import make_folder, write_json
-from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
-from gaitext.training.runs import latest_checkpoint
+from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
+from gaitext.training.runs import alone, latest_checkpoint
 
 __all__ = ["CorrectionRun", "prepare_correction", "train_correction"]
 
@@ -117,30 +117,33 @@ def train_correction(
     device = resolve_device(device)
     chosen = resolve_precision(precision, settings.steps.precision, False, device)
     folder = Path(output) / (settings.name + ("-finetuned" if settings.mode == "finetune" else ""))
-    latest = latest_checkpoint(folder)
-    if latest is not None and not (resume or overwrite):
-        raise ConfigError(
-            "holds checkpoints of an earlier run", where=folder, how="give --resume or --overwrite, or another name"
-        )
-    # Before the crops, which may take hours: the folder can be made, weights and estimator can be read.
     make_folder(folder.parent)
-    with torch.random.fork_rng(devices=[]):
-        build_learner(settings, torch.device("cpu"))
-    report = prepare_correction(settings, workers=workers, quiet=quiet)
-    log.info("%s", report)
-    training, validation = (crop_data(settings, report, part) for part in ("train", "val"))
-    job = CorrectionJob(
-        json.loads(settings.model_dump_json()),
-        training.names_and_frames(),
-        validation.names_and_frames(),
-        folder,
-        latest if resume else None,
-        overwrite,
-        seed,
-        quiet,
-    )
-    result: CorrectionRun = launch(run_correction, job, device=device, devices=devices, precision=chosen)
-    write_json(folder / "crops.json", {"frames": report.frames, "dropped": report.dropped, "leaves": report.leaves})
+    with alone(folder, first=leads()):
+        latest = latest_checkpoint(folder)
+        if latest is not None and not (resume or overwrite):
+            raise ConfigError(
+                "holds checkpoints of an earlier run", where=folder, how="give --resume or --overwrite, or another name"
+            )
+        # Before the crops, which may take hours: weights and estimator can be read.
+        with torch.random.fork_rng(devices=[]):
+            build_learner(settings, torch.device("cpu"))
+        report = prepare_correction(settings, workers=workers, quiet=quiet)
+        log.info("%s", report)
+        training, validation = (crop_data(settings, report, part) for part in ("train", "val"))
+        job = CorrectionJob(
+            json.loads(settings.model_dump_json()),
+            training.names_and_frames(),
+            validation.names_and_frames(),
+            folder,
+            latest if resume else None,
+            overwrite,
+            seed,
+            quiet,
+        )
+        result: CorrectionRun = launch(run_correction, job, device=device, devices=devices, precision=chosen)
+        if leads():
+            counted = {"frames": report.frames, "dropped": report.dropped, "leaves": report.leaves}
+            write_json(folder / "crops.json", counted)
     return result
 
 

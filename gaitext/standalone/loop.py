@@ -29,6 +29,7 @@ from gaitext.standalone.host import (
 )
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
+from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
 from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside, write_checkpoint
@@ -81,7 +82,7 @@ class Job:
 
 def run_job(fabric: Any, job: Job) -> TrainResult:
     """Train in this process; torch's random state outside, this GPU's too, is left alone."""
-    with repeatable(fabric.device):
+    with repeatable(fabric.device), disk_errors(job.folder):
         return _Trainer(fabric, job).run()
 
 

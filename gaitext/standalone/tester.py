@@ -27,7 +27,7 @@ from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.settings import HostConfig, arguments_for
 from gaitext.standalone.transforms import build_chains
 from gaitext.standalone.validation import validated
-from gaitext.store import atomic_path
+from gaitext.store import atomic_path, check_writable
 from gaitext.toolboxes.parts import EVALUATIONS
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
@@ -111,7 +111,7 @@ def run_test(
 
     Raises:
         ConfigError: the config is wrong.
-        DataError: data are missing or damaged.
+        DataError: data are missing or damaged, or ``save_embeddings`` cannot be written.
         CheckpointError: no checkpoint, or one of another model.
         MissingDependencyError: lightning is not installed.
     """
@@ -121,6 +121,9 @@ def run_test(
             where="checkpoint",
             how="give one: --iter takes the run's own, --checkpoint any file",
         )
+    saved = None if save_embeddings is None else Path(save_embeddings).with_suffix(".npz")
+    if saved is not None:
+        check_writable(saved)
     host = validated(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
@@ -131,9 +134,7 @@ def run_test(
     dataset = testing_set(host, seed)
     check_test(host, dataset)
     data = launch(_test, host, path, dataset, quiet, device=device, devices=devices, precision=chosen)
-    saved = None
-    if save_embeddings is not None:
-        saved = Path(save_embeddings).with_suffix(".npz")
+    if saved is not None:
         with atomic_path(saved) as temporary:
             arrays: Any = {key: np.asarray(value) for key, value in data.items()}
             np.savez(temporary, **arrays)

@@ -15,8 +15,8 @@ from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import check_test, testing_set
 from gaitext.standalone.transforms import build_chains
 from gaitext.standalone.validation import validated
-from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
-from gaitext.training.runs import checkpoint_path, latest_checkpoint
+from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
+from gaitext.training.runs import alone, checkpoint_path, latest_checkpoint
 
 __all__ = ["TrainResult", "check_batch", "train"]
 
@@ -57,7 +57,8 @@ def train(
         ConfigError: the config is wrong; in particular ``class_num`` is smaller than the number
             of training identities; or the run's folder holds checkpoints, and none of ``resume``,
             ``overwrite`` and a ``restore_hint`` to go on at is given.
-        DataError: data are missing or damaged, or the loss is no longer a number.
+        DataError: data are missing or damaged, another training is at work in the run's folder, or it cannot be
+            written.
         CheckpointError: the checkpoint to restore is missing or of another model.
         MissingDependencyError: lightning is not installed.
     """
@@ -73,20 +74,21 @@ def train(
             how="train with one process, or set sync_BN: false (each process then normalises over its own share)",
         )
     folder = host.folder(output, training=True)
-    _check_folder(host, folder, resume=resume, overwrite=overwrite)
-    restore, goes_on = _restore(host, folder, resume)
-    dataset = _training_dataset(host, seed)
-    if host.trainer.with_test:
-        check_test(host, testing_set(host, seed))
-    job = Job(host, dataset, folder, restore, goes_on, overwrite, seed, quiet)
-    result: TrainResult = launch(
-        run_job,
-        job,
-        device=device,
-        devices=devices,
-        precision=chosen,
-        find_unused_parameters=host.trainer.find_unused_parameters,
-    )
+    with alone(folder, first=leads()):
+        _check_folder(host, folder, resume=resume, overwrite=overwrite)
+        restore, goes_on = _restore(host, folder, resume)
+        dataset = _training_dataset(host, seed)
+        if host.trainer.with_test:
+            check_test(host, testing_set(host, seed))
+        job = Job(host, dataset, folder, restore, goes_on, overwrite, seed, quiet)
+        result: TrainResult = launch(
+            run_job,
+            job,
+            device=device,
+            devices=devices,
+            precision=chosen,
+            find_unused_parameters=host.trainer.find_unused_parameters,
+        )
     return result
 
 

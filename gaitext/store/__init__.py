@@ -9,8 +9,18 @@ toolboxes' own pickles there is a compact form, which they read as well (docs/st
 
 from gaitext.store.arrays import FORMS, Array, Form, map_sequence, open_sequence, read_sequence, write_sequence, writer
 from gaitext.store.compact import CompactSequence, CompactWriter
-from gaitext.store.files import atomic_path, clear_temporaries, full_disk, is_full, locked, make_folder, write_json
+from gaitext.store.files import (
+    atomic_path,
+    check_writable,
+    clear_all_temporaries,
+    clear_temporaries,
+    disk_errors,
+    is_full,
+    make_folder,
+    write_json,
+)
 from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, write_leaf
+from gaitext.store.locks import at_work, is_unused, locked, locked_item, only_one
 from gaitext.store.partition import read_partition
 from gaitext.store.writing import FrameWriter, SequenceWriter
 
@@ -25,15 +35,20 @@ __all__ = [
     "LeafWriter",
     "SequenceWriter",
     "atomic_path",
+    "at_work",
+    "check_writable",
     "choose",
+    "clear_all_temporaries",
     "clear_staging",
     "clear_temporaries",
-    "full_disk",
     "is_full",
-    "locked",
-    "make_folder",
+    "is_unused",
     "leaves",
+    "locked",
+    "locked_item",
+    "make_folder",
     "map_sequence",
+    "only_one",
     "open_sequence",
     "read_leaf",
     "read_partition",
@@ -42,4 +57,5 @@ __all__ = [
     "write_leaf",
     "write_sequence",
     "writer",
+    "disk_errors",
 ]

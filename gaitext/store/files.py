@@ -14,25 +14,31 @@ from typing import Any
 
 from gaitext.errors import DataError
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 __all__ = [
+    "TEMPORARIES",
     "atomic_path",
+    "check_writable",
+    "clear_all_temporaries",
     "clear_temporaries",
-    "full_disk",
     "is_full",
-    "locked",
     "make_folder",
     "publish",
     "temporary_beside",
     "write_json",
+    "disk_errors",
 ]
 
 #: What a full disk, a used-up quota and a limit on a file's size call themselves.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: What a place that cannot be written to calls itself.
+_CLOSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY),
+}
+#: Names of the temporary files that :func:`temporary_beside` makes.
+TEMPORARIES = ".*.????????.tmp*"
+#: How a job goes on after a full disk.
+_AGAIN = "free some space and run the same command again (train: with --resume): what is finished is not done again"
 
 
 @contextmanager
@@ -42,10 +48,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     On an exception the temporary file is removed and ``path`` is left as it was.
 
     Raises:
-        DataError: the disk is full.
+        DataError: the disk is full, or nothing can be written there.
     """
     path = Path(path)
-    with full_disk(path):
+    with disk_errors(path):
         temporary = temporary_beside(path)
         try:
             yield temporary
@@ -68,6 +74,13 @@ def clear_temporaries(path: Path) -> None:
         rest.unlink(missing_ok=True)
 
 
+def clear_all_temporaries(folder: Path) -> None:
+    """Remove what killed writers left in a folder, of whatever name. No other process may be writing there."""
+    for rest in folder.glob(TEMPORARIES):
+        if rest.is_file():
+            rest.unlink(missing_ok=True)
+
+
 def publish(temporary: Path, path: Path) -> None:
     """Move a finished temporary file to its place, readable as any other file."""
     # mkstemp makes files private; datasets are shared.
@@ -82,18 +95,41 @@ def _umask() -> int:
 
 
 @contextmanager
-def full_disk(path: str | Path) -> Iterator[None]:
-    """Turn an OSError that means "no space left" into a DataError that says what to do."""
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Turn the OSErrors of a place that is full, or cannot be written to, into a DataError that says what to do.
+
+    Errors of reading, and of files elsewhere, are left as they are.
+
+    Args:
+        path: the file or folder that is written.
+
+    Raises:
+        DataError: no space left, no permission, a read-only disk, or a file where a folder should be.
+    """
     try:
         yield
     except OSError as error:
-        if not is_full(error):
-            raise
-        raise DataError(
-            f"cannot be written: {os.strerror(error.errno or 0)}",
-            where=path,
-            how="free some space and run the same command again: what is finished is not done again",
-        ) from error
+        if is_full(error):
+            raise DataError(f"cannot be written: {_reason(error)}", where=path, how=_AGAIN) from error
+        if error.errno in _CLOSED and _belongs(error, Path(path)):
+            raise DataError(
+                f"cannot be written ({_reason(error)})", where=path, how="give a place that may be written to"
+            ) from error
+        raise
+
+
+def _belongs(error: OSError, path: Path) -> bool:
+    """Whether an error is of writing ``path``: it names the path, a folder above, what is in it, or a temporary
+    file beside it."""
+    if error.filename is None:
+        return False
+    named, path = Path(os.path.abspath(os.fsdecode(error.filename))), Path(os.path.abspath(path))
+    beside = named.parent == path.parent and named.name.startswith(".")
+    return beside or named == path or named in path.parents or path in named.parents
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno or 0)
 
 
 def is_full(error: BaseException) -> bool:
@@ -101,22 +137,17 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-@contextmanager
-def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """One process at a time, of those that ask, works in a folder. It must be there.
-
-    Args:
-        folder: which; on Windows nobody notices the other.
-        wait: for the other to leave it.
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that cannot be written, before the work whose result it is to hold.
 
     Raises:
-        BlockingIOError: another process is at work, and ``wait`` is false.
-        OSError: the folder cannot be written to.
+        DataError: it is a folder, or there is no writing in its folder.
     """
-    with (folder / ".lock").open("a") as stream:
-        if fcntl is not None:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+    path = Path(path)
+    with disk_errors(path):
+        if path.is_dir():
+            raise DataError("is a folder", where=path, how="name a file in it")
+        temporary_beside(path).unlink()
 
 
 def make_folder(path: Path) -> None:
@@ -126,11 +157,10 @@ def make_folder(path: Path) -> None:
         DataError: it cannot be made.
     """
     try:
-        with full_disk(path):
-            path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"cannot be made ({error.strerror})", where=path, how="give a folder that may be written to"
+            f"cannot be made ({_reason(error)})", where=path, how="give a folder that may be written to"
         ) from error
 
 

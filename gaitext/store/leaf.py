@@ -15,7 +15,7 @@ from typing import Literal, overload
 from gaitext.errors import DataError
 from gaitext.store.arrays import Array, Form, open_sequence, read_sequence, writer
 from gaitext.store.compact import CompactSequence
-from gaitext.store.files import full_disk
+from gaitext.store.files import disk_errors
 from gaitext.store.writing import FrameWriter
 
 __all__ = ["Leaf", "LeafWriter", "choose", "clear_staging", "leaves", "read_leaf", "write_leaf"]
@@ -135,7 +135,7 @@ class LeafWriter:
             DataError: the disk is full. The leaf is abandoned then.
         """
         try:
-            with full_disk(self.leaf.path):
+            with disk_errors(self.leaf.path):
                 shutil.copyfile(path, self._folder() / path.name)
         except BaseException:
             self.abandon()
@@ -145,7 +145,7 @@ class LeafWriter:
     def _folder(self) -> Path:
         if self._staging is None:
             leaf = self.leaf
-            with full_disk(leaf.path):
+            with disk_errors(leaf.path):
                 self._root.mkdir(parents=True, exist_ok=True)
                 # Staged under the root, where toolboxes take what a kill leaves for an identity that
                 # no partition names; inside the leaf's own folder they would take it for a view.
@@ -171,7 +171,7 @@ class LeafWriter:
             folder = self._folder()
             for frames in self._writers.values():
                 frames.close()
-            with full_disk(leaf.path):
+            with disk_errors(leaf.path):
                 leaf.path.parent.mkdir(parents=True, exist_ok=True)
                 if leaf.path.exists():
                     os.replace(leaf.path, folder.parent / "old")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.store.files import full_disk, publish, temporary_beside
+from gaitext.store.files import disk_errors, publish, temporary_beside
 
 __all__ = ["FrameWriter", "SequenceWriter", "plain_layout"]
 
@@ -56,7 +56,7 @@ class FrameWriter(ABC):
             raise DataError("frames must be an array of numbers with a time axis", where=self.written)
         if self._dtype is None:
             self._dtype, self._shape = frames.dtype, frames.shape[1:]
-            with full_disk(self.written):
+            with disk_errors(self.written):
                 self._temporary = temporary_beside(self.path)
                 self._write(0, self._start(self._dtype, self._shape))
         if (frames.dtype, frames.shape[1:]) != (self._dtype, self._shape):
@@ -83,7 +83,7 @@ class FrameWriter(ABC):
         self._write(None, tail)
         for position, patch in patches:
             self._write(position, patch)
-        with full_disk(self.written):
+        with disk_errors(self.written):
             publish(self._temporary, self.path)
         self._temporary, self._ended = None, True
 
@@ -97,7 +97,7 @@ class FrameWriter(ABC):
     def _write(self, position: int | None, *blocks: Any) -> None:
         """Write at ``position``, or at the end."""
         assert self._temporary is not None
-        with full_disk(self.written), self._temporary.open("r+b", buffering=0) as stream:
+        with disk_errors(self.written), self._temporary.open("r+b", buffering=0) as stream:
             stream.seek(0, 2) if position is None else stream.seek(position)
             for block in blocks:
                 rest = memoryview(block).cast("B")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +16,7 @@ from gaitext.errors import ConfigError, DataError, MissingDependencyError
 from gaitext.execution import Engine, Outcome, cores, parse_engine, raise_failures, worker_index
 from gaitext.execution import map_sequences as map_tasks
 from gaitext.memory import keep_freed_memory
-from gaitext.store import locked, make_folder
+from gaitext.store import make_folder, only_one
 from gaitext.studies.cells import Cell, Cells
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, to_do, waves
@@ -135,8 +134,8 @@ def run_study(study: Study, running: Running) -> StudyResult:
     settings for a system, its trainings and cells are made anew, beside the old ones.
 
     Raises:
-        ConfigError: the study cannot be; another process is at work in the folder.
-        DataError: some tasks failed; those that do not need them are done.
+        ConfigError: the study cannot be.
+        DataError: some tasks failed; those that do not need them are done. Or another process is at work in the folder.
     """
     running.check()
     if running.toolbox is not None and len(study.settings.seeds) > 1:
@@ -146,7 +145,7 @@ def run_study(study: Study, running: Running) -> StudyResult:
             how="name one (--seeds 0)",
         )
     make_folder(running.out)
-    with _claimed(running.out):
+    with only_one(running.out):
         tasks = study.tasks(running)
         perform(tasks, running)
         cells = Cells(Cell.read(task.done)[0] for task in tasks if study.is_cell(task))
@@ -235,22 +234,3 @@ def _prepare(gpu_each: bool) -> None:
     if gpu_each:
         names = visible_gpus(os.environ)
         os.environ["CUDA_VISIBLE_DEVICES"] = names[worker_index() % len(names)].strip()
-
-
-@contextlib.contextmanager
-def _claimed(out: Path) -> Iterator[None]:
-    """One driver at a time in a folder."""
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(locked(out, wait=False))
-        except BlockingIOError as error:
-            raise ConfigError(
-                "another process works on this study", where=out, how="wait for it, or name another folder"
-            ) from error
-        except OSError as error:
-            raise DataError(
-                f"cannot be written ({error.strerror})",
-                where=error.filename or out,
-                how="name a folder that may be written to",
-            ) from error
-        yield

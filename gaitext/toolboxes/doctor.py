@@ -156,6 +156,9 @@ def _link(root: Path, toolbox: Toolbox) -> Check:
         return Check("link", "ok", toolbox.plugin)
     if state == "outdated":
         return Check("link", "warn", f"{toolbox.plugin} is from another version of gaitext", f"gaitext link {root}")
+    if state == "edited":
+        mend = f"remove {root / toolbox.plugin}, then gaitext link {root}"
+        return Check("link", "warn", f"{toolbox.plugin} was edited by hand", mend)
     if state == "foreign":
         return Check("link", "fail", f"{toolbox.plugin} is not gaitext's file", f"rename it, then gaitext link {root}")
     return Check("link", "fail", "gaitext is not linked into it", f"gaitext link {root}")

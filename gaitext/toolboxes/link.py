@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,13 +16,12 @@ from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect, static_cl
 __all__ = ["LinkReport", "LinkState", "clash_lines", "link", "link_state", "plugin_text", "unlink"]
 
 #: Raised when the file's text changes in a way that older links should be renewed for.
-FORMAT = 1
+FORMAT = 2
 MARKER = "# gaitext-plugin"
 
-LinkState = Literal["absent", "current", "outdated", "foreign"]
+LinkState = Literal["absent", "current", "outdated", "edited", "foreign"]
 
-_TEXT = '''\
-{marker} {format}
+_BODY = '''\
 """Brings gaitext's parts into this toolbox. Written by `gaitext link`, removed by `gaitext unlink`; do not edit."""
 
 
@@ -53,8 +54,27 @@ except Exception as _error:
 
 
 def plugin_text() -> str:
-    """The text of the plug-in: a marker line, the call into gaitext, and what to do when that fails."""
-    return _TEXT.format(marker=MARKER, format=FORMAT, models=tuple(sorted(parts.MODELS)))
+    """The text of the plug-in: a marker line, the call into gaitext, and what to do when that fails.
+
+    The marker line ends in a digest of the rest, by which an edited file is told from one of another version.
+    """
+    body = _BODY.format(models=tuple(sorted(parts.MODELS)))
+    return f"{MARKER} {FORMAT} {_digest(body)}\n{body}"
+
+
+def _digest(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+
+def _is_edited(text: str) -> bool:
+    """Whether a plug-in's text is another than what any gaitext has written."""
+    marker, _, body = text.partition("\n")
+    words = marker.removeprefix(MARKER).split()
+    if words == ["1"]:  # without a digest: the text was today's, whatever the models' names
+        listed = ("MODEL",)
+        before, after = (re.escape(part) for part in _BODY.format(models=listed).split(repr(listed)))
+        return re.fullmatch(before + r"\([\w', ]*\)" + after, body) is None
+    return len(words) != 2 or words[1] != _digest(body)
 
 
 @dataclass(frozen=True)
@@ -82,7 +102,7 @@ class LinkReport:
 
 
 def link_state(root: str | Path, toolbox: Toolbox) -> LinkState:
-    """Whether the plug-in is there, up to date, from another gaitext, or somebody else's file."""
+    """Whether the plug-in is there, up to date, from another gaitext, edited by hand, or somebody else's file."""
     path = Path(root) / toolbox.plugin
     if not path.exists() and not path.is_symlink():
         return "absent"
@@ -92,7 +112,9 @@ def link_state(root: str | Path, toolbox: Toolbox) -> LinkState:
         return "foreign"
     if not text.startswith(MARKER):
         return "foreign"
-    return "current" if text == plugin_text() else "outdated"
+    if text == plugin_text():
+        return "current"
+    return "edited" if _is_edited(text) else "outdated"
 
 
 def clash_lines(root: str | Path, toolbox: Toolbox) -> list[str]:
@@ -108,7 +130,16 @@ def clash_lines(root: str | Path, toolbox: Toolbox) -> list[str]:
     return lines
 
 
-def _refuse_foreign(root: Path, toolbox: Toolbox) -> None:
+def _refuse(state: LinkState, root: Path, toolbox: Toolbox) -> None:
+    """Refuse a file that is not as gaitext wrote it."""
+    if state == "edited":
+        raise ToolboxError(
+            "was edited since `gaitext link` wrote it, so it is left alone",
+            where=root / toolbox.plugin,
+            how="keep what you have added in a file of your own beside it, and remove this one",
+        )
+    if state != "foreign":
+        return
     raise ToolboxError(
         "is not gaitext's file, so it is left alone",
         where=root / toolbox.plugin,
@@ -122,14 +153,13 @@ def link(root: str | Path) -> LinkReport:
     Linking again changes nothing; a link written by another version is renewed.
 
     Raises:
-        ToolboxError: ``root`` is no toolbox, is not writable, or another file has the plug-in's name.
+        ToolboxError: ``root`` is no toolbox, is not writable, or the plug-in's file is another, or was edited.
     """
     root = Path(root)
     toolbox = detect(root)
     state = link_state(root, toolbox)
     path = root / toolbox.plugin
-    if state == "foreign":
-        _refuse_foreign(root, toolbox)
+    _refuse(state, root, toolbox)
     if state != "current":
         try:
             with atomic_path(path) as temporary:
@@ -146,20 +176,26 @@ def unlink(root: str | Path) -> LinkReport:
     """Remove exactly what :func:`link` put there, and its compiled form.
 
     Raises:
-        ToolboxError: ``root`` is no toolbox, or the file of that name is not gaitext's.
+        ToolboxError: ``root`` is no toolbox, is not writable, or the file of that name is another, or was edited.
     """
     root = Path(root)
     toolbox = detect(root)
     path = root / toolbox.plugin
     state = link_state(root, toolbox)
-    if state == "foreign":
-        _refuse_foreign(root, toolbox)
+    _refuse(state, root, toolbox)
     if state == "absent":
         return LinkReport(toolbox.name, root, path, "was not linked")
-    path.unlink()
-    cache = path.parent / "__pycache__"
-    for compiled in cache.glob(f"{path.stem}.*.pyc"):
-        compiled.unlink(missing_ok=True)
-    if cache.is_dir() and not any(cache.iterdir()):
-        cache.rmdir()
+    try:
+        path.unlink()
+        cache = path.parent / "__pycache__"
+        for compiled in cache.glob(f"{path.stem}.*.pyc"):
+            compiled.unlink(missing_ok=True)
+        if cache.is_dir() and not any(cache.iterdir()):
+            cache.rmdir()
+    except OSError as error:
+        raise ToolboxError(
+            f"cannot be removed ({error.strerror})",
+            where=error.filename or path,
+            how="make the toolbox's folder writable",
+        ) from error
     return LinkReport(toolbox.name, root, path, "unlinked")

@@ -20,7 +20,7 @@ from gaitext.errors import ConfigError, GaitextError, import_extra
 from gaitext.memory import keep_freed_memory
 from gaitext.store import atomic_path
 
-__all__ = ["launch", "process_count", "repeatable", "resolve_device", "resolve_precision"]
+__all__ = ["launch", "leads", "process_count", "repeatable", "resolve_device", "resolve_precision"]
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,11 @@ def process_count(devices: int) -> int:
 
 def _under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes, of those that run the same command (torchrun's)."""
+    return not _under_torchrun() or os.environ.get("RANK", "0") == "0"
 
 
 def launch(

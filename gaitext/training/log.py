@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gaitext.losses.loss import world_size
-from gaitext.store import atomic_path
+from gaitext.store import atomic_path, disk_errors
 
 __all__ = ["CsvLog", "Means", "show", "summary_writer", "write_scalars"]
 
@@ -86,7 +86,7 @@ class CsvLog:
             self.columns += [name for name in row if name not in self.columns]
             self._rewrite()
             return
-        with self.path.open("a", newline="", encoding="utf-8") as stream:
+        with disk_errors(self.path), self.path.open("a", newline="", encoding="utf-8") as stream:
             csv.DictWriter(stream, self.columns, restval="").writerow(_text(row))
 
     def _rewrite(self) -> None:

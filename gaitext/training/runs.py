@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
 from gaitext.checkpoints import read_file
 from gaitext.errors import CheckpointError
-from gaitext.store import atomic_path
+from gaitext.store import atomic_path, clear_all_temporaries, only_one
 
 __all__ = [
+    "alone",
     "checkpoint_path",
     "latest_checkpoint",
     "read_checkpoint",
@@ -39,6 +41,29 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def _checkpoints(folder: Path) -> dict[int, Path]:
     pattern = re.compile(re.escape(folder.name) + r"-(\d+)\.pt")
     return {int(m[1]): p for p in (folder / "checkpoints").glob("*.pt") if (m := pattern.fullmatch(p.name))}
+
+
+@contextmanager
+def alone(folder: Path, *, first: bool = True) -> Iterator[None]:
+    """Hold a run's folder, so that no other training writes its log and checkpoints there.
+
+    What killed trainings left half written is removed. The lock stands beside the folder, as training may
+    set the folder aside.
+
+    Args:
+        folder: the run's; it need not be there.
+        first: whether this is the process that writes; the others hold nothing.
+
+    Raises:
+        DataError: another training is at work there, or nothing can be written.
+    """
+    if not first:
+        yield
+        return
+    with only_one(folder, beside=True):
+        for place in (folder, folder / "checkpoints"):
+            clear_all_temporaries(place)
+        yield
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -74,9 +99,34 @@ def _free(folder: Path) -> Path:
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save(dict(content), temporary)
+    """Write a checkpoint whole or not at all; equal contents are equal bytes, whatever the file's name."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        guarded = _Stream(stream)
+        try:
+            torch.save(dict(content), cast(BinaryIO, guarded))
+        except Exception as error:
+            if guarded.failed is not None:  # torch hides the disk's error behind one of its own
+                raise guarded.failed from error
+            raise
+        stream.flush()
+
+
+class _Stream:
+    """What ``torch.save`` writes to; it keeps the disk's error. A file that torch opens itself gets its name inside."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.failed: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

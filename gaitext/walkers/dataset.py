@@ -17,7 +17,7 @@ import gaitext
 from gaitext.errors import ConfigError, DataError, import_extra
 from gaitext.execution import map_sequences, raise_failures
 from gaitext.pose import HEATMAP_SHAPE
-from gaitext.store import clear_staging, clear_temporaries, write_json, write_leaf
+from gaitext.store import clear_all_temporaries, clear_staging, is_unused, only_one, write_json, write_leaf
 from gaitext.walkers.footage import (
     FOLDERS,
     clear_remains,
@@ -35,6 +35,8 @@ __all__ = ["Written", "dataset_bytes", "write_dataset"]
 
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
+#: Says what a folder of walkers holds.
+_RECORD = "walkers.json"
 #: Bytes a frame of each sequence.
 _BYTES = {
     "heatmaps": math.prod(HEATMAP_SHAPE) * 2,
@@ -95,7 +97,16 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
     if "video" in settings.content:
         import_extra("av", "video", "writing videos of walkers")
     out = Path(out)
-    _claim(settings, out)
+    _refuse_strangers(settings, out)
+    with only_one(out):
+        return _write(settings, out, workers, quiet)
+
+
+def _write(settings: WalkerSettings, out: Path, workers: int, quiet: bool) -> Written:
+    """:func:`write_dataset`, alone in ``out``."""
+    clear_all_temporaries(out)
+    if not _refuse_strangers(settings, out):
+        write_json(out / _RECORD, _description(settings))
     sequences, partition = out / "sequences", out / "partition.json"
     names = [settings.identity_name(i + 1) for i in range(settings.identities)]
     split = settings.training
@@ -183,25 +194,28 @@ def _sequences(walk: Walk, settings: WalkerSettings) -> dict[str, np.ndarray]:
     }
 
 
-def _claim(settings: WalkerSettings, out: Path) -> None:
-    """Make sure that ``out`` is ours and of these settings, and say so in walkers.json."""
-    record = out / "walkers.json"
+def _description(settings: WalkerSettings) -> dict[str, Any]:
+    """What walkers.json says."""
     # Settings of no effect are left out: folders from before they existed are still resumed.
     unused = set() if "video" in settings.content else {"video"}
     unused |= {"diversity"} if settings.diversity == 1 else set()
-    description: dict[str, Any] = {
+    return {
         "gaitext": gaitext.__version__,
         "generator": GENERATOR,
         "seed": settings.seed,
         "settings": settings.model_dump(mode="json", exclude=unused),
     }
+
+
+def _refuse_strangers(settings: WalkerSettings, out: Path) -> bool:
+    """Refuse a folder that does not hold these walkers; whether it holds any yet."""
+    record = out / _RECORD
     if record.exists():
-        _compare(description, record)
-        return
-    clear_temporaries(record)  # of one that was killed while it wrote it
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError("is not empty and holds no walkers.json", where=out, how="give a new folder")
-    write_json(record, description)
+        _compare(_description(settings), record)
+        return True
+    if not is_unused(out):
+        raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
+    return False
 
 
 def _compare(description: dict[str, Any], record: Path) -> None:

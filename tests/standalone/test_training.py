@@ -18,8 +18,9 @@ import torch
 
 import gaitext
 from gaitext import standalone
-from gaitext.errors import CheckpointError, ConfigError, GaitextError
+from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError
 from gaitext.standalone import tester
+from gaitext.store import locks, only_one
 
 _SCRIPT = Path(tiny.__file__)
 
@@ -331,3 +332,43 @@ except DataError as error:
         [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.endswith("the file: is not to its taste\nTo mend it: try another\n"), done.stderr
+
+
+def test_two_trainings_do_not_mix_in_one_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    folder = tmp_path / "CASIA-B/Tiny/tiny"
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with only_one(folder, beside=True), pytest.raises(DataError, match="tiny: another gaitext process is at work"):
+            standalone.train(tiny.config(data), output=tmp_path, quiet=True, **options)
+    assert not folder.exists()
+    standalone.train(tiny.config(data, total_iter=1), output=tmp_path, quiet=True)
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_equal_runs_write_equal_bytes(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
+    again = standalone.train(tiny.config(data), output=tmp_path, quiet=True)
+    assert again.checkpoint.read_bytes() == run.checkpoint.read_bytes()
+
+
+def test_a_full_disk_ends_a_training_in_a_sentence(data: Path, tmp_path: Path) -> None:
+    """Whatever does not fit: a checkpoint, or TensorBoard's file."""
+    for limit in (2000, 60):
+        script = (
+            "import resource, signal, sys\n"
+            "sys.path.insert(0, sys.argv[1])\n"
+            "from pathlib import Path\n"
+            "import tiny\n"
+            "from gaitext import standalone\n"
+            "from gaitext.errors import DataError\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))\n"
+            "try:\n"
+            "    standalone.train(tiny.config(Path(sys.argv[2])), output=sys.argv[3], quiet=True)\n"
+            "except DataError as error:\n"
+            "    sys.exit(str(error))\n"
+        )
+        command = [sys.executable, "-c", script, str(_SCRIPT.parent), str(data), str(tmp_path / str(limit)), str(limit)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1, done.stderr
+        assert "cannot be written: File too large\nTo mend it: free some space" in done.stderr
+        assert "inline_container" not in done.stderr

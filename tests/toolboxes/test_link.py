@@ -8,8 +8,9 @@ import pytest
 
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import link as linking
+from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import TOOLBOXES, detect
-from gaitext.toolboxes.link import link, link_state, unlink
+from gaitext.toolboxes.link import link, link_state, plugin_text, unlink
 
 from .checkout import hashes
 from .fake import make_toolbox
@@ -27,7 +28,7 @@ def test_adds_one_file_and_removes_it(toolbox: Path) -> None:
     report = link(toolbox)
     assert (report.action, report.toolbox, report.clashes) == ("linked", "OpenGait", ())
     assert set(hashes(toolbox)) - set(before) == {PLUGIN}
-    assert (toolbox / PLUGIN).read_text().startswith("# gaitext-plugin 1\n")
+    assert (toolbox / PLUGIN).read_text().startswith("# gaitext-plugin 2 ")
     cache = toolbox / "opengait/modeling/models/__pycache__"
     cache.mkdir()
     (cache / "gaitext_plugin.cpython-311.pyc").touch()
@@ -52,6 +53,48 @@ def test_renews_an_older_link(toolbox: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert link_state(toolbox, TOOLBOXES[0]) == "outdated"
     assert link(toolbox).action == "updated"
     assert link_state(toolbox, TOOLBOXES[0]) == "current"
+
+
+def test_renews_the_first_format_which_had_no_digest(toolbox: Path) -> None:
+    body = plugin_text().partition("\n")[2]
+    for names in ("('GaitHeat', 'GaitPT')", "('GaitHeat',)"):
+        first = "# gaitext-plugin 1\n" + body.replace(str(tuple(sorted(parts.MODELS))), names)
+        (toolbox / PLUGIN).write_text(first)
+        assert link_state(toolbox, TOOLBOXES[0]) == "outdated"
+        (toolbox / PLUGIN).write_text(first + "import mine\n")
+        assert link_state(toolbox, TOOLBOXES[0]) == "edited"
+    (toolbox / PLUGIN).write_text(first)
+    assert link(toolbox).action == "updated"
+
+
+@pytest.mark.parametrize("action", [link, unlink])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("do not edit.", "edited."), ("# gaitext-plugin 2", "# gaitext-plugin 3"), ("\n\n\n", "\n\nimport mine\n\n")],
+)
+def test_leaves_an_edited_link_alone(toolbox: Path, action: object, old: str, new: str) -> None:
+    link(toolbox)
+    text = (toolbox / PLUGIN).read_text()
+    edited = text.replace(old, new, 1) if old in text else ""
+    (toolbox / PLUGIN).write_text(edited)
+    before = hashes(toolbox)
+    if old.startswith("#"):  # another version's: the body is as it was written
+        assert link_state(toolbox, TOOLBOXES[0]) == "outdated"
+        return
+    with pytest.raises(ToolboxError, match=r"was edited since .* left alone"):
+        action(toolbox)  # type: ignore[operator]
+    assert hashes(toolbox) == before
+
+
+def test_a_folder_that_cannot_be_written_is_named(toolbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link(toolbox)
+
+    def refuse(self: Path, **_: object) -> None:
+        raise PermissionError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(ToolboxError, match=r"gaitext_plugin\.py: cannot be removed \(Read-only"):
+        unlink(toolbox)
 
 
 @pytest.mark.parametrize("action", [link, unlink])

@@ -18,7 +18,7 @@ from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, fi
 from gaitext.extraction.prepare.report import PrepareReport, draw, refuse_overlap
 from gaitext.extraction.sources import find_sources
 from gaitext.frames import is_image
-from gaitext.store import full_disk, make_folder, read_partition, write_json
+from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
 
 __all__ = ["VIDEOS", "VideosReport", "prepare_videos"]
 
@@ -94,20 +94,22 @@ def prepare_videos(
 
     videos = out / "videos"
     refuse_overlap(root, videos)
-    mine = _made_before(out / "prepared.json")
     report = VideosReport(
         videos=videos, partition=out / "partition.json", missing=found.missing, left_out=found.left_out
     )
     make_folder(videos)
-    make = partial(_make, videos=videos, copy=copy)
-    jobs = [_Job(clip, clip.name in mine) for clip in found.clips]
-    made = raise_failures(map_sequences(make, jobs, workers=workers, label=name, quiet=quiet), "sequences")
-    report.written, report.standing = sum(made), len(made) - sum(made)
-    names = {clip.name for clip in found.clips}
-    report.stale = [source.name for source in find_sources(videos) if source.name not in names]
-    report.count_people(identities, train, test)
-    write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
-    write_json(out / "prepared.json", _record(name, root, copy, found, report))
+    with only_one(out):
+        clear_all_temporaries(out)
+        mine = _made_before(out / "prepared.json")
+        make = partial(_make, videos=videos, copy=copy)
+        jobs = [_Job(clip, clip.name in mine) for clip in found.clips]
+        made = raise_failures(map_sequences(make, jobs, workers=workers, label=name, quiet=quiet), "sequences")
+        report.written, report.standing = sum(made), len(made) - sum(made)
+        names = {clip.name for clip in found.clips}
+        report.stale = [source.name for source in find_sources(videos) if source.name not in names]
+        report.count_people(identities, train, test)
+        write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
+        write_json(out / "prepared.json", _record(name, root, copy, found, report))
     return report
 
 
@@ -154,7 +156,7 @@ def _make(job: _Job, *, videos: Path, copy: bool) -> bool:
         )
     # Hidden, so that nobody takes what a kill leaves for a view; the next run removes it.
     temporary = place.parent / f".{place.name}.preparing"
-    with full_disk(place):
+    with disk_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         _remove(temporary)
         try:

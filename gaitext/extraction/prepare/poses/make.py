@@ -16,7 +16,7 @@ from gaitext.extraction.prepare.poses.released import POSES
 from gaitext.extraction.prepare.poses.resume import Entry, Journal, signature
 from gaitext.extraction.prepare.poses.split import psymo_identity, read_split, toolbox_split
 from gaitext.extraction.prepare.report import PrepareReport, refuse_overlap
-from gaitext.store import clear_staging, leaves, make_folder, write_leaf
+from gaitext.store import clear_all_temporaries, clear_staging, leaves, make_folder, only_one, write_leaf
 from gaitext.walkers.settings import SEQUENCE_NAMES
 
 __all__ = ["PosesReport", "prepare_poses"]
@@ -98,9 +98,6 @@ def prepare_poses(
     refuse_overlap(root, sequences)
     found = dataset.find(root)
 
-    make_folder(sequences)
-    journal = Journal(out, {"dataset": name, "min_frames": least})
-    clear_staging(sequences)
     report = PosesReport(
         sequences=sequences,
         partition=out / "partition.json",
@@ -108,11 +105,16 @@ def prepare_poses(
         left_out=dict(found.left_out),
         notes=list(found.notes),
     )
-    outcomes = _make_all(name, found.clips, report, journal, workers, quiet, least)
-    report.count_people({name.split("/")[0] for name in journal.now}, people.train, people.test, people.val)
-    report.stale = [leaf.name for leaf in leaves(sequences) if leaf.name not in journal.now]
-    people.write(out)
-    journal.close({"root": os.path.abspath(root), **{key: getattr(report, key) for key in _RECORDED}})
+    make_folder(sequences)
+    with only_one(out):
+        clear_all_temporaries(out)
+        journal = Journal(out, {"dataset": name, "min_frames": least})
+        clear_staging(sequences)
+        outcomes = _make_all(name, found.clips, report, journal, workers, quiet, least)
+        report.count_people({name.split("/")[0] for name in journal.now}, people.train, people.test, people.val)
+        report.stale = [leaf.name for leaf in leaves(sequences) if leaf.name not in journal.now]
+        people.write(out)
+        journal.close({"root": os.path.abspath(root), **{key: getattr(report, key) for key in _RECORDED}})
     raise_failures(outcomes, "sequences")
     if not journal.now:
         raise DataError(

@@ -10,7 +10,7 @@ from typing import Any
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.prepare.found import Clip
 from gaitext.extraction.prepare.poses.casia_b import Rows
-from gaitext.store import full_disk, write_json
+from gaitext.store import disk_errors, write_json
 
 __all__ = ["Entry", "Journal", "signature"]
 
@@ -109,7 +109,7 @@ class Journal:
     def add(self, name: str, entry: Entry) -> None:
         """Note a sequence that was made."""
         self.now[name] = entry
-        with full_disk(self._lines), self._lines.open("a", encoding="utf-8") as stream:
+        with disk_errors(self._lines), self._lines.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps([name, entry]) + "\n")
 
     def close(self, report: dict[str, Any]) -> None:
