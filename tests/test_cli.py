@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from gaitext import store
+from gaitext.cli import app
+from gaitext.errors import GaitextError
+from tests.restoration.clips import film
 
 
 def gaitext(*arguments: object, code: int = 0) -> str:
@@ -143,3 +148,42 @@ def test_degrade(tmp_path: Path) -> None:
     assert "give one" in said
     (tmp_path / "b.mp4").write_bytes(b"")
     assert "FAILED: b" in gaitext("degrade", tmp_path / "b.mp4", "--out", tmp_path / "out", "-q", code=1)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "walkers PLACE --identities 2 --train-identities 1 --types nm-01 --views 000 --frames 2",
+        "convert DATA/walkers/sequences PLACE --form compact",
+        "train DATA/config.yaml --output PLACE --device cpu",
+        "test DATA/config.yaml --save-embeddings PLACE/e.npz --device cpu",
+        "demo --out PLACE",
+        "inspect DATA/walkers/sequences/001/nm-01/000 --sheet PLACE/s.png",
+        "inspect DATA/walkers/sequences/001/nm-01/000 --overlay PLACE/o.mp4",
+        "degrade VIDEOS/own/a_nm-01_000.mp4 --out PLACE",
+        "extract VIDEOS/own/a_nm-01_000.mp4 --out PLACE --boxes full --estimator bundled",
+        "prepare own VIDEOS/own --out PLACE",
+    ],
+    ids=lambda command: "-".join(word.lstrip("-") for word in command.split()[:1] + command.split()[-2:-1]),
+)
+@pytest.mark.parametrize("place", ["a file", "read-only"])
+def test_places_that_cannot_be_written_are_said(small: Path, tmp_path: Path, command: str, place: str) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "own").mkdir()
+    for person in "ab":
+        film(tmp_path / f"own/{person}_nm-01_000.mp4", 3)
+    (tmp_path / "a file").touch()
+    out = tmp_path / "a file" / "out" if place == "a file" else Path("/proc/self/out")
+    words = command.replace("DATA", str(small)).replace("VIDEOS", str(tmp_path)).split()
+    result = CliRunner().invoke(app, [word.replace("PLACE", str(out)) for word in words])
+    assert isinstance(result.exception, GaitextError), result.output
+    assert re.search(rf"{out}.* cannot be (written|made)[\s\S]*To mend it", str(result.exception))
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(small: Path) -> None:
+    main = "from gaitext.cli import main; main()"
+    done = subprocess.run(
+        f"{sys.executable} -c '{main}' inspect {small / 'walkers'} --json | head -c 1",
+        shell=True, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("{", "")

@@ -415,3 +415,18 @@ def test_filled_gaps_do_not_make_a_track_longer(tmp_path: Path) -> None:
     tracks, _ = find_tracks(source, Gaps(), tmp_path / "out")
     assert [len(track.frames) for track in tracks.values()] == [14, 11]
     assert longest(tracks)[0].id == 2
+
+
+def test_two_commands_at_once_share_the_work(tree: Path, tmp_path: Path) -> None:
+    out, code = tmp_path / "out", "from gaitext.cli import main; main()"
+    command = [sys.executable, "-c", code, "extract", str(tree / "videos"), "--boxes", str(tree / "boxes")]
+    command += ["--estimator", f"onnx:{tree / 'dots.onnx'}", "--out", str(out), "-q"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    extract_dataset(
+        find_sources(tree / "videos", tree / "boxes"), f"onnx:{tree / 'dots.onnx'}", tmp_path / "one", quiet=True
+    )
+    same(contents(out), contents(tmp_path / "one"))
+    assert sorted(json.loads((out / "manifest.json").read_text())["leaves"]) == PLACES
+    assert not list(out.rglob(".*"))

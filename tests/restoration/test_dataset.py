@@ -1,6 +1,7 @@
 """Trees of videos degraded: places, resuming, kills, workers, shards, failures and what is said of them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -159,4 +160,24 @@ def test_kills_lose_and_corrupt_nothing(tmp_path: Path) -> None:
     degrade_dataset(find_videos(tree), tmp_path / "whole", FAST, quiet=True)
     for path in (tmp_path / "whole/videos").rglob("*.mp4"):
         assert (out / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
+    assert not list(out.rglob(".*"))
+
+
+def test_two_commands_at_once_share_the_work(tmp_path: Path) -> None:
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    for view in range(5):
+        (tree / "001" / "nm-01").mkdir(parents=True, exist_ok=True)
+        film(tree / "001" / "nm-01" / f"{view:03d}.mp4", 40)
+    code = "from gaitext.cli import main; main()"
+    command = [sys.executable, "-c", code, "degrade", str(tree), "--out", str(out), "--preset", "ultrafast", "-q"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    counts = [[int(number) for number in re.findall(r"\d+(?= videos written|(?= already))", text)] for text in said]
+    assert [sum(pair) for pair in counts] == [5, 5]
+    assert sum(written for written, _ in counts) == 5  # each was made once
+    assert len(json.loads((out / "manifest.json").read_text())["leaves"]) == 5
+    degrade_dataset(find_videos(tree), tmp_path / "alone", FAST, quiet=True)
+    for path in (tmp_path / "alone/videos").rglob("*.mp4"):
+        assert (out / path.relative_to(tmp_path / "alone")).read_bytes() == path.read_bytes()
     assert not list(out.rglob(".*"))
