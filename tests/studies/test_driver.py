@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from gaitext.errors import ConfigError, DataError, GaitextError, ToolboxError
+from gaitext.store import locks, only_one
 from gaitext.studies import Cell, Running, driver, main, run_study
-from gaitext.studies.driver import _claimed, perform
+from gaitext.studies.driver import perform
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, finish
 from gaitext.toolboxes.hosts import TOOLBOXES
@@ -77,17 +78,6 @@ def test_a_task_that_forgets_its_result_has_failed(tmp_path: Path) -> None:
         perform([make(tmp_path, "a", kind="forgets")], Running(tmp_path, 1, quiet=True))
 
 
-def test_one_process_works_in_a_folder(tmp_path: Path) -> None:
-    with (
-        _claimed(tmp_path),
-        pytest.raises(ConfigError, match="another process works"),
-        _claimed(tmp_path),
-    ):
-        pass
-    with _claimed(tmp_path):
-        pass
-
-
 class Made:
     """A study of two cells."""
 
@@ -106,6 +96,13 @@ class Made:
 
     def finish(self, running: Running, cells: Any) -> list[Path]:
         return [running.out / "own.txt"]
+
+
+def test_one_process_works_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    with only_one(tmp_path), pytest.raises(DataError, match="another gaitext process is at work here"):
+        run_study(Made(), Running(tmp_path, 1, device="cpu", quiet=True))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_study_ends_in_tables_claims_and_plots(tmp_path: Path) -> None:
