@@ -218,9 +218,7 @@ def _nothing(gait: Gait, gallery: Gait, protocol: CrossView, name: str) -> DataE
     )
 
 
-def _pairs(
-    probe: Gait, gallery: Gait, views: Sequence[str], metric: str
-) -> Iterator[tuple[int, int, Array, Shown]]:
+def _pairs(probe: Gait, gallery: Gait, views: Sequence[str], metric: str) -> Iterator[tuple[int, int, Array, Shown]]:
     """Places of a probe view and another gallery view, a mask of the probes of the one, the gallery of the other.
 
     Without pairs that lack either.

@@ -103,14 +103,18 @@ def evaluate_PsyMo(
     if np.isnan(cells[..., 0]).all():
         raise _nothing(walks, gallery)
     angles = [f"{angle:03d}" for angle in walks.angles]
-    notes = gait.notes() + walks.notes + [
-        note
-        for variation, name in enumerate(VARIATIONS)
-        for note in [
-            *missing(name.upper(), angles, cells[variation, ..., 0], int(counted.probes[variation])),
-            *counted.notes(variation, name.upper()),
+    notes = (
+        gait.notes()
+        + walks.notes
+        + [
+            note
+            for variation, name in enumerate(VARIATIONS)
+            for note in [
+                *missing(name.upper(), angles, cells[variation, ..., 0], int(counted.probes[variation])),
+                *counted.notes(variation, name.upper()),
+            ]
         ]
-    ]
+    )
     # [variations + their mean, angles + their mean, numbers]
     by_angle = np.stack([excluding_identical(each) for each in cells])
     by_angle = np.concatenate([by_angle, _mean(by_angle)[None]])
@@ -161,16 +165,15 @@ def gallery_type(gait: Gait) -> str:
 
 def _nothing(walks: _Walks, gallery: str) -> DataError:
     """What was looked for, and what there is."""
-    probes, shown = next(walks.trials(gallery))
-    of = f"the gallery's are of type {listed(walks.types[shown])}"
-    of += f", probes of any other of {', '.join(VARIATIONS)}" if gallery == "nm" else ", and so are the probes"
-    if not probes.any():
-        found = f"there are no probes, only {listed(walks.types)}"
+    shown = walks.gallery_types(gallery)
+    looked = f"types {', '.join(VARIATIONS)}"
+    if gallery == "nm":
+        looked += f" but for {', '.join(shown)}, which is the gallery"
     else:
-        angles = [listed(f"{angle:03d}" for angle in walks.angle[side]) for side in (probes, shown)]
-        found = f"there are {listed(walks.types)}, probes at {angles[0]} and the gallery at {angles[1]}"
+        looked += f", each in {GALLERIES[gallery]}, at another angle"
+    there = listed(f"{kind} at {angle:03d}" for kind, angle in zip(walks.types.tolist(), walks.angle.tolist()))
     return DataError(
-        f"no probe can be compared with any gallery sequence: {of}; {found}",
+        f"no probe can be compared with any gallery sequence: looked for {looked}; there are {there}",
         where=f"PsyMo, gallery {gallery}",
         how="test probes and gallery at different angles",
     )
@@ -327,7 +330,9 @@ def _cells(walks: _Walks, gallery: str, metric: str) -> tuple[Array, _Counted]:
                 variation = walks.variation[places]
                 for each in np.unique(variation):
                     cells[each, row, column] = _numbers(found, (variation == each) & ~found.withheld)
-    count = [np.bincount(walks.variation[mask], minlength=len(VARIATIONS)) for mask in (probes, unknown, withheld, tied)]
+    count = [
+        np.bincount(walks.variation[mask], minlength=len(VARIATIONS)) for mask in (probes, unknown, withheld, tied)
+    ]
     return cells, _Counted(*count)
 
 

@@ -103,7 +103,8 @@ class Gait:
                 how="the model has diverged, or its input is damaged (`gaitext doctor --data CONFIG`)",
             )
         array = in_own_unit(array)[1][0]
-        collapsed = _collapsed(array)
+        given = np.asarray(embeddings).dtype
+        collapsed = _collapsed(array, float(np.finfo(given if given.kind == "f" else array.dtype).eps))
         if collapsed:
             array = np.zeros_like(array)
         return cls(array, np.asarray(labels, str), np.asarray(types, str), np.asarray(views, str), collapsed)
@@ -126,7 +127,9 @@ class Gait:
         """What every protocol notes of them."""
         if not self.collapsed:
             return []
-        return ["all embeddings are equal to within rounding: the model has collapsed, and the numbers are those of chance"]
+        return [
+            "all embeddings are equal to within rounding: the model has collapsed, and the numbers are those of chance"
+        ]
 
     def where(self, mask: Array) -> Gait:
         return Gait(self.embeddings[mask], self.labels[mask], self.types[mask], self.views[mask], self.collapsed)
@@ -135,10 +138,10 @@ class Gait:
         return len(self.labels)
 
 
-def _collapsed(embeddings: Array) -> bool:
+def _collapsed(embeddings: Array, eps: float) -> bool:
     """Whether no number of any embedding is further than two roundings of the largest from that of the others."""
     if len(embeddings) < 2:
         return False
     high, low = embeddings.max(0).astype(np.float64), embeddings.min(0).astype(np.float64)
     largest = max(float(np.abs(high).max()), float(np.abs(low).max()))
-    return bool((high - low).max() <= 4 * np.finfo(embeddings.dtype).eps * largest)
+    return bool((high - low).max() <= 4 * eps * largest)
