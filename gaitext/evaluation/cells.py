@@ -29,7 +29,7 @@ class Shown:
         return len(self.labels)
 
     def matched(self, probe: Gait, ranks: int) -> tuple[Array, Array]:
-        """[n, ranks], the chance that a probe has a match among the nearest 1..ranks, and [n], whether equals decide it.
+        """[n, ranks], the chance of a match among the nearest 1..ranks, and [n], whether equals decide it.
 
         The chance is 0 or 1, unless a match is exactly as near as another's sequence.
         """

@@ -211,8 +211,8 @@ def _nothing(gait: Gait, gallery: Gait, protocol: CrossView, name: str) -> DataE
     if len(probe):
         found += f"; probes have the view {listed(probe.views)} only, as all gallery sequences do"
     return DataError(
-        f"no probe can be compared with any gallery sequence: probes are of type {_named(protocol, wanted)}, the gallery "
-        f"of type {_named(protocol, protocol.gallery)}; {found}",
+        f"no probe can be compared with any gallery sequence: probes are of type {_named(protocol, wanted)}, the "
+        f"gallery of type {_named(protocol, protocol.gallery)}; {found}",
         where=name,
         how="test a probe and a gallery sequence of different views",
     )

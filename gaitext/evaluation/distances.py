@@ -61,7 +61,7 @@ def check_metric(metric: str) -> None:
 
 
 def in_own_unit(*embeddings: Array) -> tuple[float, tuple[Array, ...]]:
-    """A power of two, and the embeddings over it, where their squares would leave float64; else 1 and them as they are."""
+    """A power of two and the embeddings over it, where their squares would leave float64; else 1 and the same."""
     wide = [array for array in embeddings if array.size and array.dtype != np.float32]  # float32 cannot leave it
     peak = max((float(np.abs(array).max()) for array in wide), default=0.0)
     if not math.isfinite(peak) or peak == 0 or _SAFE[0] <= peak <= _SAFE[1]:

@@ -19,7 +19,8 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
 
     Computed as √max(0, |x|² + |y|² − 2x·y), as OpenGait does, so that values agree to the last
     bit. Far from the origin that formula loses the distances in rounding: a part whose mean is long beside its spread
-    is centred first, which changes neither distances nor gradients. Where a distance is exactly zero its gradient is zero.
+    is centred first, which changes neither distances nor gradients. Where a distance is exactly zero its gradient is
+    zero.
 
     Args:
         embeddings: [n, c, p].

@@ -64,7 +64,8 @@ def metrics_of(config: Mapping[str, Any], ranks: tuple[int, ...] = ()) -> set[st
         ranks: as :class:`~gaitext.studies.training.Testing` has them.
 
     Returns:
-        None where they are not known beforehand: of protocols other than :data:`~gaitext.evaluation.PROTOCOLS` and CCPG's.
+        None where they are not known beforehand: of protocols other than CCPG's and those of
+        :data:`~gaitext.evaluation.PROTOCOLS`.
 
     Raises:
         ConfigError: the evaluation cannot be done, its distance is unknown for example.

@@ -100,8 +100,8 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)"
 _IN_NUMPY = rf"(?:np\.float\d+\()?({_NUMBER})"
 #: Where a toolbox writes a condition's name otherwise.
 _SPELT = {"Umberalla": "Umbrella"}
-#: CCPG's headings, and how its conditions' numbers are called beneath them. The heading that includes a probe's own camera
-#: is no protocol of a paper's.
+#: CCPG's headings, and how its conditions' numbers are called beneath them. The heading that includes a probe's own
+#: camera is no protocol of a paper's.
 _CCPG = (
     (r"===Rank-1 \(Exclude identical-view cases for Person Re-Identification\)===", "-ReID@R1"),
     (r"===mAP \(Exclude identical-view cases for Person Re-Identification\)===", "-ReID@mAP"),
@@ -121,18 +121,12 @@ _PLAIN = {
 def logged_numbers(log: str) -> dict[str, float]:
     """What an evaluation function of a toolbox has written to its log, by the names that gaitext's own cells have.
 
-    ==================================================================  =================================================
-    ``evaluate_indoor_dataset``                                         ``NM``, ``NM@R5``, …; with ``cross_view_gallery``
-                                                                        ``NM``, ``NM@mAP``
-    ``evaluate_CCPG``                                                   ``CL-ReID``, ``CL-ReID@mAP``, ``CL-ReID@mINP``,
-                                                                        and ``CL`` of pairs of cameras
-    ``evaluate_Gait3D``, ``evaluate_FreeGait``, ``evaluate_CCGR_MINI``  ``mean`` (rank-1), ``mean@R5``, ``mean@R10``,
-                                                                        ``mean@mAP``, ``mean@mINP``
-    ``evaluate_real_scene``                                             ``mean``, ``mean@R5``, ``mean@R10``, ``mean@R20``
-    ``evaluate_scoliosis``, ``evaluate_segmentation``                   ``accuracy``, ``precision``, ``recall``, ``F1``;
-                                                                        ``mIOU``
-    gaitext's own                                                       their scalars
-    ==================================================================  =================================================
+    * ``evaluate_indoor_dataset``: ``NM``, ``NM@R5``, …; with ``cross_view_gallery`` ``NM``, ``NM@mAP``.
+    * ``evaluate_CCPG``: ``CL-ReID``, ``CL-ReID@mAP``, ``CL-ReID@mINP``, and ``CL`` of pairs of cameras.
+    * ``evaluate_Gait3D``, ``evaluate_FreeGait``, ``evaluate_CCGR_MINI``: ``mean`` (rank-1), ``mean@R5``, ``mean@R10``,
+      ``mean@mAP``, ``mean@mINP``; ``evaluate_real_scene``: ``mean``, ``mean@R5``, ``mean@R10``, ``mean@R20``.
+    * ``evaluate_scoliosis``: ``accuracy``, ``precision``, ``recall``, ``F1``; ``evaluate_segmentation``: ``mIOU``.
+    * gaitext's own: their scalars.
 
     Means over conditions are added as :func:`~gaitext.studies.scoring.short_numbers` has them. A number that the log
     says twice is taken from the last time. Empty: there is none.
