@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from gaitext.evaluation.distances import Array, distances
+from gaitext.evaluation.distances import Array, Reference
+from gaitext.evaluation.ranking import nearest
 from gaitext.evaluation.result import Gait
 
-__all__ = ["excluding_identical", "hits", "matched", "mean", "missing"]
+__all__ = ["Shown", "excluding_identical", "listed", "mean", "missing", "ties"]
 
 
-def hits(probe: Gait, gallery: Gait, metric: str, ranks: int) -> Array:
-    """[ranks], percent of probes with a match among the nearest 1..ranks; NaN if either is empty."""
-    if not len(probe) or not len(gallery):
-        return np.full(ranks, np.nan)
-    return 100 * matched(probe, gallery, metric, ranks).mean(0)
+class Shown:
+    """The gallery of a cell.
+
+    Args:
+        gallery: its sequences; there may be none.
+        metric: ``euc`` or ``cos``.
+    """
+
+    def __init__(self, gallery: Gait, metric: str) -> None:
+        self.labels = gallery.labels
+        self._reference = Reference(gallery.embeddings, metric)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def matched(self, probe: Gait, ranks: int) -> tuple[Array, Array]:
+        """[n, ranks], the chance of a match among the nearest 1..ranks, and [n], whether equals decide it.
+
+        The chance is 0 or 1, unless a match is exactly as near as another's sequence.
+        """
+        found = nearest(self._reference.distances(probe.embeddings), probe.labels[:, None] == self.labels)
+        return found.within(ranks), found.mixed & (found.before < ranks)
 
 
-def matched(probe: Gait, gallery: Gait, metric: str, ranks: int) -> Array:
-    """[n, ranks], whether a probe has a match among the nearest 1..ranks of a gallery that is not empty."""
-    apart = distances(probe.embeddings, gallery.embeddings, metric)
-    nearest_first = np.argsort(apart, axis=1, kind="stable")[:, :ranks]
-    hit = (gallery.labels[nearest_first] == probe.labels[:, None]).cumsum(1) > 0
-    return np.concatenate([hit, np.repeat(hit[:, -1:], ranks - hit.shape[1], axis=1)], axis=1)
+def ties(condition: str, tied: Array, where: str = "") -> list[str]:
+    """A note on the probes [n] for which equally near sequences decide."""
+    if not tied.any():
+        return []
+    return [
+        f"{condition}: {tied.sum()} of {len(tied)} probes tie: a match is exactly as near as another identity's "
+        f"sequence{where}; each counts by what it is on average over all orders of the equals"
+    ]
 
 
 def excluding_identical(cells: Array) -> Array:
@@ -51,3 +73,9 @@ def missing(condition: str, views: list[str], cells: Array, probes: int) -> list
     listed = [f"{views[i]}→{views[j]}" for i, j in np.argwhere(gone)]
     more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
     return [f"{condition}: no probes or no gallery to compare for {', '.join(listed[:6])}{more}; left out of the means"]
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Sorted names without doubles, cut short; "none" if there is none."""
+    names = sorted(set(names))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.evaluation.cells import excluding_identical, hits, matched, mean, missing
+from gaitext.evaluation.cells import Shown, excluding_identical, listed, mean, missing, ties
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.ranking import chance_rank1
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
@@ -72,8 +72,8 @@ def evaluate_indoor_dataset(
 ) -> EvaluationResult:
     """Cross-view rank-1, identical views excluded: the protocol of ``dataset`` in :data:`PROTOCOLS`.
 
-    Agrees with OpenGait's function of the name but for two things: OpenGait rounds every pair of
-    views to two digits before averaging, and writes "Umberalla".
+    Agrees with OpenGait's function of the name but for this: OpenGait rounds every pair of views to two digits before
+    averaging, lets the order of the files decide between equally near sequences, and writes "Umberalla".
 
     Args:
         data: ``embeddings`` [n, c, p] or [n, c], ``labels``, ``types``, ``views``.
@@ -103,34 +103,37 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
 
     A cell is the share of probes of one view and condition with a sequence of their identity
     among the k nearest of one gallery view; a probe whose identity is not there counts as
-    wrong. A view's number is the mean over the other gallery views, a condition's the mean over
-    views. Cells without probes or gallery have no number: they are left out of the means, and
-    the notes list them.
+    wrong, and one with equally near sequences by the chance that one of its identity is among
+    the k: for the nearest, by the share of matches. A view's number is the mean over the other
+    gallery views, a condition's the mean over views. Cells without probes or gallery have no
+    number: they are left out of the means, and the notes list them.
 
     Raises:
         DataError: fewer than two views, an empty gallery, or no probe at all.
     """
     views, gallery = _sides(gait, protocol, name)
-    notes: list[str] = []
+    notes = gait.notes()
     means: dict[str, Array] = {}  # condition -> [views, ranks]
     chance: dict[str, float] = {}
     for condition, names in protocol.probes.items():
         probe = gait.where(protocol.select(gait.types, names))
         cells = np.full((len(views), len(views), protocol.ranks), np.nan)
         luck = np.full((len(views), len(views), 1), np.nan)
-        unknown = np.zeros(len(probe), bool)
-        for row, column, here, theirs in _pairs(probe, gallery, views):
-            cells[row, column] = hits(probe.where(here), theirs, metric, protocol.ranks)
+        unknown, tied = np.zeros(len(probe), bool), np.zeros(len(probe), bool)
+        for row, column, here, theirs in _pairs(probe, gallery, views, metric):
+            hits, equal = theirs.matched(probe.where(here), protocol.ranks)
+            cells[row, column] = 100 * hits.mean(0)
+            tied[here] |= equal
             luck[row, column] = chance_rank1(probe.labels[here], theirs.labels)
-            if len(theirs):
-                unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
+            unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
         means[condition] = excluding_identical(cells)
         chance[condition] = mean(excluding_identical(luck)[:, 0])
         notes += missing(condition, views, cells[:, :, 0], len(probe))
         if unknown.any():
             notes.append(f"{condition}: {unknown.sum()} of {len(probe)} probes have no match in some gallery view")
+        notes += ties(condition, tied, " in some gallery view")
     if all(np.isnan(rows).all() for rows in means.values()):
-        raise DataError("no probe can be compared with any gallery sequence", where=name, how="check types and views")
+        raise _nothing(gait, gallery, protocol, name)
     tables = [
         Table(
             f"Rank-{k + 1} of each probe view, identical views excluded (%)",
@@ -162,14 +165,12 @@ def cross_view_by_identity(gait: Gait, protocol: CrossView, metric: str = "euc")
     for condition, names in protocol.probes.items():
         probe = gait.where(protocol.select(gait.types, names))
         cells = np.full((len(views), len(views), len(identities), protocol.ranks), np.nan)
-        for row, column, here, theirs in _pairs(probe, gallery, views):
-            if not here.any() or not len(theirs):
-                continue
+        for row, column, here, theirs in _pairs(probe, gallery, views, metric):
             own = probe.where(here)
             whose = np.searchsorted(identities, own.labels)
             counts = np.bincount(whose, minlength=len(identities))
             sums = np.zeros(cells.shape[2:])
-            np.add.at(sums, whose, matched(own, theirs, metric, protocol.ranks))
+            np.add.at(sums, whose, theirs.matched(own, protocol.ranks)[0])
             there = counts > 0
             cells[row, column, there] = 100 * (sums[there] / counts[there, None])
         means = excluding_identical(cells)
@@ -189,20 +190,45 @@ def _sides(gait: Gait, protocol: CrossView, name: str) -> tuple[list[str], Gait]
     gallery = gait.where(protocol.select(gait.types, protocol.gallery))
     if not len(gallery):
         raise DataError(
-            f"the gallery is empty: no sequence of type {', '.join(protocol.gallery)}",
+            f"the gallery is empty: no sequence is of type {_named(protocol, protocol.gallery)}",
             where=name,
-            how=f"the test set has the types {', '.join(sorted(set(gait.types.tolist()))[:12])}",
+            how=f"the test set has the types {listed(gait.types)}",
         )
     return views, gallery
 
 
-def _pairs(probe: Gait, gallery: Gait, views: Sequence[str]) -> Iterator[tuple[int, int, Array, Gait]]:
-    """Places of a probe view and another gallery view, a mask of the probes of the one, the gallery of the other."""
+def _named(protocol: CrossView, names: Iterable[str]) -> str:
+    names = list(names)
+    of = "any that contains " if protocol.substring else ""
+    return of + (f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0])
+
+
+def _nothing(gait: Gait, gallery: Gait, protocol: CrossView, name: str) -> DataError:
+    """What was looked for, and what there is."""
+    wanted = list(dict.fromkeys(kind for names in protocol.probes.values() for kind in names))
+    probe = gait.where(protocol.select(gait.types, wanted))
+    found = f"there are {listed(gait.types)}"
+    if len(probe):
+        found += f"; probes have the view {listed(probe.views)} only, as all gallery sequences do"
+    return DataError(
+        f"no probe can be compared with any gallery sequence: probes are of type {_named(protocol, wanted)}, the "
+        f"gallery of type {_named(protocol, protocol.gallery)}; {found}",
+        where=name,
+        how="test a probe and a gallery sequence of different views",
+    )
+
+
+def _pairs(probe: Gait, gallery: Gait, views: Sequence[str], metric: str) -> Iterator[tuple[int, int, Array, Shown]]:
+    """Places of a probe view and another gallery view, a mask of the probes of the one, the gallery of the other.
+
+    Without pairs that lack either.
+    """
     for column, other in enumerate(views):
-        theirs = gallery.where(gallery.views == other)
+        theirs = Shown(gallery.where(gallery.views == other), metric)
         for row, view in enumerate(views):
-            if row != column:
-                yield row, column, probe.views == view, theirs
+            here = probe.views == view
+            if row != column and here.any() and len(theirs):
+                yield row, column, here, theirs
 
 
 def _scalar(condition: str, k: int) -> str:

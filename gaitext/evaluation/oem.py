@@ -35,7 +35,7 @@ def evaluate_OEM(data: dict[str, Any], dataset: str = "") -> EvaluationResult:
     missing = [name for name in _NEEDED if name not in data]
     if missing:
         raise DataError(
-            f"no {', '.join(missing)} to evaluate",
+            f"no {', '.join(missing)} to evaluate; there are {', '.join(sorted(map(str, data))) or 'none'}",
             where="evaluate_OEM",
             how="evaluate_OEM is for the model RGGaitOEM; recognition has other evaluation functions",
         )
@@ -44,8 +44,15 @@ def evaluate_OEM(data: dict[str, Any], dataset: str = "") -> EvaluationResult:
     if logits.ndim != 2 or classes.shape != logits.shape or not len(logits) == len(amount) == len(kinds) == len(shares):
         shapes = ", ".join(f"{name} {np.shape(data[name])}" for name in _NEEDED)
         raise ShapeError(f"the shapes do not fit together: {shapes}", where="evaluate_OEM")
-    if not len(logits) or not (np.isfinite(logits).all() and np.isfinite(amount).all()):
-        raise DataError("no sequence, or NaN in a prediction", where="evaluate_OEM")
+    if not len(logits):
+        raise DataError("there is no sequence to evaluate", where="evaluate_OEM", how="check the test set's partition")
+    broken = ~(np.isfinite(logits).all(1) & np.isfinite(amount))
+    if broken.any():
+        raise DataError(
+            f"{broken.sum()} of {len(logits)} predictions hold NaN or infinity, the first in place {broken.argmax()}",
+            where="evaluate_OEM",
+            how="the model has diverged, or its input is damaged (`gaitext doctor --data CONFIG`)",
+        )
     columns = classes[0].astype(int)
     predicted = columns[logits.argmax(1)]
     present = [kind for kind in range(len(OCCLUSION_TYPES)) if (kinds == kind).any()]

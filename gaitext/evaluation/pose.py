@@ -86,7 +86,12 @@ def evaluate_pose(
         if seen[row].any()
     }
     if "all" not in measured:
-        raise DataError("no true joint is known", where="evaluate_pose", how="lower min_score, or check the targets")
+        raise DataError(
+            f"no true joint is known: in {len(targets)} frames of type {', '.join(names) or '(none)'} none has a score "
+            f"above 0 and of {min_score} or more",
+            where="evaluate_pose",
+            how="lower min_score, or check the targets",
+        )
     if distances is not None:
         with atomic_path(distances) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, joints=apart, mean=mean, norm=norm)
@@ -124,7 +129,7 @@ def _read(data: dict[str, Any]) -> tuple[Array, Array, Array | None, Array]:
     missing = [name for name in ("predictions", "targets") if name not in data]
     if missing:
         raise DataError(
-            f"holds no {' and no '.join(missing)}",
+            f"holds no {' and no '.join(missing)}; there are {', '.join(sorted(map(str, data))) or 'none'}",
             where="evaluate_pose",
             how="it evaluates models that estimate poses, such as ArtifactCorrector",
         )

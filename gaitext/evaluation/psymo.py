@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.evaluation.cells import excluding_identical, mean, missing
+from gaitext.evaluation.cells import excluding_identical, listed, mean, missing, ties
 from gaitext.evaluation.distances import Array, check_metric
 from gaitext.evaluation.matching import Matches, Sequences, match
 from gaitext.evaluation.result import EvaluationResult, Gait, Table
@@ -81,7 +81,7 @@ def evaluate_PsyMo(
       same walk (identity, type, direction: below 180° or not) from another camera either. A probe
       whose matches are all withheld by that is not counted in the cell.
     * A probe whose identity is not in the gallery counts as wrong, and has no average precision.
-    * Equally near sequences stand in the data's order.
+    * Equally near sequences stand in random order: a number is its mean over all orders of them.
 
     Args:
         data: ``embeddings`` [n, c, p] or [n, c], ``labels``, ``types`` (``nm-01``, ``nm-02``, ``bg``,
@@ -101,16 +101,20 @@ def evaluate_PsyMo(
     walks = _Walks.of(gait, exclude_same_walk)
     cells, counted = _cells(walks, gallery, metric)
     if np.isnan(cells[..., 0]).all():
-        raise DataError("no probe can be compared with any gallery sequence", how="check the types and views")
+        raise _nothing(walks, gallery)
     angles = [f"{angle:03d}" for angle in walks.angles]
-    notes = walks.notes + [
-        note
-        for variation, name in enumerate(VARIATIONS)
-        for note in [
-            *missing(name.upper(), angles, cells[variation, ..., 0], int(counted.probes[variation])),
-            *counted.notes(variation, name.upper()),
+    notes = (
+        gait.notes()
+        + walks.notes
+        + [
+            note
+            for variation, name in enumerate(VARIATIONS)
+            for note in [
+                *missing(name.upper(), angles, cells[variation, ..., 0], int(counted.probes[variation])),
+                *counted.notes(variation, name.upper()),
+            ]
         ]
-    ]
+    )
     # [variations + their mean, angles + their mean, numbers]
     by_angle = np.stack([excluding_identical(each) for each in cells])
     by_angle = np.concatenate([by_angle, _mean(by_angle)[None]])
@@ -159,6 +163,22 @@ def gallery_type(gait: Gait) -> str:
     return _Walks.of(gait, False).gallery_types("nm")[0]
 
 
+def _nothing(walks: _Walks, gallery: str) -> DataError:
+    """What was looked for, and what there is."""
+    shown = walks.gallery_types(gallery)
+    looked = f"types {', '.join(VARIATIONS)}"
+    if gallery == "nm":
+        looked += f" but for {', '.join(shown)}, which is the gallery"
+    else:
+        looked += f", each in {GALLERIES[gallery]}, at another angle"
+    there = listed(f"{kind} at {angle:03d}" for kind, angle in zip(walks.types.tolist(), walks.angle.tolist()))
+    return DataError(
+        f"no probe can be compared with any gallery sequence: looked for {looked}; there are {there}",
+        where=f"PsyMo, gallery {gallery}",
+        how="test probes and gallery at different angles",
+    )
+
+
 def _mean(values: Array) -> Array:
     """[n, …] -> […], skipping NaN."""
     return np.array([mean(column) for column in values.reshape(len(values), -1).T]).reshape(values.shape[1:])
@@ -189,7 +209,7 @@ class _Walks:
         notes = []
         if not known.all():
             others = sorted(set(gait.types[~known].tolist()))
-            said = f"{', '.join(others[:6])}{' …' if len(others) > 6 else ''}"
+            said = listed(others, 6)
             if not known.any():
                 raise DataError(
                     f"no sequence is of a type of PsyMo's: there are {said}", how=f"they begin {', '.join(VARIATIONS)}"
@@ -267,11 +287,12 @@ def _angle(view: str, gait: Gait) -> int:
 
 @dataclass(frozen=True)
 class _Counted:
-    """How many probes each variation has [7], without an identity and with withheld matches at some angle."""
+    """How many probes each variation has [7], without an identity, with withheld matches, with a tie at some angle."""
 
     probes: Array
     unknown: Array
     withheld: Array
+    tied: Array
 
     def notes(self, variation: int, name: str) -> list[str]:
         of = f"of {self.probes[variation]} probes"
@@ -283,14 +304,15 @@ class _Counted:
                 f"{name}: {self.withheld[variation]} {of} have at some gallery angle no match but what is their own; "
                 "they are not counted there"
             )
-        return notes
+        tied = np.arange(self.probes[variation]) < self.tied[variation]
+        return notes + ties(name, tied, " at some gallery angle")
 
 
 def _cells(walks: _Walks, gallery: str, metric: str) -> tuple[Array, _Counted]:
     """[7, A, A, 4]: rank-1, rank-5, mAP and chance in percent of a probe angle in a gallery angle."""
     angles = walks.angles
     cells = np.full((len(VARIATIONS), len(angles), len(angles), 4), np.nan)
-    probes, unknown, withheld = (np.zeros(len(walks.types), bool) for _ in range(3))
+    probes, unknown, withheld, tied = (np.zeros(len(walks.types), bool) for _ in range(4))
     for wanted, shown in walks.trials(gallery):
         probes |= wanted
         for column, there in enumerate(angles):
@@ -303,18 +325,21 @@ def _cells(walks: _Walks, gallery: str, metric: str) -> tuple[Array, _Counted]:
                     continue
                 found = match(walks.sequences.where(places), gallery_here, metric)
                 withheld[places] |= found.withheld
-                unknown[places] |= (found.first == 0) & ~found.withheld
+                unknown[places] |= (found.first.size == 0) & ~found.withheld
+                tied[places] |= found.mixed
                 variation = walks.variation[places]
                 for each in np.unique(variation):
                     cells[each, row, column] = _numbers(found, (variation == each) & ~found.withheld)
-    count = [np.bincount(walks.variation[mask], minlength=len(VARIATIONS)) for mask in (probes, unknown, withheld)]
+    count = [
+        np.bincount(walks.variation[mask], minlength=len(VARIATIONS)) for mask in (probes, unknown, withheld, tied)
+    ]
     return cells, _Counted(*count)
 
 
 def _numbers(found: Matches, chosen: Array) -> list[float]:
     """Rank-1, rank-5, mAP and chance, in percent, of the ``chosen`` probes; NaN where there are none."""
-    first = found.first[chosen]
-    if not len(first):
+    if not chosen.any():
         return [float("nan")] * 4
-    ranks = [100 * float(((first > 0) & (first <= k)).mean()) for k in (1, 5)]
+    within = 100 * found.first.within(5)[chosen].mean(0)
+    ranks = [float(within[k - 1]) for k in (1, 5)]
     return [*ranks, 100 * mean(found.precision[chosen]), 100 * float(found.chance[chosen].mean())]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.evaluation.distances import Array, as_embeddings
+from gaitext.evaluation.distances import Array, as_embeddings, in_own_unit
 
 __all__ = ["EvaluationResult", "Gait", "Table"]
 
@@ -70,12 +70,17 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class Gait:
-    """Embedded sequences: [n, c, p], and n labels, types and views as text."""
+    """Embedded sequences: [n, c, p], and n labels, types and views as text.
+
+    Embeddings whose squares float64 cannot hold are kept in a unit of their own. Embeddings that are all equal but for
+    the rounding of their numbers are all 0, so that nobody is found by rounding; ``collapsed`` tells.
+    """
 
     embeddings: Array
     labels: Array
     types: Array
     views: Array
+    collapsed: bool = False
 
     @classmethod
     def of(cls, embeddings: Array, labels: Sequence[Any], types: Sequence[str], views: Sequence[str]) -> Gait:
@@ -97,7 +102,12 @@ class Gait:
                 f"{labels[first]}/{types[first]}/{views[first]}",
                 how="the model has diverged, or its input is damaged (`gaitext doctor --data CONFIG`)",
             )
-        return cls(array, np.asarray(labels, str), np.asarray(types, str), np.asarray(views, str))
+        array = in_own_unit(array)[1][0]
+        given = np.asarray(embeddings).dtype
+        collapsed = _collapsed(array, float(np.finfo(given if given.kind == "f" else array.dtype).eps))
+        if collapsed:
+            array = np.zeros_like(array)
+        return cls(array, np.asarray(labels, str), np.asarray(types, str), np.asarray(views, str), collapsed)
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> Gait:
@@ -113,8 +123,25 @@ class Gait:
             "sequences": len(self),
         }
 
+    def notes(self) -> list[str]:
+        """What every protocol notes of them."""
+        if not self.collapsed:
+            return []
+        return [
+            "all embeddings are equal to within rounding: the model has collapsed, and the numbers are those of chance"
+        ]
+
     def where(self, mask: Array) -> Gait:
-        return Gait(self.embeddings[mask], self.labels[mask], self.types[mask], self.views[mask])
+        return Gait(self.embeddings[mask], self.labels[mask], self.types[mask], self.views[mask], self.collapsed)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def _collapsed(embeddings: Array, eps: float) -> bool:
+    """Whether no number of any embedding is further than two roundings of the largest from that of the others."""
+    if len(embeddings) < 2:
+        return False
+    high, low = embeddings.max(0).astype(np.float64), embeddings.min(0).astype(np.float64)
+    largest = max(float(np.abs(high).max()), float(np.abs(low).max()))
+    return bool((high - low).max() <= 4 * eps * largest)

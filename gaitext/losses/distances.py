@@ -10,12 +10,17 @@ from gaitext.errors import ConfigError, ShapeError
 
 __all__ = ["check_embeddings", "pairwise_distances"]
 
+#: A part whose mean is so many times as long as its spread, squared, is centred before distances are taken.
+_FAR = 16.0
+
 
 def pairwise_distances(embeddings: Tensor) -> Tensor:
     """Euclidean distances between all pairs, in float32.
 
     Computed as √max(0, |x|² + |y|² − 2x·y), as OpenGait does, so that values agree to the last
-    bit. Where a distance is exactly zero its gradient is zero.
+    bit. Far from the origin that formula loses the distances in rounding: a part whose mean is long beside its spread
+    is centred first, which changes neither distances nor gradients. Where a distance is exactly zero its gradient is
+    zero.
 
     Args:
         embeddings: [n, c, p].
@@ -23,12 +28,22 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
     Returns:
         [p, n, n].
     """
-    parts = embeddings.permute(2, 0, 1).contiguous().float()
+    parts = _near(embeddings.permute(2, 0, 1).contiguous().float())
     squares = torch.sum(parts**2, -1)
     with torch.autocast(parts.device.type, enabled=False):  # it would take the product in half precision
         inner = parts.matmul(parts.transpose(1, 2))
     squared = squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * inner
     return torch.sqrt(F.relu(squared))
+
+
+def _near(parts: Tensor) -> Tensor:
+    """``parts`` [p, n, c], where need be without their mean; to the last bit as they are where not."""
+    with torch.no_grad():  # distances do not change with what is taken from all, so neither does a gradient
+        mean = parts.mean(1, keepdim=True)
+        spread = (parts - mean).square().sum(2, keepdim=True).mean(1, keepdim=True)
+        far = mean.square().sum(2, keepdim=True) > _FAR * spread
+        offset = torch.where(far, mean, torch.zeros_like(mean))
+    return parts - offset
 
 
 def check_embeddings(embeddings: Tensor, labels: Tensor) -> None:

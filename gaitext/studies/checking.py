@@ -12,6 +12,7 @@ from torch import nn
 
 from gaitext.errors import ConfigError
 from gaitext.evaluation import PROTOCOLS
+from gaitext.evaluation.ccpg import CCPG
 from gaitext.standalone.host import LossSum, build_optimizer, build_scheduler, check_model
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluation_function
@@ -63,17 +64,22 @@ def metrics_of(config: Mapping[str, Any], ranks: tuple[int, ...] = ()) -> set[st
         ranks: as :class:`~gaitext.studies.training.Testing` has them.
 
     Returns:
-        None where they are not known beforehand: of protocols other than :data:`~gaitext.evaluation.PROTOCOLS`.
+        None where they are not known beforehand: of protocols other than CCPG's and those of
+        :data:`~gaitext.evaluation.PROTOCOLS`.
 
     Raises:
         ConfigError: the evaluation cannot be done, its distance is unknown for example.
     """
-    dataset = dataset_of(config)
-    if dataset not in PROTOCOLS or config["evaluator_cfg"].get("eval_func") != "evaluate_indoor_dataset":
+    dataset, function = dataset_of(config), config["evaluator_cfg"].get("eval_func")
+    if dataset in PROTOCOLS and function == "evaluate_indoor_dataset":
+        sides = (PROTOCOLS[dataset].gallery, *PROTOCOLS[dataset].probes.values())
+        views = ("000", "090")
+    elif dataset == "CCPG" and function == "evaluate_CCPG":
+        sides, views = tuple(types for condition in CCPG.values() for types in condition), ("00_0", "01_0")
+    else:
         return None
-    protocol = PROTOCOLS[dataset]
-    types = sorted({*protocol.gallery, *(name for names in protocol.probes.values() for name in names)})
-    labels, kinds, views = zip(*itertools.product(("1", "2"), types, ("000", "090")))
+    types = sorted({name for names in sides for name in names})
+    labels, kinds, views = zip(*itertools.product(("1", "2"), types, views))
     embeddings = np.random.default_rng(0).random((len(labels), 1, 1), np.float32)
     config = {**config, "evaluator_cfg": {k: v for k, v in config["evaluator_cfg"].items() if k != "table"}}
     data = {"embeddings": embeddings, "labels": np.array(labels), "types": np.array(kinds), "views": np.array(views)}

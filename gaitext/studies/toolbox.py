@@ -15,9 +15,10 @@ import yaml
 
 from gaitext.errors import DataError, GaitextError
 from gaitext.store import atomic_path
+from gaitext.studies.scoring import short_numbers
 from gaitext.training.runs import checkpoint_path
 
-__all__ = ["last_checkpoint", "logged_ranks", "toolbox_checkpoint", "toolbox_test", "toolbox_train"]
+__all__ = ["last_checkpoint", "logged_numbers", "toolbox_checkpoint", "toolbox_test", "toolbox_train"]
 
 Config = dict[str, Any]
 
@@ -49,19 +50,25 @@ def last_checkpoint(output: Path, config: Config) -> Path:
 
 
 def toolbox_test(root: Path, config: Config, checkpoint: Path, folder: Path, device: str) -> dict[str, float]:
-    """The ranks that the toolbox has written to its log: ``{"mean": …, "mean@R5": …}``.
+    """The numbers that the toolbox has written to its log, under the names that :func:`logged_numbers` gives them.
 
     Raises:
         GaitextError: the test has failed.
-        DataError: its log names no rank.
+        DataError: its log holds no number.
     """
     config = _named(config, folder)
     config["evaluator_cfg"]["restore_hint"] = str(checkpoint)
-    found = logged_ranks(_run(root, config, folder, "test", device))
-    names = (("mean", "rank-1"), ("mean@R5", "rank-5"))
-    numbers = {name: found[key] for name, key in names if not math.isnan(found[key])}
+    log = _run(root, config, folder, "test", device)
+    numbers = logged_numbers(log)
     if not numbers:
-        raise DataError("the log names no rank", where=folder, how="see the log there")
+        written = re.search(r"(\w+) result saved to (\S+)", log)
+        if written:
+            raise DataError(
+                f"{written[1]}'s protocol gives no number: its server keeps the labels",
+                where=config["evaluator_cfg"].get("eval_func"),
+                how=f"hand in {written[2]}; no study can decide a claim there",
+            )
+        raise DataError("the log holds no number of a protocol", where=folder, how="see the log there")
     return numbers
 
 
@@ -89,21 +96,69 @@ def _run(root: Path, config: Config, folder: Path, phase: str, device: str) -> s
     return done.stdout
 
 
-def logged_ranks(log: str) -> dict[str, float]:
-    """Rank-1 and rank-5 that an evaluation function has written to a toolbox's log.
+_NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)"
+_IN_NUMPY = rf"(?:np\.float\d+\()?({_NUMBER})"
+#: Where a toolbox writes a condition's name otherwise.
+_SPELT = {"Umberalla": "Umbrella"}
+#: CCPG's headings, and how its conditions' numbers are called beneath them. The heading that includes a probe's own
+#: camera is no protocol of a paper's.
+_CCPG = (
+    (r"===Rank-1 \(Exclude identical-view cases for Person Re-Identification\)===", "-ReID@R1"),
+    (r"===mAP \(Exclude identical-view cases for Person Re-Identification\)===", "-ReID@mAP"),
+    (r"===mINP \(Exclude identical-view cases for Person Re-Identification\)===", "-ReID@mINP"),
+    (r"===Rank-1 \(Exclude identical-view cases\)===", "@R1"),
+)
+#: What ``evaluate_scoliosis`` and ``evaluate_segmentation`` write before their numbers.
+_PLAIN = {
+    "Total Accuracy": "accuracy",
+    "Macro-avg Precision": "precision",
+    "Macro-avg Recall": "recall",
+    "Macro-avg F1 Score": "F1",
+    "mIOU": "mIOU",
+}
 
-    Understood are ``Rank-1': 51.2`` (``evaluate_Gait3D``), ``==Rank-1==`` with the number in the next line
-    (``evaluate_real_scene``), ``NM@R1: 51.2%`` and ``NM@R1: [51.2 …]`` (per view); a rank's number is the
-    mean of what is found. NaN: there is none.
 
-    >>> logged_ranks("{'scalar/test_accuracy/Rank-1': 51.5, 'scalar/test_accuracy/Rank-5': 70.0}")
-    {'rank-1': 51.5, 'rank-5': 70.0}
+def logged_numbers(log: str) -> dict[str, float]:
+    """What an evaluation function of a toolbox has written to its log, by the names that gaitext's own cells have.
+
+    * ``evaluate_indoor_dataset``: ``NM``, ``NM@R5``, …; with ``cross_view_gallery`` ``NM``, ``NM@mAP``.
+    * ``evaluate_CCPG``: ``CL-ReID``, ``CL-ReID@mAP``, ``CL-ReID@mINP``, and ``CL`` of pairs of cameras.
+    * ``evaluate_Gait3D``, ``evaluate_FreeGait``, ``evaluate_CCGR_MINI``: ``mean`` (rank-1), ``mean@R5``, ``mean@R10``,
+      ``mean@mAP``, ``mean@mINP``; ``evaluate_real_scene``: ``mean``, ``mean@R5``, ``mean@R10``, ``mean@R20``.
+    * ``evaluate_scoliosis``: ``accuracy``, ``precision``, ``recall``, ``F1``; ``evaluate_segmentation``: ``mIOU``.
+    * gaitext's own: their scalars.
+
+    Means over conditions are added as :func:`~gaitext.studies.scoring.short_numbers` has them. A number that the log
+    says twice is taken from the last time. Empty: there is none.
+
+    >>> logged_numbers("{'scalar/test_accuracy/Rank-1': 51.5, 'scalar/test_accuracy/mAP': np.float64(40.0)}")
+    {'mean': 51.5, 'mean@mAP': 40.0}
     """
-    numbers: dict[str, float] = {}
-    for k in (1, 5):
-        found: list[float] = []
-        for text in re.findall(rf"(?:Rank-{k}'|@R{k}): *(?:np\.float\d+\()?(\[[^\]]*\]|[\d.]+)", log):
-            found += [float(np.mean(list(map(float, each)))) for each in [re.findall(r"[\d.]+", text)] if each]
-        found += map(float, re.findall(rf"==Rank-{k}==.*\n.*?(\d+\.\d+)\s*$", log, re.MULTILINE))
-        numbers[f"rank-{k}"] = float(np.mean(found)) if found else float("nan")
-    return numbers
+    found: dict[str, float] = {}
+    # Numbers of each view first: where a toolbox writes their mean as well, that replaces ours.
+    for name, rank, of_views in re.findall(r"([A-Z][\w-]*)@(R\d+): \[([^\]]*)\]", log):
+        views = [float(each) for each in re.findall(_NUMBER, of_views)]
+        found[f"{name}@{rank}"] = float(np.mean(views)) if views else math.nan
+    for name, kind, value in re.findall(rf"(?:(?<=\s)|^)([A-Za-z][\w-]*)@(\w+): ({_NUMBER})", log, re.MULTILINE):
+        found[f"{name}@{kind}"] = float(value)
+    for heading, kind in ((r"=+ Rank@1 Acc =+", "R1"), (r"=+ mAP =+", "mAP")):
+        for block in re.findall(rf"{heading}\n((?:[A-Z]+:\s*\[[^\]]*\], mean: [^\n]*\n?)+)", log):
+            for name, value in re.findall(rf"([A-Z]+):\s*\[[^\]]*\], mean: ({_NUMBER})%", block):
+                found[f"{name}@{kind}"] = float(value)
+    for heading, kind in _CCPG:
+        for line in re.findall(rf"{heading}[^\n]*\n([^\n]*)", log):
+            for name, value in re.findall(rf"\b(CL|UP|DN|BG): ({_NUMBER})", line):
+                found[f"{name}{kind}"] = float(value)
+    for rank, value in re.findall(rf"==Rank-(\d+)==[^\n]*\n[^\n]*?({_NUMBER})\s*$", log, re.MULTILINE):
+        found[f"mean@R{rank}"] = float(value)
+    for name, value in re.findall(rf"'scalar/test_accuracy/(Rank-\d+|mAP|mINP)': {_IN_NUMPY}", log):
+        found[f"mean@{name.replace('Rank-', 'R')}"] = float(value)
+    for name, short in _PLAIN.items():
+        for value in re.findall(rf"\b{name}: ({_NUMBER})", log):
+            found[short] = float(value)
+    return short_numbers({_right(name): value for name, value in found.items()})
+
+
+def _right(name: str) -> str:
+    condition, at, kind = name.partition("@")
+    return _SPELT.get(condition, condition) + at + kind

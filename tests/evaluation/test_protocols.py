@@ -136,7 +136,10 @@ def test_what_is_missing_is_said_and_never_zero() -> None:
     [
         (lambda i, t, v: v == "000", "two views"),
         (lambda i, t, v: t > "nm-04" or t < "nm", "gallery is empty"),
-        (lambda i, t, v: t in ("nm-01", "nm-02"), "no probe"),
+        (
+            lambda i, t, v: t in ("nm-01", "nm-02"),
+            "of type nm-05, .* or cl-02, .* nm-03 or nm-04; there are nm-01, nm-02",
+        ),
         (lambda i, t, v: False, "cannot evaluate"),
     ],
 )
@@ -215,6 +218,120 @@ def test_ccpg_leaves_its_data_alone_and_notes_what_is_missing() -> None:
     assert any(note.startswith("UP: 0 probes") for note in result.notes)
     single = evaluate_CCPG(_keep(data, lambda i, t, v: v == "00_a" or i == "00"))
     assert any("no match from another camera" in note for note in single.notes)
+
+
+@pytest.mark.parametrize(
+    ("keep", "named"),
+    [
+        (lambda i, t, v: v == "00_a", r"all sequences are of one camera \(00\)"),
+        (lambda i, t, v: t == "U0_D0", "CL looks for U0_D0_BG or U0_D0 in U1_D1.*there are the types U0_D0"),
+        (lambda i, t, v: (t[:2] == "U0") == (i < "02"), "no probe has a match from another camera"),
+    ],
+)
+def test_ccpg_says_what_is_missing(keep: Any, named: str) -> None:
+    data = _keep(_ccpg(), lambda i, t, v: t in ("U0_D0", "U1_D1") and keep(i, t, v))
+    with pytest.raises(DataError, match=named):
+        evaluate_CCPG(data)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "looked", "types"),
+    [
+        ("OUMVLP", "of type 00, the gallery of type 01; there are 01", ["01"]),
+        ("SUSTech1K", "any that contains 01-nm, bg, .* any that contains 00-nm; there are 00-nm", ["00-nm"]),
+    ],
+)
+def test_what_was_looked_for_and_what_there_is(dataset: str, looked: str, types: list[str]) -> None:
+    with pytest.raises(DataError, match=looked):
+        evaluate_indoor_dataset(_data(["a", "b"], types, ["000", "090"]), dataset)
+
+
+def _evaluated(data: Data, dataset: str, metric: str = "euc") -> Any:
+    return evaluate_CCPG(data, metric=metric) if dataset == "CCPG" else evaluate_indoor_dataset(data, dataset, metric)
+
+
+def _changed(data: Data, change: Any) -> Data:
+    return {**data, "embeddings": change(np.asarray(data["embeddings"], np.float64))}
+
+
+SETS = {"CASIA-B": lambda: _casia(identities=5), "CCPG": lambda: _ccpg(3)}
+
+
+@pytest.mark.parametrize("dataset", SETS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda e: (e * 1e19).astype(np.float32),
+        lambda e: (e * 1e-25).astype(np.float32),
+        lambda e: e * 1e300,
+        lambda e: e * 1e-300,
+        lambda e: e + 1e4,
+        lambda e: e + 1e9 * np.arange(1, 19).reshape(6, 3),
+        lambda e: -3 * e,
+    ],
+    ids=["large", "small", "huge", "tiny", "shifted", "far", "turned"],
+)
+def test_offset_and_unit_do_not_matter(dataset: str, change: Any) -> None:
+    data = SETS[dataset]()
+    found = _evaluated(_changed(data, change), dataset)
+    assert found.scalars == pytest.approx(_evaluated(data, dataset).scalars, nan_ok=True)
+    assert found.notes == []
+
+
+@pytest.mark.parametrize("dataset", SETS)
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+@pytest.mark.parametrize("levels", [1.5, 9.0, None])
+def test_no_order_of_files_wins_a_tie(dataset: str, metric: str, levels: float | None) -> None:
+    data = _changed(SETS[dataset](), lambda e: e if levels is None else np.round(e / levels))
+    before = _evaluated(data, dataset, metric)
+    assert any(" probes tie" in note for note in before.notes) == (levels == 9.0)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(data["labels"]))
+        shuffled = {
+            key: value[order] if key == "embeddings" else [value[i] for i in order] for key, value in data.items()
+        }
+        after = _evaluated(shuffled, dataset, metric)
+        assert after.scalars == pytest.approx(before.scalars, nan_ok=True)
+        assert after.notes == before.notes
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["euc", "cos"])
+@pytest.mark.parametrize("dataset", SETS)
+def test_collapsed_embeddings_are_worth_chance(dataset: str, metric: str, dtype: Any) -> None:
+    data = SETS[dataset]()
+    noise = np.random.default_rng(0).integers(-1, 2, data["embeddings"].shape)
+    data["embeddings"] = (3.7 * (1 + np.finfo(dtype).eps * noise)).astype(dtype)
+    found = _evaluated(data, dataset, metric)
+    for condition, chance in found.chance.items():
+        assert found.scalars[f"scalar/test_accuracy/{condition}@R1"] == pytest.approx(chance)
+    assert found.chance == pytest.approx(dict.fromkeys(found.chance, 20))
+    assert "collapsed" in found.notes[0]
+    assert any(" of " in note and " probes tie" in note for note in found.notes)
+
+
+def test_doubled_sequences_change_no_rank() -> None:
+    data = _casia(identities=5)
+    twice = {k: np.concatenate([v, v]) if k == "embeddings" else [*v, *v] for k, v in data.items()}
+    found = evaluate_indoor_dataset(twice, "CASIA-B")
+    assert found.scalars == pytest.approx(evaluate_indoor_dataset(data, "CASIA-B").scalars)
+    assert found.notes == []  # equals of one identity decide nothing
+
+
+def test_ccpg_with_ties_by_hand() -> None:
+    """Two people; the other camera's two gallery sequences are equally near to every probe."""
+    rows = [(i, t, v) for i in "ab" for t in ("U0_D0_BG", "U0_D0") for v in ("00_x", "01_x")]
+    embeddings = np.array([[0.0] if t == "U0_D0_BG" else [1.0] for _, t, _ in rows])
+    labels, types, views = (list(each) for each in zip(*rows))
+    data = {"embeddings": embeddings, "labels": labels, "types": types, "views": views}
+    found = evaluate_CCPG(data)
+    # Re-identification: of the gallery a00, a01, b00, b01 each probe misses its own of its camera: one match of three.
+    assert found.scalars["scalar/test_accuracy/BG-ReID@R1"] == pytest.approx(100 / 3)
+    for number in ("mAP", "mINP"):
+        mean = 100 * np.mean([1, 1 / 2, 1 / 3])
+        assert found.scalars[f"scalar/test_accuracy/BG-ReID@{number}"] == pytest.approx(mean)
+    assert found.scalars["scalar/test_accuracy/BG@R1"] == pytest.approx(50)
+    assert any(note.startswith("BG: 4 of 4 probes tie") for note in found.notes)
 
 
 @pytest.fixture

@@ -127,6 +127,32 @@ def test_wrong_shapes_are_named(kind: Any) -> None:
         kind()(torch.randn(4, 3), torch.arange(4))
 
 
+@pytest.mark.parametrize("loss", [TripletLoss, BatchHardTripletLoss])
+@pytest.mark.parametrize("offset", [3.0, 100.0, 1e4])
+def test_an_offset_of_all_embeddings_changes_neither_loss_nor_gradient(loss: Any, offset: float) -> None:
+    """Against float64 differences, number by number, of the same rounded embeddings.
+
+    To the precision that OpenGait's formula has near the origin: a sequence is not quite at 0 from itself.
+    """
+    embeddings, labels = _batch(12, 64, 3)
+    embeddings[:, :, 0] += offset  # one part is far, the others are not
+    ours = embeddings.clone().requires_grad_()
+    found, info = loss(0.2)(ours, labels)
+    found.sum().backward()
+
+    exact = embeddings.double().requires_grad_()
+    apart = (exact[:, None] - exact[None]).square().sum(2)
+    distances = torch.where(apart > 0, apart, torch.ones_like(apart)).sqrt() * (apart > 0)
+    same = labels[:, None] == labels
+    expected, _ = loss(0.2).reduce(distances.permute(2, 0, 1), same)
+    expected.sum().backward()
+    torch.testing.assert_close(found.double(), expected, rtol=2e-3, atol=1e-6)
+    torch.testing.assert_close(info["mean_dist"].double(), distances.mean((0, 1)), rtol=2e-4, atol=0)
+    assert ours.grad is not None
+    assert exact.grad is not None
+    assert float((ours.grad.double() - exact.grad).norm() / exact.grad.norm()) < 1e-3
+
+
 @pytest.fixture(scope="module")
 def opengait_losses() -> dict[str, ModuleType]:
     root = os.environ.get("OPENGAIT_ROOT")

@@ -15,9 +15,11 @@ import pytest
 import yaml
 
 from gaitext import standalone
+from gaitext.config import load_yaml
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import evaluate_indoor_dataset
 from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies.checking import metrics_of
 from gaitext.studies.scoring import short_numbers
 from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
 from gaitext.studies.training import _read as read_embeddings
@@ -271,4 +273,28 @@ def test_short_numbers_of_other_protocols() -> None:
         "CL": 40.0,
         "BG": 60.0,
         "mean": 50.0,
+        "mean-ReID": 90.0,
+        "mean-ReID@mAP": 50.0,
     }
+
+
+@pytest.mark.parametrize("name", ["gaitheat_ccpg", "gaitheat_cross"])
+def test_what_stands_above_ccpgs_published_numbers_is_reidentification(name: str) -> None:
+    """Tables 1, 3, 4 and 5 are; rank-1 of each pair of cameras is another protocol."""
+    study = parse_study(REPOSITORY / "configs" / "studies" / f"{name}.yaml")
+    for table in study.settings.tables:
+        for column in table.columns:
+            of_ccpg = (column.condition or next(iter(table.rows.values())).partition("@")[2]) in ("ccpg", "hrnet")
+            if of_ccpg and table.published:
+                assert all("-ReID" in metric for metric in column.metrics), table.name
+    for claim in study.settings.claims:
+        if name == "gaitheat_ccpg" or claim.better.endswith("@ccpg"):
+            assert claim.metric == "mean-ReID", claim.name
+
+
+def test_metrics_of_ccpg_are_known_before_anything_is_trained() -> None:
+    config = load_yaml(REPOSITORY / "configs" / "gaitheat" / "ccpg.yaml")
+    found = metrics_of(config)
+    assert found is not None
+    ends = [f"{condition}{end}" for condition in ("CL", "UP", "DN", "BG", "mean") for end in ("", "-ReID")]
+    assert found == {*ends, *(f"{end}@{n}" for end in ends if "-" in end for n in ("mAP", "mINP"))}
