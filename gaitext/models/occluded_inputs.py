@@ -109,7 +109,7 @@ def check_kinds(kinds: Sequence[InputKind], shapes: Sequence[tuple[int, ...]], *
         )
     if judged and not any(kind in _JUDGED for kind in kinds):
         raise ConfigError(
-            f"{name} reads images only ({shown}), in which the occlusion evaluator, trained on silhouettes, sees nothing",
+            f"{name} reads images only ({shown}), which tell the occlusion evaluator nothing",
             where="model_cfg.inputs",
             how="give maps in 0..1, or switch adaptive and occlusion_aware off, which ask the evaluator",
         )
@@ -141,25 +141,29 @@ def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
             where="model_cfg.inputs",
             how="leave PoseOrder out of the transforms: the network orders COCO's joints itself",
         )
+    what, how = _guess(shape)
     raise ConfigError(
-        f"input number {position} has shape {shape}, which does not tell what it shows: {_guess(shape)}",
+        f"input number {position} has shape {shape}, which does not tell what it shows: {what}",
         where="model_cfg.inputs",
-        how=f"if you know better, name each input there: {', '.join(get_args(InputKind))}",
+        how=f"{how}; name each input there if you know better: {', '.join(get_args(InputKind))}",
     )
 
 
-def _guess(shape: tuple[int, ...]) -> str:
-    """What an input that cannot be occluded may be."""
+def _guess(shape: tuple[int, ...]) -> tuple[str, str]:
+    """What an input that cannot be occluded may be, and what to use in its place."""
     if 17 in shape[2:] or 18 in shape[2:]:
         return (
-            "perhaps what transforms compute of poses (bones, angles, motion), behind which no joint can be hidden: "
-            "it would show in the others"
+            "perhaps bones and motion that transforms make of poses, in which a hidden joint shows all the same",
+            "use a model that reads the poses themselves (GaitPT), or heatmaps or silhouettes",
         )
     if len(shape) == 4 and shape[3] in (2, 3, 4):
-        return "perhaps points, or joints in an order that is not known: nothing that could be hidden or drawn"
+        return (
+            "perhaps points in space, or joints in an order that is not known: neither can be hidden or drawn",
+            "use a model of silhouettes, heatmaps or COCO's poses",
+        )
     if len(shape) == 3:
-        return "numbers of each frame that may tell what is hidden"
-    return "and no kind of input has that"
+        return "numbers of each frame that may tell what is hidden", "leave it out, or write 'other' to let it pass"
+    return "no kind of input looks so", "use silhouettes, heatmaps or poses"
 
 
 def occlude_inputs(

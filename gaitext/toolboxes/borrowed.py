@@ -141,8 +141,11 @@ def pretreated(network: Any, batch: Sequence[Any], base: Callable[[Sequence[Any]
 def quiet_randomness() -> Iterator[None]:
     """Whatever is drawn inside leaves every random number outside what it would have been."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=devices):
-        yield
-    random.setstate(states[0])
-    np.random.set_state(states[1])
+    # The toolboxes' transforms draw from the old global generators.
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002

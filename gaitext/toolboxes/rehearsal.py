@@ -65,8 +65,11 @@ def rehearse(
     sample = host.sample(gse)
     kinds: list[InputKind] | None = None
     if sample is not None:
-        kinds = input_kinds(sample.sequences, settings.inputs, values=True)
         frames = [tuple(sequence.shape[2:]) for sequence in sample.sequences]
+        try:
+            kinds = input_kinds(sample.sequences, settings.inputs, values=True)
+        except ConfigError as error:
+            raise ConfigError(f"for {name}: {error.what}", where=error.where, how=error.how) from error
         check_kinds(kinds, frames, judged=settings.needs_evaluator, name=name)
     failures: list[str] = []
     with quiet_randomness():
