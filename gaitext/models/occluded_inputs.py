@@ -153,7 +153,8 @@ def _guess(shape: tuple[int, ...]) -> tuple[str, str]:
     """What an input that cannot be occluded may be, and what to use in its place."""
     if 17 in shape[2:] or 18 in shape[2:]:
         return (
-            "perhaps bones and motion that transforms make of poses, in which a hidden joint shows all the same",
+            "perhaps what transforms make of poses: joints can be hidden in poses [n, T, 17, 2 or 3] alone, and "
+            "show all the same behind their bones, angles and motion",
             "use a model that reads the poses themselves (GaitPT), or heatmaps or silhouettes",
         )
     if len(shape) == 4 and shape[3] in (2, 3, 4):

@@ -289,7 +289,7 @@ def test_a_model_without_embeddings_is_named_with_what_it_gives() -> None:
     ("sequences", "said"),
     [
         ([torch.randn(2, 6, 3, 16, 12)], r"reads images only \(images \[3, 16, 12\]\)"),
-        ([torch.rand(2, 6, 10, 17, 1)], "Stranger.*bones and motion"),
+        ([torch.rand(2, 6, 10, 17, 1)], "Stranger.*bones, angles and motion"),
         ([torch.rand(2, 6, 200, 3)], "Stranger.*points"),
         ([torch.zeros(2, 6, 64, 44), torch.rand(2, 6, 85)], "Stranger.*input number 1.*numbers of each frame"),
         ([torch.rand(2, 6, 1)], "none of Stranger's inputs"),

@@ -114,11 +114,14 @@ def shrunk(cfgs: dict[str, Any], dataset: Path) -> dict[str, Any]:
     """The same model on the made-up dataset, few frames and no mixed precision."""
     cfgs = copy.deepcopy(cfgs)
     data = cfgs["data_cfg"][0] if isinstance(cfgs["data_cfg"], list) else cfgs["data_cfg"]
+    kept = {key: value for key, value in data.items() if key != "data_in_use"}
     cfgs["data_cfg"] = {
-        **{"dataset_name": data["dataset_name"], "test_dataset_name": data["dataset_name"], "num_workers": 0},
+        **kept,
+        **{"test_dataset_name": data["dataset_name"], "num_workers": 0, "cache": False, "remove_no_gallery": False},
         **{"dataset_root": str(dataset / "data"), "dataset_partition": str(dataset / "partition.json")},
-        **{"cache": False, "remove_no_gallery": False},
     }
+    if "frame_threshold" in data:
+        cfgs["data_cfg"]["frame_threshold"] = 0
     for section in ("trainer_cfg", "evaluator_cfg"):
         cfgs[section].update(enable_float16=False, restore_hint=0, save_name="walk", with_test=False)
         sampler = cfgs[section]["sampler"]
@@ -321,7 +324,7 @@ def stand_in(model_cfg: dict[str, Any], scratch: Path) -> None:
     if "pretrained_dinov2" in model_cfg:
         backbone = importlib.import_module("modeling.models.BigGait_utils.DINOv2")
         path = scratch / "dinov2.pth"
-        torch.save(backbone.vit_small(logger=logging.getLogger("walk")).state_dict(), path)
+        torch.save(backbone.vit_small(logger=importlib.import_module("utils").get_msg_mgr()).state_dict(), path)
         model_cfg["pretrained_dinov2"] = str(path)
 
 
