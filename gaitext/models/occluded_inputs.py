@@ -101,6 +101,13 @@ def check_kinds(kinds: Sequence[InputKind], shapes: Sequence[tuple[int, ...]], *
         ConfigError: naming what they are.
     """
     shown = ", ".join(f"{kind} {list(shape)}" for kind, shape in zip(kinds, shapes))
+    for kind, shape in zip(kinds, shapes):
+        if kind in ("silhouettes", "parsing") and not (len(shape) == 2 or (len(shape) == 3 and shape[0] == 1)):
+            raise ConfigError(
+                f"an input of {name}'s is named {kind}, but a frame of it has shape {list(shape)}",
+                where="model_cfg.inputs",
+                how="name it heatmaps, images or other",
+            )
     if not any(kind in _MAPS or kind == "poses" for kind in kinds):
         raise ConfigError(
             f"none of {name}'s inputs ({shown}) can be occluded",

@@ -134,6 +134,8 @@ def test_numbers_tell_parsing_and_images_from_what_has_their_shape() -> None:
     check_kinds(["images", "other"], shapes[:2], judged=False, name="It")
     with pytest.raises(ConfigError, match=r"It reads images only \(images \[16, 16\]\)"):
         check_kinds(["images"], shapes[:1], judged=True, name="It")
+    with pytest.raises(ConfigError, match=r"named silhouettes, but a frame of it has shape \[3, 16, 16\]"):
+        check_kinds(["silhouettes"], shapes[2:3], judged=True, name="It")
     with pytest.raises(ConfigError, match=r"none of It's inputs \(other \[\]\)"):
         check_kinds(["other"], shapes[-1:], judged=False, name="It")
 

@@ -37,6 +37,8 @@ def verdict(row: Mapping[str, Any]) -> str:
     if "difference" not in row:
         if "unbuilt" in row:
             refusals.append(f"nor can the toolbox build it here: {row['unbuilt']}")
+        if row.get("alone"):
+            refusals.append("the toolbox cannot test it here either")
         return "refused: " + "; ".join(dict.fromkeys(refusals))
     done = "trains and tests"
     if row["settings"]:

@@ -215,6 +215,15 @@ def native_outputs(native: Any, inputs: Any) -> tuple[Tensor, list[Tensor]]:
     return found, before
 
 
+def natively(native: Any) -> str | None:
+    """What keeps the toolbox itself from testing the model; None: nothing does."""
+    try:
+        native_outputs(native, next(iter(native.test_loader)))
+    except Exception as error:  # whatever it says
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return None
+
+
 def gap(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference over the scale; infinite for another shape."""
     if ours.shape[1:] != theirs.shape[1:] and ours.flatten(1).shape == theirs.flatten(1).shape:
@@ -286,33 +295,27 @@ def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, A
         result["unbuilt"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     gse = scratch / "gse.pt"
     torch.save({"model": native.state_dict() if native is not None else {}}, gse)
-    for settings in SETTINGS:
-        if settings.get("inputs") and len(cfgs["trainer_cfg"]["transform"]) != len(settings["inputs"]):
-            continue
+    settings: dict[str, Any] | None = {}
+    while settings is not None:
         try:
             weights, trained, of = train_once(models, system_cfgs(cfgs, gse, oem, settings))
             where, worst = test_once(models, native, system_cfgs(cfgs, gse, oem, settings), weights)
         except GaitextError as error:
-            result["refusals"].append(f"{error.what}")
-            if not _another(error):
-                break
+            result["refusals"].append(error.what)
+            if "cannot be run" in error.what and native is not None:
+                result["alone"] = natively(native)
+            settings = next((way for said, way in WAYS.items() if said in error.what and way != settings), None)
             continue
         result.update(settings=settings, compares=where, difference=worst, trained=trained, of=of)
         break
     return result
 
 
-#: Tried in turn: as it is, with an input that the user says to leave alone, without the evaluator.
-SETTINGS: tuple[dict[str, Any], ...] = (
-    {},
-    {"inputs": ["silhouettes", "other"]},
-    {"adaptive": False, "occlusion_aware": False},
-)
-
-
-def _another(error: GaitextError) -> bool:
-    """Whether the refusal names a setting that would do."""
-    return "numbers of each frame" in error.what or "images only" in error.what
+#: What a refusal says -> the setting that it names.
+WAYS: dict[str, dict[str, Any]] = {
+    "numbers of each frame": {"inputs": ["silhouettes", "other"]},
+    "images only": {"adaptive": False, "occlusion_aware": False},
+}
 
 
 def _first(data: Any) -> Any:
