@@ -127,6 +127,8 @@ def shrunk(cfgs: dict[str, Any], dataset: Path) -> dict[str, Any]:
         sampler = cfgs[section]["sampler"]
         sampler.update(frames_num_fixed=FRAMES, frames_num_min=FRAMES - 2, frames_num_max=FRAMES, frames_skip_num=0)
         sampler.pop("points_in_use", None)
+    if isinstance(cfgs["trainer_cfg"]["transform"][0], list):  # two views of each sequence, for a self-supervised loss
+        cfgs["trainer_cfg"]["transform"] = cfgs["evaluator_cfg"]["transform"]
     transform = str(cfgs["trainer_cfg"]["transform"])
     if "SelectSequence" in transform:
         cfgs["trainer_cfg"]["sampler"]["frames_num_fixed"] = 120
