@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gaitext.exact_layers import Conv2d
 from gaitext.models.resnet import BasicBlock, Stem
 
 __all__ = ["FoldedConv", "Layer", "channels_last", "chunk_size", "inference_layers"]
@@ -160,7 +161,7 @@ def _hooked(module: nn.Module) -> bool:
 
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
     return (
-        type(conv) is nn.Conv2d
+        type(conv) in (nn.Conv2d, Conv2d)
         and isinstance(norm, _BatchNorm)
         and not norm.training
         and norm.running_mean is not None
