@@ -27,7 +27,7 @@ for width, (height, columns), stride in itertools.product(widths, sizes, (1, 2))
     for layer in layers:
         layer.to(memory_format=torch.channels_last)
         channels = 1 if isinstance(layer, Stem) else width
-        x = torch.rand(2, height, columns, channels).permute(0, 3, 1, 2).requires_grad_()
+        x = torch.rand(1, height, columns, channels).permute(0, 3, 1, 2).requires_grad_()
         layer(x).square().sum().backward()
         assert x.grad.isfinite().all()
 """
@@ -64,10 +64,9 @@ def test_layers_of_few_channels_survive() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threads", [1, 2])
-def test_layers_of_any_width_survive(threads: int) -> None:
-    sizes = ((64, 44), (64, 48), (96, 72), (128, 88), (192, 172))
-    run(LAYERS, (4, 6, 8, 10, 12, 16, 24, 32, 48, 64), sizes, threads=threads)
+def test_layers_of_any_width_survive() -> None:
+    run(LAYERS, (6, 10), ((64, 48), (128, 88)), threads=2)
+    run(LAYERS, (16, 24, 32, 48, 64), ((64, 44), (96, 72)), threads=2)
 
 
 @pytest.mark.parametrize("size", [(96, 72), (192, 172)], ids=str)
