@@ -37,7 +37,7 @@ class _Exact(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         batch = self.training or self.running_mean is None
-        wanted = torch.is_grad_enabled() and (input.requires_grad or (self.affine and self.weight.requires_grad))
+        wanted = torch.is_grad_enabled() and self.affine and (self.weight.requires_grad or self.bias.requires_grad)
         # Of too few values torch complains.
         if not (batch or wanted) or input.numel() < 2 * input.shape[1] or not _eager_on_cpu(input):
             return super().forward(input)

@@ -30,7 +30,7 @@ _FUSED_SUM: Any = None if _FUSED is None else torch.ops.mkldnn._convolution_poin
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """The same maps [N, C, H, W], lying as [N, H, W, C], in which convolutions and BatchNorm are fastest.
+    """The same maps [N, C, H, W], lying as [N, H, W, C], in which convolutions are fastest.
 
     torch takes maps of one channel for channels first, whatever their strides, unless these say otherwise.
     """
@@ -175,9 +175,11 @@ def _fold(pairs: Sequence[tuple[nn.Conv2d, _BatchNorm]]) -> list[FoldedConv]:
     device = convs[0].weight.device.type
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else convs[0].weight.dtype
+    # A double network stays one; half precision is folded in float32, and rounded then.
+    precise = torch.float64 if dtype == torch.float64 else torch.float32
     sizes = [len(norm.weight) for norm in norms]
     mean, var, weight, bias = (
-        torch.cat([getattr(norm, name) for norm in norms]).float()
+        torch.cat([getattr(norm, name) for norm in norms]).double()
         for name in ("running_mean", "running_var", "weight", "bias")
     )
     eps = [norm.eps for norm in norms]
@@ -185,7 +187,7 @@ def _fold(pairs: Sequence[tuple[nn.Conv2d, _BatchNorm]]) -> list[FoldedConv]:
     scale = weight * torch.rsqrt(var)
     shift = (bias - mean * scale).to(dtype).split(sizes)
     scales = [each[:, None, None, None] for each in scale.split(sizes)]
-    weights = torch._foreach_mul([conv.weight.float() for conv in convs], scales)
+    weights = torch._foreach_mul([conv.weight.to(precise) for conv in convs], [each.to(precise) for each in scales])
     return [
         FoldedConv(w.to(dtype), b, conv.stride, cast("tuple[int, int]", conv.padding))
         for w, b, conv in zip(weights, shift, convs)

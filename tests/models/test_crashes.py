@@ -38,9 +38,9 @@ import torch
 from gaitext.models import GaitBase, GaitHeat
 
 height, width = eval(sys.argv[2])
-sizes = dict(class_num=3, channels=eval(sys.argv[1]), embedding_size=4)
+sizes = dict(class_num=3, channels=eval(sys.argv[1]), embedding_size=4, bins=(8,))
 for network, x in (
-    (GaitHeat(**sizes), torch.rand(2, 2, 17, height, width)),
+    (GaitHeat(map_size=(height, width), **sizes), torch.rand(2, 2, 17, height, width)),
     (GaitBase(**sizes), torch.rand(2, 3, height, width)),
 ):
     output = network.train()(x)
