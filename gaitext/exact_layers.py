@@ -14,7 +14,7 @@ Parameters, buffers, checkpoints and options are torch's; on other devices so is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv2d", "exact_on_cpu", "moments"]
+
+Network = TypeVar("Network", bound=nn.Module)
 
 #: Values that are worked on at once: they stay in a core's cache from one pass over them to the next.
 _BLOCK = 1 << 18
@@ -97,7 +99,7 @@ class Conv2d(nn.Conv2d):
         return super()._conv_forward(input, weight, bias)
 
 
-def exact_on_cpu(network: nn.Module) -> nn.Module:
+def exact_on_cpu(network: Network) -> Network:
     """Have a network's BatchNorms and 1×1 convolutions work as those here, whoever wrote it; in place.
 
     Names and weights stay. What has a forward pass of its own is left alone.
