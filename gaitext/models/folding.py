@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gaitext.exact_layers import Conv2d
 from gaitext.models.resnet import BasicBlock, Stem
 
 __all__ = ["FoldedConv", "Layer", "channels_last", "chunk_size", "inference_layers"]
@@ -29,7 +30,7 @@ _FUSED_SUM: Any = None if _FUSED is None else torch.ops.mkldnn._convolution_poin
 
 
 def channels_last(maps: Tensor) -> Tensor:
-    """The same maps [N, C, H, W], lying as [N, H, W, C], in which convolutions and BatchNorm are fastest.
+    """The same maps [N, C, H, W], lying as [N, H, W, C], in which convolutions are fastest.
 
     torch takes maps of one channel for channels first, whatever their strides, unless these say otherwise.
     """
@@ -160,7 +161,7 @@ def _hooked(module: nn.Module) -> bool:
 
 def _foldable(conv: nn.Module, norm: nn.Module) -> bool:
     return (
-        type(conv) is nn.Conv2d
+        type(conv) in (nn.Conv2d, Conv2d)
         and isinstance(norm, _BatchNorm)
         and not norm.training
         and norm.running_mean is not None
@@ -174,9 +175,11 @@ def _fold(pairs: Sequence[tuple[nn.Conv2d, _BatchNorm]]) -> list[FoldedConv]:
     device = convs[0].weight.device.type
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else convs[0].weight.dtype
+    # A double network stays one; half precision is folded in float32, and rounded then.
+    precise = torch.float64 if dtype == torch.float64 else torch.float32
     sizes = [len(norm.weight) for norm in norms]
     mean, var, weight, bias = (
-        torch.cat([getattr(norm, name) for norm in norms]).float()
+        torch.cat([getattr(norm, name) for norm in norms]).double()
         for name in ("running_mean", "running_var", "weight", "bias")
     )
     eps = [norm.eps for norm in norms]
@@ -184,7 +187,7 @@ def _fold(pairs: Sequence[tuple[nn.Conv2d, _BatchNorm]]) -> list[FoldedConv]:
     scale = weight * torch.rsqrt(var)
     shift = (bias - mean * scale).to(dtype).split(sizes)
     scales = [each[:, None, None, None] for each in scale.split(sizes)]
-    weights = torch._foreach_mul([conv.weight.float() for conv in convs], scales)
+    weights = torch._foreach_mul([conv.weight.to(precise) for conv in convs], [each.to(precise) for each in scales])
     return [
         FoldedConv(w.to(dtype), b, conv.stride, cast("tuple[int, int]", conv.padding))
         for w, b, conv in zip(weights, shift, convs)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gaitext.exact_layers import BatchNorm1d
+
 __all__ = ["BNNeck", "Head", "HeadOutput", "SeparateFC", "horizontal_pyramid"]
 
 
@@ -50,7 +52,7 @@ class BNNeck(nn.Module):
 
     def __init__(self, parts: int, features: int, class_num: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(features * parts)
+        self.norm = BatchNorm1d(features * parts)
         self.classifier = nn.Parameter(torch.empty(parts, features, class_num))
         nn.init.xavier_uniform_(self.classifier)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitext.errors import ConfigError
+from gaitext.exact_layers import exact_on_cpu
 from gaitext.models.heads import SeparateFC
 from gaitext.models.occluded_inputs import evaluator_frames, input_kinds
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
@@ -90,7 +91,7 @@ class RGGait(nn.Module):
             )
         self.residual, self.adaptive, self.occlusion_aware = residual, adaptive, occlusion_aware
         self.gse = _extractor(gse)
-        self.frn = _extractor(copy.deepcopy(gse).requires_grad_(True) if frn is None else frn)
+        self.frn = exact_on_cpu(_extractor(copy.deepcopy(gse).requires_grad_(True) if frn is None else frn))
         self.occlusion_evaluator = occlusion_evaluator
         self.neck = self.gse.neck() if neck == "gse" else neck
         if neck == "gse" and self.neck is not None:

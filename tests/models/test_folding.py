@@ -64,8 +64,25 @@ def test_folded_layers_compute_what_the_modules_do(inputs, widths, blocks, strid
         found = given_
         for layer in layers:
             found = layer(found)
-    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=2e-5)
     assert torch.equal(given_, x)  # stages overwrite theirs, nobody a caller's
+
+
+def test_folding_far_from_zero_is_as_exact_as_its_inputs() -> None:
+    """Statistics of mean 100 and deviation 0.5: the shift is computed in float64."""
+    torch.manual_seed(0)
+    stem = Stem(1, 8).eval()
+    stem.norm.running_mean.fill_(100)
+    stem.norm.running_var.fill_(0.25)
+    x = 100 + torch.randn(2, 1, 6, 7)
+    stem.conv.weight.data.zero_()[:, :, 1, 1] = torch.linspace(0.999, 1.001, 8)[:, None]
+    for kind, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-12)):
+        module = copy.deepcopy(stem).to(kind)
+        exact = copy.deepcopy(stem).double()(x.double())
+        with torch.no_grad():
+            layers = inference_layers([module])
+            assert layers is not None
+            assert (layers[0](channels_last(x.to(kind))) - exact).abs().max() < tolerance
 
 
 def test_the_layers_that_have_no_fused_operator_agree(monkeypatch: pytest.MonkeyPatch) -> None:
