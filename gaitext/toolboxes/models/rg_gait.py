@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransf
 from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
 from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature
 
-__all__ = ["RGGaitAdapter"]
+__all__ = ["HostedRGGait", "RGGaitAdapter", "own_adapter"]
 
 #: Tried in turn where nobody says what a model's frames look like.
 _SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
@@ -39,22 +39,20 @@ _SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
 _FRAMES = 6
 
 
-def _settings(model_cfg: Mapping[str, Any]) -> RGGaitSettings:
-    own = {key: value for key, value in model_cfg.items() if key != "model"}
-    return RGGaitSettings.parse(own, where="model_cfg")
-
-
-def _own_adapter(settings: RGGaitSettings) -> type[ModelAdapter] | None:
-    """The GSE's adapter, if it is one of gaitext's models."""
+def own_adapter(settings: Any, *, checked: bool = False) -> type[ModelAdapter] | None:
+    """The GSE's adapter, if it is one of gaitext's models; ``checked``: its settings too."""
     from gaitext.toolboxes.parts import MODELS  # parts lists this module's adapter
 
-    return MODELS.get(settings.gse.model_cfg["model"])
+    adapter = MODELS.get(settings.gse.model_cfg["model"])
+    if checked and adapter is not None:
+        _check_own(adapter, settings.gse.model_cfg)
+    return adapter
 
 
-class _HostedRGGait(RGGait):
+class HostedRGGait(RGGait):
     """The network with the settings of its run."""
 
-    settings: RGGaitSettings
+    settings: Any
 
 
 class RGGaitAdapter(ModelAdapter):
@@ -66,6 +64,13 @@ class RGGaitAdapter(ModelAdapter):
     """
 
     name = "RGGait"
+    settings_type: ClassVar[type[Any]] = RGGaitSettings
+
+    @classmethod
+    def settings(cls, model_cfg: Mapping[str, Any]) -> Any:
+        """``model_cfg``, read and checked."""
+        own = {key: value for key, value in model_cfg.items() if key != "model"}
+        return cls.settings_type.parse(own, where="model_cfg")
 
     @classmethod
     def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
@@ -73,7 +78,7 @@ class RGGaitAdapter(ModelAdapter):
 
     @classmethod
     def build_in(cls, model_cfg: Mapping[str, Any], host: Host) -> nn.Module:
-        settings = _settings(model_cfg)
+        settings = cls.settings(model_cfg)
         where = "model_cfg.gse.model_cfg"
         gse, frn = (host.signature(settings.gse.model_cfg, where=where) for _ in range(2))
         evaluator = OcclusionEvaluator(**settings.oem.sizes) if settings.needs_evaluator else None
@@ -85,7 +90,22 @@ class RGGaitAdapter(ModelAdapter):
                 _restore(evaluator, settings.oem.checkpoint, "oem", host)
         frn.remove_neck()
         shape = _rehearse(settings, gse, frn, host)
-        network = _HostedRGGait(
+        network = cls.assemble(settings, gse, evaluator, frn, shape, host)
+        network.settings = settings
+        return network
+
+    @classmethod
+    def assemble(
+        cls,
+        settings: Any,
+        gse: SignatureExtractor,
+        evaluator: OcclusionEvaluator | None,
+        frn: SignatureExtractor,
+        shape: tuple[int, int],
+        host: Host,
+    ) -> HostedRGGait:
+        """The network of its parts, which hold the earlier stages' weights where a training begins."""
+        return HostedRGGait(
             gse,
             evaluator,
             frn,
@@ -97,54 +117,49 @@ class RGGaitAdapter(ModelAdapter):
             mix_init=settings.mix_init,
             inference=settings.inference,
         )
-        network.settings = settings
-        return network
 
     @classmethod
     def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        settings = _settings(model_cfg)
-        adapter = _own_adapter(settings)
-        if adapter is not None:
-            _check_own(adapter, settings.gse.model_cfg)
-        return settings.class_num
+        settings = cls.settings(model_cfg)
+        own_adapter(settings, checked=True)
+        return int(settings.class_num)
 
     @classmethod
     def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
-        settings = _settings(model_cfg)
+        settings = cls.settings(model_cfg)
         triplet, both = {"triplet": ("embeddings", "labels")}, {"softmax": ("logits", "labels")}
         both = {**triplet, **both}
         if settings.neck != "gse":
             return triplet if settings.neck == "none" else both
-        adapter = _own_adapter(settings)
+        adapter = own_adapter(settings, checked=True)
         if adapter is None:
             return both if "SeparateBNNecks" in settings.gse.model_cfg else None
-        _check_own(adapter, settings.gse.model_cfg)
         fed = adapter.loss_names(settings.gse.model_cfg) or {}
         return both if any(name.endswith("softmax") for name in fed) else triplet
 
     @classmethod
     def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
-        settings = _settings(model_cfg)
+        settings = cls.settings(model_cfg)
         if any(transform.name == "PoseToAlignment" for each in lists for transform in each):
             raise ConfigError(
                 "alignment matrices of the whole walker would tell what is occluded",
                 where="model_cfg.gse.model_cfg.alignment.keypoints",
                 how="write heatmaps or poses there, which are occluded like everything else",
             )
-        adapter = _own_adapter(settings)
+        adapter = own_adapter(settings)
         if adapter is not None:
             adapter.check_transforms(settings.gse.model_cfg, lists)
 
     @classmethod
     def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
-        assert isinstance(network, _HostedRGGait)
-        adapter = _own_adapter(network.settings)
+        assert isinstance(network, HostedRGGait)
+        adapter = own_adapter(network.settings)
         if adapter is not None:
             adapter.check_batch(network.gse.network, inputs)
 
     @classmethod
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
-        assert isinstance(network, _HostedRGGait)
+        assert isinstance(network, HostedRGGait)
         settings, sequences = network.settings, detached(inputs)
         kinds = input_kinds(sequences, settings.inputs)
         lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
@@ -154,14 +169,25 @@ class RGGaitAdapter(ModelAdapter):
             drawn = draw_by_key(settings.occlusion.test, sequence_keys(inputs))
         occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
         batch = replace(inputs, sequences=occluded.sequences)
-        output = network(batch, lengths, frames=occluded.frames)
+        whole = cls.whole(replace(inputs, sequences=sequences), training)
+        output = network(batch, lengths, frames=occluded.frames, **whole)
         images = {"occluded": occluded.frames[: lengths[0]]}
         if not training:
             return HostOutput({}, {"embeddings": output}, images)
-        losses: dict[str, dict[str, Tensor]] = {"triplet": {"embeddings": output.embeddings, "labels": inputs.labels}}
+        return HostOutput(cls.losses(network, output, inputs.labels), {}, images)
+
+    @classmethod
+    def whole(cls, inputs: HostInputs, training: bool) -> dict[str, HostInputs]:
+        """What the network is handed of the batch before its occlusion."""
+        return {}
+
+    @classmethod
+    def losses(cls, network: HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What the losses are fed of the network's output in training."""
+        fed: dict[str, dict[str, Tensor]] = {"triplet": {"embeddings": output.embeddings, "labels": labels}}
         if output.logits is not None:
-            losses["softmax"] = {"logits": output.logits, "labels": inputs.labels}
-        return HostOutput(losses, {}, images)
+            fed["softmax"] = {"logits": output.logits, "labels": labels}
+        return fed
 
 
 def _check_own(adapter: type[ModelAdapter], model_cfg: Mapping[str, Any]) -> None:
@@ -198,7 +224,7 @@ def _rehearse(
     settings: RGGaitSettings, gse: SignatureExtractor, frn: SignatureExtractor, host: Host
 ) -> tuple[int, int]:
     """Run a made-up batch: the embeddings' size (c, p), and weights of the FRN without a part in them, now frozen."""
-    adapter = _own_adapter(settings)
+    adapter = own_adapter(settings)
     known = settings.gse.input_shapes
     if known is None and adapter is not None:
         shapes = adapter.frame_shapes(settings.gse.model_cfg)
