@@ -342,7 +342,16 @@ def test_tables_are_the_posters(tmp_path: Path) -> None:
     assert headers(tables["ablation_probes"]) == shown
     assert "50% of all sequences, probes and gallery alike, lose 10% to 60%" in tables["ablation_probes"].title
     ablated = tables["ablation_all"].rows
-    assert list(ablated.values()) == ["gse", "frn", "residual", "aware", "adaptive", "occ_aware", "mimicgait", "rg_gait"]
+    assert list(ablated.values()) == [
+        "gse",
+        "frn",
+        "residual",
+        "aware",
+        "adaptive",
+        "occ_aware",
+        "mimicgait",
+        "rg_gait",
+    ]
     assert next(iter(ablated)).startswith("Baseline-1 (the GSE")
     rows = [f"{kind}: {name}" for kind in ("Generalisation", "Adaptation") for name in names]
     assert list(tables["generalisation_all"].rows) == [row for row in rows if row != "Adaptation: GSE"]
