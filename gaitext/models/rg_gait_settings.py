@@ -191,3 +191,8 @@ class MimicGaitSettings(_System):
     """
 
     labels: Literal["identity", "instance"] = "identity"
+
+    @property
+    def class_num(self) -> None:
+        """There is no classifier."""
+        return None

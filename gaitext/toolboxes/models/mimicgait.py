@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,15 +11,14 @@ from torch import Tensor
 from gaitext.losses.loss import rank
 from gaitext.models.mimicgait import MimicGait
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
-from gaitext.models.rg_gait_settings import MimicGaitSettings
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs
-from gaitext.toolboxes.models.rg_gait import HostedRGGait, RGGaitAdapter, own_adapter
+from gaitext.toolboxes.models.rg_gait import RGGaitAdapter, _HostedRGGait
 
 __all__ = ["MimicGaitAdapter"]
 
 
-class _HostedMimicGait(HostedRGGait, MimicGait):
+class _HostedMimicGait(_HostedRGGait, MimicGait):
     """The network with the settings of its run."""
 
 
@@ -32,7 +31,6 @@ class MimicGaitAdapter(RGGaitAdapter):
     """
 
     name = "MimicGait"
-    settings_type: ClassVar[type[Any]] = MimicGaitSettings
 
     @classmethod
     def assemble(
@@ -43,18 +41,13 @@ class MimicGaitAdapter(RGGaitAdapter):
         frn: SignatureExtractor,
         shape: tuple[int, int],
         host: Host,
-    ) -> HostedRGGait:
+    ) -> _HostedRGGait:
         assert evaluator is not None
         return _HostedMimicGait(gse, evaluator, frn, shape=shape)
 
     @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        own_adapter(cls.settings(model_cfg), checked=True)
-        return None
-
-    @classmethod
     def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
-        own_adapter(cls.settings(model_cfg), checked=True)
+        cls.class_count(model_cfg)  # an error now
         return {"triplet": ("embeddings", "labels")}
 
     @classmethod
@@ -62,7 +55,7 @@ class MimicGaitAdapter(RGGaitAdapter):
         return {"whole": inputs} if training else {}
 
     @classmethod
-    def losses(cls, network: HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
+    def losses(cls, network: _HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
         if network.settings.labels == "instance":
             # A sequence is no other's positive, of this process or of another.
             labels = torch.arange(len(labels), device=labels.device) + rank() * len(labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,13 @@ from gaitext.models.occluding import draw_by_key, draw_in_training
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
 from gaitext.models.packing import sequence_lengths
 from gaitext.models.rg_gait import RGGait
-from gaitext.models.rg_gait_settings import RGGaitSettings
+from gaitext.models.rg_gait_settings import MimicGaitSettings, RGGaitSettings
 from gaitext.models.signature import SignatureExtractor, freeze_unused
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
 from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature
 
-__all__ = ["HostedRGGait", "RGGaitAdapter", "own_adapter"]
+__all__ = ["RGGaitAdapter"]
 
 #: Tried in turn where nobody says what a model's frames look like.
 _SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
@@ -39,17 +39,20 @@ _SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
 _FRAMES = 6
 
 
-def own_adapter(settings: Any, *, checked: bool = False) -> type[ModelAdapter] | None:
-    """The GSE's adapter, if it is one of gaitext's models; ``checked``: its settings too."""
+def _settings(model_cfg: Mapping[str, Any]) -> Any:
+    own = {key: value for key, value in model_cfg.items() if key != "model"}
+    kind = MimicGaitSettings if model_cfg.get("model") == "MimicGait" else RGGaitSettings
+    return kind.parse(own, where="model_cfg")
+
+
+def _own_adapter(settings: Any) -> type[ModelAdapter] | None:
+    """The GSE's adapter, if it is one of gaitext's models."""
     from gaitext.toolboxes.parts import MODELS  # parts lists this module's adapter
 
-    adapter = MODELS.get(settings.gse.model_cfg["model"])
-    if checked and adapter is not None:
-        _check_own(adapter, settings.gse.model_cfg)
-    return adapter
+    return MODELS.get(settings.gse.model_cfg["model"])
 
 
-class HostedRGGait(RGGait):
+class _HostedRGGait(RGGait):
     """The network with the settings of its run."""
 
     settings: Any
@@ -64,13 +67,6 @@ class RGGaitAdapter(ModelAdapter):
     """
 
     name = "RGGait"
-    settings_type: ClassVar[type[Any]] = RGGaitSettings
-
-    @classmethod
-    def settings(cls, model_cfg: Mapping[str, Any]) -> Any:
-        """``model_cfg``, read and checked."""
-        own = {key: value for key, value in model_cfg.items() if key != "model"}
-        return cls.settings_type.parse(own, where="model_cfg")
 
     @classmethod
     def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
@@ -78,7 +74,7 @@ class RGGaitAdapter(ModelAdapter):
 
     @classmethod
     def build_in(cls, model_cfg: Mapping[str, Any], host: Host) -> nn.Module:
-        settings = cls.settings(model_cfg)
+        settings = _settings(model_cfg)
         where = "model_cfg.gse.model_cfg"
         gse, frn = (host.signature(settings.gse.model_cfg, where=where) for _ in range(2))
         evaluator = OcclusionEvaluator(**settings.oem.sizes) if settings.needs_evaluator else None
@@ -103,9 +99,9 @@ class RGGaitAdapter(ModelAdapter):
         frn: SignatureExtractor,
         shape: tuple[int, int],
         host: Host,
-    ) -> HostedRGGait:
+    ) -> _HostedRGGait:
         """The network of its parts, which hold the earlier stages' weights where a training begins."""
-        return HostedRGGait(
+        return _HostedRGGait(
             gse,
             evaluator,
             frn,
@@ -120,46 +116,50 @@ class RGGaitAdapter(ModelAdapter):
 
     @classmethod
     def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        settings = cls.settings(model_cfg)
-        own_adapter(settings, checked=True)
-        return int(settings.class_num)
+        settings = _settings(model_cfg)
+        adapter = _own_adapter(settings)
+        if adapter is not None:
+            _check_own(adapter, settings.gse.model_cfg)
+        classes: int | None = settings.class_num
+        return classes
 
     @classmethod
     def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
-        settings = cls.settings(model_cfg)
+        settings = _settings(model_cfg)
         triplet, both = {"triplet": ("embeddings", "labels")}, {"softmax": ("logits", "labels")}
         both = {**triplet, **both}
         if settings.neck != "gse":
             return triplet if settings.neck == "none" else both
-        adapter = own_adapter(settings, checked=True)
+        adapter = _own_adapter(settings)
         if adapter is None:
             return both if "SeparateBNNecks" in settings.gse.model_cfg else None
+        _check_own(adapter, settings.gse.model_cfg)
         fed = adapter.loss_names(settings.gse.model_cfg) or {}
         return both if any(name.endswith("softmax") for name in fed) else triplet
 
     @classmethod
     def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
-        settings = cls.settings(model_cfg)
+        settings = _settings(model_cfg)
         if any(transform.name == "PoseToAlignment" for each in lists for transform in each):
             raise ConfigError(
                 "alignment matrices of the whole walker would tell what is occluded",
                 where="model_cfg.gse.model_cfg.alignment.keypoints",
                 how="write heatmaps or poses there, which are occluded like everything else",
             )
-        adapter = own_adapter(settings)
+        adapter = _own_adapter(settings)
         if adapter is not None:
             adapter.check_transforms(settings.gse.model_cfg, lists)
 
     @classmethod
     def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
-        assert isinstance(network, HostedRGGait)
-        adapter = own_adapter(network.settings)
+        assert isinstance(network, _HostedRGGait)
+        adapter = _own_adapter(network.settings)
         if adapter is not None:
             adapter.check_batch(network.gse.network, inputs)
 
     @classmethod
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
-        assert isinstance(network, HostedRGGait)
+        assert isinstance(network, _HostedRGGait)
         settings, sequences = network.settings, detached(inputs)
         kinds = input_kinds(sequences, settings.inputs)
         lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
@@ -182,7 +182,7 @@ class RGGaitAdapter(ModelAdapter):
         return {}
 
     @classmethod
-    def losses(cls, network: HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
+    def losses(cls, network: _HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
         """What the losses are fed of the network's output in training."""
         fed: dict[str, dict[str, Tensor]] = {"triplet": {"embeddings": output.embeddings, "labels": labels}}
         if output.logits is not None:
@@ -224,7 +224,7 @@ def _rehearse(
     settings: RGGaitSettings, gse: SignatureExtractor, frn: SignatureExtractor, host: Host
 ) -> tuple[int, int]:
     """Run a made-up batch: the embeddings' size (c, p), and weights of the FRN without a part in them, now frozen."""
-    adapter = own_adapter(settings)
+    adapter = _own_adapter(settings)
     known = settings.gse.input_shapes
     if known is None and adapter is not None:
         shapes = adapter.frame_shapes(settings.gse.model_cfg)
