@@ -15,10 +15,15 @@ from gaitext.models.packing import flatten_frames
 from gaitext.models.rasterise import rasterise_poses
 from gaitext.occlusion import Occlusions, pose_boxes
 
-__all__ = ["InputKind", "OccludedInputs", "evaluator_frames", "input_kinds", "occlude_inputs"]
+__all__ = ["InputKind", "OccludedInputs", "check_kinds", "evaluator_frames", "input_kinds", "occlude_inputs"]
 
-#: What an input shows. ``boxes`` are the crops of poses in frame pixels; ``other`` is left as it is.
-InputKind = Literal["silhouettes", "heatmaps", "poses", "boxes", "other"]
+#: What an input shows. ``parsing``: silhouettes whose pixels are numbers of body parts. ``images``: any maps that the
+#: occlusion evaluator cannot read, such as RGB. ``boxes`` are the crops of poses in frame pixels; ``other`` is left as
+#: it is.
+InputKind = Literal["silhouettes", "parsing", "heatmaps", "images", "poses", "boxes", "other"]
+#: Kinds that are occluded pixel by pixel, and those by which the occlusion evaluator judges.
+_MAPS = ("silhouettes", "parsing", "heatmaps", "images")
+_JUDGED = ("silhouettes", "parsing", "heatmaps", "poses")
 
 #: The map that a pose is occluded in and drawn on.
 _GRID = (64, 48)
@@ -32,24 +37,31 @@ class OccludedInputs:
 
     Attributes:
         sequences: as they were given, [n, T, …] or [1, ΣT, …]; untouched where nothing is hidden.
-        frames: [N, 1, H, W] in 0..1, what the occlusion evaluator sees of them.
+        frames: [N, 1, H, W] in 0..1, what the occlusion evaluator sees of them; None if it can read none.
         types: int64 [n], positions in ``OCCLUSION_TYPES``; ``amounts``: float32 [n], occluded shares.
         frame_types, frame_amounts: the same of each frame [N].
     """
 
     sequences: list[Tensor]
-    frames: Tensor
+    frames: Tensor | None
     types: Tensor
     amounts: Tensor
     frame_types: Tensor
     frame_amounts: Tensor
 
 
-def input_kinds(sequences: Sequence[Tensor], given: Sequence[str] | None = None) -> list[InputKind]:
+def input_kinds(
+    sequences: Sequence[Tensor], given: Sequence[str] | None = None, *, values: bool = False
+) -> list[InputKind]:
     """What each input shows: as ``given``, or told from its shape.
 
     Told are silhouettes [n, T, H, W] and [n, T, 1, H, W], heatmaps [n, T, C, H, W], poses of COCO's
-    joints [n, T, 17, 2 or 3] and boxes [n, T, 4].
+    joints [n, T, 17, 2 or 3] and boxes [n, T, 4]; a number a frame [n, T] is ``other``.
+
+    Args:
+        sequences, given: the inputs, and what is known of them.
+        values: look at the numbers too, and wait for the device: whole ones above 1 are ``parsing``,
+            others outside 0..1 ``images``.
 
     Raises:
         ConfigError: a shape that does not tell, or another number of kinds than of inputs.
@@ -62,7 +74,45 @@ def input_kinds(sequences: Sequence[Tensor], given: Sequence[str] | None = None)
                 how="name one for each file that data_cfg.data_in_use switches on",
             )
         return [_known(kind) for kind in given]
-    return [_kind(position, tuple(sequence.shape)) for position, sequence in enumerate(sequences)]
+    kinds = [_kind(position, tuple(sequence.shape)) for position, sequence in enumerate(sequences)]
+    return [_by_values(kind, sequence) if values else kind for kind, sequence in zip(kinds, sequences)]
+
+
+def _by_values(kind: InputKind, sequence: Tensor) -> InputKind:
+    if kind not in ("silhouettes", "heatmaps"):
+        return kind
+    least, most = (float(edge) for edge in torch.aminmax(sequence.detach()))
+    if least >= -1e-3 and most <= 1 + 1e-3:
+        return kind
+    whole = kind == "silhouettes" and least >= 0 and bool((sequence == sequence.round()).all())
+    return "parsing" if whole and most < 255 else "images"
+
+
+def check_kinds(kinds: Sequence[InputKind], shapes: Sequence[tuple[int, ...]], *, judged: bool, name: str) -> None:
+    """Refuse inputs that cannot be occluded, or not judged.
+
+    Args:
+        kinds: see :func:`input_kinds`.
+        shapes: of one frame of each, for the message.
+        judged: whether the occlusion evaluator is used.
+        name: the model that reads them.
+
+    Raises:
+        ConfigError: naming what they are.
+    """
+    shown = ", ".join(f"{kind} {list(shape)}" for kind, shape in zip(kinds, shapes))
+    if not any(kind in _MAPS or kind == "poses" for kind in kinds):
+        raise ConfigError(
+            f"none of {name}'s inputs ({shown}) can be occluded",
+            where="model_cfg.inputs",
+            how="use silhouettes, heatmaps or poses",
+        )
+    if judged and not any(kind in _JUDGED for kind in kinds):
+        raise ConfigError(
+            f"{name} reads images only ({shown}), which tell the occlusion evaluator nothing",
+            where="model_cfg.inputs",
+            how="give maps in 0..1, or switch adaptive and occlusion_aware off, which ask the evaluator",
+        )
 
 
 def _known(kind: str) -> InputKind:
@@ -83,17 +133,37 @@ def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
         return "silhouettes"
     if len(shape) == 3 and shape[2] == 4:
         return "boxes"
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
+        return "other"
     if len(shape) == 4 and shape[2] == 18 and shape[3] in (2, 3):
         raise ConfigError(
             "poses of 18 joints have lost the order in which they could be occluded and drawn",
             where="model_cfg.inputs",
             how="leave PoseOrder out of the transforms: the network orders COCO's joints itself",
         )
+    what, how = _guess(shape)
     raise ConfigError(
-        f"input number {position} has shape {shape}, which does not tell what it shows",
+        f"input number {position} has shape {shape}, which does not tell what it shows: {what}",
         where="model_cfg.inputs",
-        how=f"name each input there: {', '.join(get_args(InputKind))}",
+        how=f"{how}; name each input there if you know better: {', '.join(get_args(InputKind))}",
     )
+
+
+def _guess(shape: tuple[int, ...]) -> tuple[str, str]:
+    """What an input that cannot be occluded may be, and what to use in its place."""
+    if 17 in shape[2:] or 18 in shape[2:]:
+        return (
+            "perhaps bones and motion that transforms make of poses, in which a hidden joint shows all the same",
+            "use a model that reads the poses themselves (GaitPT), or heatmaps or silhouettes",
+        )
+    if len(shape) == 4 and shape[3] in (2, 3, 4):
+        return (
+            "perhaps points in space, or joints in an order that is not known: neither can be hidden or drawn",
+            "use a model of silhouettes, heatmaps or COCO's poses",
+        )
+    if len(shape) == 3:
+        return "numbers of each frame that may tell what is hidden", "leave it out, or write 'other' to let it pass"
+    return "no kind of input looks so", "use silhouettes, heatmaps or poses"
 
 
 def occlude_inputs(
@@ -101,6 +171,8 @@ def occlude_inputs(
     seqL: Tensor | Sequence[int] | None,
     kinds: Sequence[InputKind],
     occlusions: Occlusions,
+    *,
+    judged: bool = True,
 ) -> OccludedInputs:
     """Occlude all inputs of a batch by the same occlusions.
 
@@ -113,13 +185,14 @@ def occlude_inputs(
         seqL: lengths of packed sequences.
         kinds: see :func:`input_kinds`.
         occlusions: one per sequence, or one per frame.
+        judged: whether the occlusion evaluator is to see them.
 
     Raises:
-        ConfigError: none of the inputs can be occluded.
+        ConfigError: none of the inputs can be occluded, or judged.
     """
     if "poses" in kinds:
         occlusions = occlusions.without_resize()
-    pixels = [position for position, kind in enumerate(kinds) if kind in ("silhouettes", "heatmaps")]
+    pixels = [position for position, kind in enumerate(kinds) if kind in _MAPS]
     if not pixels and "poses" not in kinds:
         raise ConfigError(
             "none of the inputs can be occluded", where="model_cfg.inputs", how="use silhouettes, heatmaps or poses"
@@ -129,7 +202,10 @@ def occlude_inputs(
     # Nothing is copied, and no rounding can differ, where nothing is hidden.
     hides = bool(occlusions.types.any())
     for position in pixels:
-        done = occlude_sequences(sequences[position], seqL, occlusions, binary=kinds[position] == "silhouettes")
+        kind = kinds[position]
+        done = occlude_sequences(
+            sequences[position], seqL, occlusions, binary=kind == "silhouettes", nearest=kind == "parsing"
+        )
         out[position] = done.frames if hides else sequences[position]
         occluded = occluded or done
     for position, kind in enumerate(kinds):
@@ -145,7 +221,7 @@ def occlude_inputs(
         occluded = occlude_sequences(blank, seqL, occlusions, binary=False)
     return OccludedInputs(
         sequences=out,
-        frames=evaluator_frames(out, kinds),
+        frames=evaluator_frames(out, kinds) if judged or any(kind in _JUDGED for kind in kinds) else None,
         types=occluded.types,
         amounts=occluded.amounts,
         frame_types=occluded.frame_types,
@@ -156,10 +232,13 @@ def occlude_inputs(
 def evaluator_frames(sequences: Sequence[Tensor], kinds: Sequence[InputKind]) -> Tensor:
     """One-channel frames [N, 1, H, W] in 0..1 of the first input that the evaluator can read.
 
-    Silhouettes as they are, heatmaps by their maximum over the channels, poses drawn.
+    Silhouettes as they are, of parsing all parts alike, heatmaps by their maximum over the
+    channels, poses drawn.
     """
     for position, (sequence, kind) in enumerate(zip(sequences, kinds)):
         frames = flatten_frames(sequence)
+        if kind == "parsing":
+            return (frames if frames.ndim == 4 else frames[:, None]).gt(0).float()
         if kind == "silhouettes":
             return (frames if frames.ndim == 4 else frames[:, None]).float()
         if kind == "heatmaps":

@@ -90,6 +90,7 @@ def occlude_sequences(
     occlusions: Occlusions,
     *,
     binary: bool,
+    nearest: bool = False,
 ) -> OccludedSequences:
     """Occlude silhouettes or heatmaps.
 
@@ -99,6 +100,7 @@ def occlude_sequences(
         occlusions: n, one per sequence, or N = ΣT, one per frame (training of the occlusion
             evaluator, which sees single frames).
         binary: see :func:`~gaitext.occlusion.occlude`.
+        nearest: see :func:`~gaitext.occlusion.occlude_batch`.
     """
     lengths = sequence_lengths(sequences, seqL, where="occlude_sequences")
     frames = flatten_frames(sequences)
@@ -109,7 +111,7 @@ def occlude_sequences(
     means = np.add.reduceat(amounts.astype(np.float64), begins) / lengths
     kinds = np.maximum.reduceat(types, begins) * (means > 0)
     return OccludedSequences(
-        frames=occlude_batch(frames, each, index, binary=binary).unflatten(0, sequences.shape[:2]),
+        frames=occlude_batch(frames, each, index, binary=binary, nearest=nearest).unflatten(0, sequences.shape[:2]),
         occlusions=occlusions,
         types=torch.from_numpy(kinds).to(frames.device),
         amounts=torch.from_numpy(means.astype(np.float32)).to(frames.device),

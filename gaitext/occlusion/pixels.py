@@ -33,7 +33,9 @@ def occlude(frames: A, occlusion: Occlusion, *, binary: bool) -> A:
     return occlude_batch(frames, Occlusions.of([occlusion]).repeat(len(frames)), np.arange(len(frames)), binary=binary)
 
 
-def occlude_batch(frames: A, occlusions: Occlusions, index: npt.ArrayLike = 0, *, binary: bool) -> A:
+def occlude_batch(
+    frames: A, occlusions: Occlusions, index: npt.ArrayLike = 0, *, binary: bool, nearest: bool = False
+) -> A:
     """Occlude frames of many sequences at once, each by its own occlusion; no loop over frames.
 
     Args:
@@ -41,6 +43,7 @@ def occlude_batch(frames: A, occlusions: Occlusions, index: npt.ArrayLike = 0, *
         occlusions: one per frame; for whole sequences ``Occlusions.repeat(lengths)``.
         index: int [N] or one number: frames since each one's sequence began (patch and pole move).
         binary: see :func:`occlude`.
+        nearest: stretched rows are copies of the nearest ones: for classes, which have no means.
 
     Returns:
         The occluded frames: same shape, number type and range, new memory.
@@ -59,7 +62,7 @@ def occlude_batch(frames: A, occlusions: Occlusions, index: npt.ArrayLike = 0, *
     stretched = np.flatnonzero(occlusions.resize & (found[:, 1] > found[:, 0]))
     if len(stretched):
         chosen = _like(maps, stretched)
-        out[chosen] = _stretch(maps[chosen], found[stretched], binary)
+        out[chosen] = _stretch(maps[chosen], found[stretched], binary, nearest)
     return out[:, 0] if frames.ndim == 3 else out
 
 
@@ -80,8 +83,8 @@ def _hidden(maps: Any, found: npt.NDArray[np.int64]) -> Any:
     return in_rows[:, :, None] & in_columns[:, None, :]
 
 
-def _stretch(maps: Any, found: npt.NDArray[np.int64], binary: bool) -> Any:
-    """Stretch the rows above or below the hidden ones of [N, C, H, W] to H rows, bilinearly.
+def _stretch(maps: Any, found: npt.NDArray[np.int64], binary: bool, nearest: bool) -> Any:
+    """Stretch the rows above or below the hidden ones of [N, C, H, W] to H rows, bilinearly or to the nearest.
 
     Output row y has its centre at (y + ½)·n/H − ½ among the n visible rows, beyond which the outer
     rows go on. Places and weights are worked out in integers, so they are the same everywhere.
@@ -100,6 +103,8 @@ def _stretch(maps: Any, found: npt.NDArray[np.int64], binary: bool) -> Any:
     lower, upper = (
         source[frame, :, xp.minimum(xp.maximum(begin + place + step, begin), end - 1)].swapaxes(1, 2) for step in (0, 1)
     )
+    if nearest:
+        return _back(xp.where(weight < 0.5, lower, upper), maps)
     mixed = lower + (upper - lower) * weight
     # Rounding must not lead out of the range.
     mixed = xp.minimum(xp.maximum(mixed, xp.minimum(lower, upper)), xp.maximum(lower, upper))

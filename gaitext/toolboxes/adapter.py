@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from gaitext import transforms
@@ -35,6 +36,7 @@ class HostInputs:
         types: the walks' types, n of them.
         views: the walks' views, n of them.
         lengths: None for fixed batches; [1, n] for packed ones (``seqL``).
+        prepared: whether a toolbox's model has made its own inputs of them already.
     """
 
     sequences: list[Tensor]
@@ -42,6 +44,7 @@ class HostInputs:
     types: Sequence[str]
     views: Sequence[str]
     lengths: Tensor | None
+    prepared: bool = False
 
     def sequence(self, position: int, what: str) -> Tensor:
         """The input at ``position`` of ``data_in_use``, without its gradient.
@@ -122,6 +125,20 @@ class Host(ABC):
             ConfigError: the host has no such model, or its embeddings cannot be had.
         """
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model will live: what tries a model out does it there."""
+        return torch.device("cpu")
+
+    def sample(self, extractor: SignatureExtractor) -> HostInputs | None:
+        """Two short sequences as this run will make them for the extractor; None: there are none to be had."""
+        return None
+
+    @property
+    def packs(self) -> bool:
+        """Whether this run trains on packs of sequences."""
+        return False
+
     @abstractmethod
     def say(self, text: str) -> None:
         """Write a line to the host's log."""
@@ -155,6 +172,20 @@ class ModelAdapter(ABC):
             where="model_cfg.gse.model_cfg.model",
             how="choose a model that recognises people",
         )
+
+    @classmethod
+    def pretreatment(cls, network: nn.Module) -> Any:
+        """How a toolbox's model makes its own inputs of a loader's batch, before they are occluded; None: it does not.
+
+        Called ``(batch, base, lists)``: the batch without its lengths, what transforms one, and how
+        many lists of transforms there are. Returns what ``base`` returns; None: not of so many lists.
+        """
+        return None
+
+    @classmethod
+    def makes_inputs(cls, model_cfg: Mapping[str, Any]) -> bool:
+        """Whether the model's inputs may be others than the leaf's files, one for one."""
+        return False
 
     @classmethod
     def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
@@ -215,6 +246,7 @@ class HostModel:
     network: nn.Module
     training: bool
     _batch_checked = False
+    _prepared = False
 
     def build_network(self, model_cfg: Mapping[str, Any]) -> None:
         host = self.host()
@@ -232,7 +264,7 @@ class HostModel:
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
         sequences, labels, types, views, lengths = inputs
-        batch = HostInputs(list(sequences), labels, types, views, lengths)
+        batch = HostInputs(list(sequences), labels, types, views, lengths, self._prepared)
         if not self._batch_checked:
             self.adapter.check_batch(self.network, batch)
             self._batch_checked = True

@@ -36,6 +36,9 @@ _FACTORIES = (
     *("empty_like", "full_like", "ones_like", "rand_like", "randn_like", "zeros_like"),
 )
 
+#: The toolboxes' top-level packages.
+_TOOLBOX_PACKAGES = ("modeling", "data", "evaluation", "utils")
+
 
 def _on_cpu(value: Any) -> Any:
     """``value``, or the CPU if it names a CUDA device."""
@@ -98,6 +101,16 @@ def _tensors() -> None:
         return original_load(f, place, *args, **kwargs)
 
     _patch(torch, "load", load)
+
+    actual: Any = torch._C.TensorBase.is_cuda
+
+    def is_cuda(self: torch.Tensor) -> bool:
+        # A toolbox that asks goes on to call .cuda(), which is a no-op here, or leaves something
+        # undefined. Everybody else, torch itself above all, gets the truth.
+        asker = str(sys._getframe(1).f_globals.get("__name__"))
+        return asker.partition(".")[0] in _TOOLBOX_PACKAGES or bool(actual.__get__(self))
+
+    _patch(torch.Tensor, "is_cuda", property(is_cuda))
 
 
 def _devices(world_size: int) -> None:

@@ -12,9 +12,10 @@ import torch
 from gaitext.errors import ConfigError, suggest
 from gaitext.models.signature import SignatureExtractor
 from gaitext.models.statistics import unsettled
-from gaitext.toolboxes.adapter import Host, HostModel, ModelAdapter
+from gaitext.toolboxes.adapter import Host, HostInputs, HostModel, ModelAdapter
 from gaitext.toolboxes.hosts import Toolbox
-from gaitext.toolboxes.signatures import OwnHost, build_signature
+from gaitext.toolboxes.sampling import sample_batch
+from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature, build_signature
 from gaitext.toolboxes.validate import validate_config
 
 __all__ = ["MARK", "ToolboxModel", "exposed", "model_class"]
@@ -55,7 +56,12 @@ class ToolboxModel(HostModel):
         """
         sequences, labels, types, views, lengths = inputs
         batch = (sequences, labels, types, views, None)
-        tensors, labels, types, views, _ = super().inputs_pretreament(batch)  # type: ignore[misc]
+        base = super().inputs_pretreament  # type: ignore[misc]
+        pretreatment = self.adapter.pretreatment(self.network)
+        phase = "trainer_cfg" if self.training else "evaluator_cfg"
+        made = pretreatment and pretreatment(batch, base, len(self.cfgs[phase]["transform"]))  # type: ignore[attr-defined]
+        self._prepared = made is not None
+        tensors, labels, types, views, _ = base(batch) if made is None else made
         if lengths is not None:
             lengths = torch.as_tensor(lengths, dtype=torch.int32, device=tensors[0].device)
             total = int(lengths.sum())
@@ -83,6 +89,32 @@ class _ToolboxHost(Host):
         super().__init__(fresh)
         self.model = model
 
+    @property
+    def device(self) -> torch.device:
+        # As both trainers place the model a little later.
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", torch.distributed.get_rank())
+
+    @property
+    def packs(self) -> bool:
+        kind = (self._engine.get("sampler") or {}).get("sample_type", "")
+        return self._training and not str(kind).startswith("fixed")
+
+    @property
+    def _training(self) -> bool:
+        return bool(self.model._phase == "trainer_cfg")
+
+    @property
+    def _engine(self) -> Mapping[str, Any]:
+        engine: Mapping[str, Any] = self.model.cfgs[self.model._phase]
+        return engine
+
+    def sample(self, extractor: SignatureExtractor) -> HostInputs | None:
+        if not isinstance(extractor, ToolboxSignature):
+            return None
+        return sample_batch(self.model.cfgs, self.model._phase, extractor)
+
     def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor:
         models = importlib.import_module("modeling.models")
         name = str(model_cfg["model"])
@@ -95,9 +127,9 @@ class _ToolboxHost(Host):
         if getattr(kind, MARK, False):
             return OwnHost(self.fresh).signature(model_cfg, where=where)
         cfgs = {**self.model.cfgs, "model_cfg": model_cfg}
-        attributes = {"cfgs": cfgs, "msg_mgr": self.model.msg_mgr, "iteration": 0}
+        attributes = {"cfgs": cfgs, "msg_mgr": self.model.msg_mgr, "iteration": 0, "engine_cfg": self._engine}
         hooks = [hook for hook in ("init_parameters", *self.model.toolbox.weight_hooks) if hasattr(kind, hook)]
-        return build_signature(kind, model_cfg, attributes, hooks if self.fresh else [])
+        return build_signature(kind, model_cfg, attributes, hooks)
 
     def say(self, text: str) -> None:
         self.model.msg_mgr.log_info(text)

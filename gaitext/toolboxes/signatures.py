@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from gaitext.errors import ConfigError, suggest
 from gaitext.models.heads import BNNeck
 from gaitext.models.signature import NetworkSignature, SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, ModelAdapter
+from gaitext.toolboxes.borrowed import borrow, own_inputs, pretreated
 
 __all__ = ["AdaptedSignature", "OwnHost", "ToolboxSignature", "build_signature"]
 
@@ -106,6 +109,14 @@ class _ToolboxNeck(nn.Module):
         return embedding, logits
 
 
+class _OtherCount(Exception):
+    """A model makes another number of inputs than there are lists of transforms."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count = count
+
+
 class ToolboxSignature(SignatureExtractor):
     """A toolbox's model, made without its trainer.
 
@@ -163,7 +174,63 @@ class ToolboxSignature(SignatureExtractor):
         ours.classifier.data.copy_(classifier.data)
         return ours
 
+    @property
+    def makes_inputs(self) -> bool:
+        """Whether the model makes its inputs of a batch itself, such as one of two."""
+        return own_inputs(self.network)
+
+    def pretreat(self, batch: Sequence[Any], base: Callable[[Sequence[Any]], Any], lists: int) -> Any:
+        """A loader's batch as the model's own ``inputs_pretreament`` makes it, transformed by ``base``.
+
+        Args:
+            batch: (sequences, labels, types, views, None).
+            base: transforms a batch, each input by its own list.
+            lists: how many of them there are.
+
+        Returns:
+            What ``base`` returns. None: the model has no such method, or makes another number of
+            inputs than there are lists; then each input is transformed by its own, occluded, and
+            :meth:`prepare` asks the model.
+
+        Raises:
+            ConfigError: there are as many lists neither as of the one nor as of the other.
+        """
+        if not self.makes_inputs:
+            return None
+
+        def counted(inner: Sequence[Any]) -> Any:
+            if len(inner[0]) != lists:
+                raise _OtherCount(len(inner[0]))
+            return base(inner)
+
+        try:
+            return pretreated(self.network, batch, counted)
+        except _OtherCount as other:
+            if len(batch[0]) == lists:
+                return None
+            raise ConfigError(
+                f"{lists} transforms for {len(batch[0])} inputs, of which {self.name} makes {other.count}",
+                where="transform",
+                how=f"list {other.count}, as for {self.name} alone, or one for each of the {len(batch[0])} inputs",
+            ) from None
+
+    def prepare(self, inputs: HostInputs) -> HostInputs:
+        """The inputs as the model's own ``inputs_pretreament`` makes them of transformed ones, if it has one."""
+        if inputs.prepared or not self.makes_inputs:
+            return inputs
+        device = inputs.sequences[0].device
+        # Models work on numpy arrays there, a list of sequences for each input.
+        arrays = [list(sequence.detach().cpu().numpy()) for sequence in inputs.sequences]
+
+        def base(batch: Sequence[Any]) -> tuple[Any, ...]:
+            tensors = [torch.from_numpy(np.ascontiguousarray(np.stack(list(each)))).float() for each in batch[0]]
+            return [tensor.to(device) for tensor in tensors], *batch[1:]
+
+        made, *_ = pretreated(self.network, (arrays, inputs.labels, inputs.types, inputs.views, None), base)
+        return replace(inputs, sequences=[tensor.float().to(device) for tensor in made], prepared=True)
+
     def extract(self, inputs: HostInputs, seqL: Any) -> Tensor:
+        inputs = self.prepare(inputs)
         if inputs.lengths is None:
             return self._call(inputs.sequences, inputs.labels, inputs.types, inputs.views, None)
         lengths = inputs.lengths.reshape(-1).tolist()
@@ -173,14 +240,7 @@ class ToolboxSignature(SignatureExtractor):
             return self._call(fixed, inputs.labels, inputs.types, inputs.views, None)
         if self.training:
             # As the toolbox trains the model: its normalisations see the whole batch.
-            found = self._call(inputs.sequences, inputs.labels, inputs.types, inputs.views, inputs.lengths)
-            if len(found) != len(lengths):
-                raise ConfigError(
-                    f"{self.name} does not tell packed sequences apart when it infers",
-                    where="trainer_cfg.sampler.sample_type",
-                    how="train with a fixed_… sample_type",
-                )
-            return found
+            return self._packed(inputs)
         # Alone, as the toolbox tests it: convolutions over time would mix packed sequences.
         rows, begin = [], 0
         for index, length in enumerate(lengths):
@@ -191,13 +251,48 @@ class ToolboxSignature(SignatureExtractor):
             begin += length
         return torch.cat(rows)
 
-    def _call(self, sequences: list[Tensor], labels: Tensor, types: Any, views: Any, lengths: Tensor | None) -> Tensor:
-        # Labels only pass through, and GaitGL refuses more than one when it infers.
-        output = self.network((list(sequences), labels[:1], types, views, lengths))
-        found = output.get("inference_feat", {}).get("embeddings")
-        if not isinstance(found, Tensor):
+    def _packed(self, inputs: HostInputs) -> Tensor:
+        """All packed sequences at once."""
+        found = self._call(inputs.sequences, inputs.labels, inputs.types, inputs.views, inputs.lengths)
+        assert inputs.lengths is not None
+        if len(found) != inputs.lengths.numel():
             raise ConfigError(
-                f"{self.name} gives no embeddings at test", where="model_cfg.gse.model_cfg.model", how="choose another"
+                f"{self.name} does not tell packed sequences apart when it infers",
+                where="trainer_cfg.sampler.sample_type",
+                how="train with a fixed_… sample_type",
+            )
+        return found
+
+    def check_packs(self, inputs: HostInputs) -> None:
+        """Refuse a model that cannot be trained on packs, before it is.
+
+        Raises:
+            ConfigError: it takes the pack for one sequence.
+        """
+        inputs = self.prepare(inputs)
+        n, frames = inputs.sequences[0].shape[:2]
+        lengths = torch.full((1, n), int(frames), dtype=torch.int32, device=inputs.sequences[0].device)
+        packed = [sequence.flatten(0, 1)[None] for sequence in inputs.sequences]
+        mode = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                self._packed(replace(inputs, sequences=packed, lengths=lengths))
+        finally:
+            self.train(mode)
+
+    def _call(self, sequences: list[Tensor], labels: Tensor, types: Any, views: Any, lengths: Tensor | None) -> Tensor:
+        # Copies, as some models write into their inputs, which the next network reads too.
+        # Labels only pass through, and GaitGL refuses more than one when it infers.
+        output = self.network(([sequence.clone() for sequence in sequences], labels[:1], types, views, lengths))
+        features = output.get("inference_feat") or {}
+        found = features.get("embeddings")
+        if not isinstance(found, Tensor):
+            given = f", only {', '.join(map(str, features))}" if features else ""
+            raise ConfigError(
+                f"{self.name} gives no embeddings at test{given}",
+                where="model_cfg.gse.model_cfg.model",
+                how="choose a model that recognises people",
             )
         return found
 
@@ -227,19 +322,5 @@ class ToolboxSignature(SignatureExtractor):
 def build_signature(
     kind: type, model_cfg: Mapping[str, Any], attributes: Mapping[str, Any], weight_hooks: Sequence[str] = ()
 ) -> ToolboxSignature:
-    """A toolbox's model without its trainer: ``build_network`` alone has run (spec §7).
-
-    Args:
-        kind: the model's class.
-        model_cfg: copied, as models may change theirs.
-        attributes: what ``build_network`` may read of the model, such as ``cfgs``.
-        weight_hooks: methods with which the toolbox then makes the weights that training starts from.
-    """
-    network: Any = kind.__new__(kind)  # type: ignore[call-overload]
-    nn.Module.__init__(network)
-    for name, value in attributes.items():
-        setattr(network, name, value)
-    network.build_network(copy.deepcopy(dict(model_cfg)))
-    for hook in weight_hooks:
-        getattr(network, hook)()
-    return ToolboxSignature(network, kind.__name__)
+    """A toolbox's model without its trainer; see :func:`~gaitext.toolboxes.borrowed.borrow`."""
+    return ToolboxSignature(borrow(kind, model_cfg, attributes, weight_hooks), kind.__name__)

@@ -74,7 +74,8 @@ def validate_config(
     if world_size is not None:
         _check_batches(cfgs, training, world_size, toolbox)
     if isinstance(cfgs.get("data_cfg"), Mapping):
-        return compare_with_data(cfgs, training, class_count, Path(base))
+        makes_inputs = adapter.makes_inputs(model_cfg)
+        return compare_with_data(cfgs, training, class_count, Path(base), makes_inputs=makes_inputs)
     return []
 
 

@@ -32,11 +32,14 @@ def phases(cfgs: Mapping[str, Any], training: bool) -> list[tuple[str, Mapping[s
     return phases
 
 
-def compare_with_data(cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path) -> list[str]:
+def compare_with_data(
+    cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path, *, makes_inputs: bool = False
+) -> list[str]:
     """Compare a config with the partition and the folders it names; returns remarks.
 
     Args:
         class_count: how many identities the model can tell apart, None for any number.
+        makes_inputs: whether the model may make other inputs of a leaf's files, one of two, say.
         base: what relative paths are relative to.
     """
     data = section(cfgs, "data_cfg")
@@ -59,7 +62,7 @@ def compare_with_data(cfgs: Mapping[str, Any], training: bool, class_count: int 
             remarks.append(f"data_cfg: {len(wanted) - len(present)} of {name}'s {len(wanted)} identities have no data")
         if name == "TRAIN_SET" and class_count is not None:
             remarks += _check_classes(class_count, len(present), len(wanted))
-        _check_inputs(cfgs, training, root / present[0])
+        _check_inputs(cfgs, training, root / present[0], makes_inputs)
     return remarks
 
 
@@ -84,7 +87,7 @@ def _check_classes(class_count: int, present: int, wanted: int) -> list[str]:
     return []
 
 
-def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path) -> None:
+def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path, makes_inputs: bool) -> None:
     """Compare ``data_in_use`` with a leaf's files and with the lists of transforms."""
     leaf = next((view for view in sorted(identity.glob("*/*")) if view.is_dir()), None)
     if leaf is None:
@@ -102,7 +105,7 @@ def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path) -> No
         count = len(use)
         if use and max(use) >= len(files):
             _missing_input(max(use), leaf, files)
-    for name, phase in phases(cfgs, training):
+    for name, phase in [] if makes_inputs else phases(cfgs, training):
         lists = phase.get("transform")
         if isinstance(lists, (list, tuple)) and len(lists) != count:
             raise ConfigError(

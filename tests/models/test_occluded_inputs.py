@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gaitext.errors import ConfigError, ShapeError
-from gaitext.models.occluded_inputs import evaluator_frames, input_kinds, occlude_inputs
+from gaitext.models.occluded_inputs import check_kinds, evaluator_frames, input_kinds, occlude_inputs
 from gaitext.models.rasterise import rasterise_poses
 from gaitext.occlusion import OCCLUSION_TYPES, Occlusion, Occlusions
 
@@ -119,3 +119,42 @@ def test_a_limb_is_drawn_where_it_is() -> None:
     assert rasterise_poses(torch.zeros(2, 17, 3)).sum() == 0
     with pytest.raises(ShapeError, match="COCO-17"):
         rasterise_poses(torch.zeros(1, 18, 2))
+
+
+def test_numbers_tell_parsing_and_images_from_what_has_their_shape() -> None:
+    parsing = torch.arange(8.0).repeat(16, 2)[None, None].expand(1, 2, 16, 16)
+    maps = torch.rand(1, 2, 3, 16, 16)
+    ratios = torch.ones(1, 2)
+    given = [parsing, parsing.clamp(max=1), maps, maps - 0.5, parsing * 255 / 7, ratios]
+    told = ["parsing", "silhouettes", "heatmaps", "images", "images", "other"]
+    assert input_kinds(given, values=True) == told
+    assert input_kinds(given) == [*["silhouettes"] * 2, *["heatmaps"] * 2, "silhouettes", "other"]
+    shapes = [tuple(each.shape[2:]) for each in given]
+    check_kinds(["images", "silhouettes"], shapes[:2], judged=True, name="It")
+    check_kinds(["images", "other"], shapes[:2], judged=False, name="It")
+    with pytest.raises(ConfigError, match=r"It reads images only \(images \[16, 16\]\)"):
+        check_kinds(["images"], shapes[:1], judged=True, name="It")
+    with pytest.raises(ConfigError, match=r"none of It's inputs \(other \[\]\)"):
+        check_kinds(["other"], shapes[-1:], judged=False, name="It")
+
+
+def test_parts_of_a_body_stay_parts_where_rows_are_stretched() -> None:
+    rows = torch.arange(12.0)[:, None].expand(12, 10)
+    parsing = rows[None, None].expand(1, 1, 12, 10)
+    top = Occlusions.of([Occlusion(type="top", rows=0.5, resize=True)])
+    done = occlude_inputs([parsing], None, ["parsing"], top)
+    # Rows 6 to 11 are left; output row y shows the row about (y + ½)/2 below their beginning.
+    expected = torch.tensor([6.0, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11])
+    assert torch.equal(done.sequences[0][0, 0, :, 0], expected)
+    assert done.frames is not None
+    assert torch.equal(done.frames.unique(), torch.tensor([1.0]))
+    whole = occlude_inputs([parsing], None, ["parsing"], Occlusions.of([Occlusion()]))
+    assert whole.frames is not None
+    assert torch.equal(whole.frames[0, 0, 0], torch.zeros(10))
+    # Images go along unjudged.
+    images = torch.randn(1, 1, 3, 12, 10)
+    done = occlude_inputs([images], None, ["images"], top, judged=False)
+    assert done.frames is None
+    assert not torch.equal(done.sequences[0], images)
+    with pytest.raises(ConfigError, match="can read none"):
+        occlude_inputs([images], None, ["images"], top)

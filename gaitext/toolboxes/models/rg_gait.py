@@ -6,37 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError
 from gaitext.models.heads import BNNeck
-from gaitext.models.occluded_inputs import input_kinds, occlude_inputs
+from gaitext.models.occluded_inputs import InputKind, input_kinds, occlude_inputs
 from gaitext.models.occluding import draw_by_key, draw_in_training
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
 from gaitext.models.packing import sequence_lengths
 from gaitext.models.rg_gait import RGGait
 from gaitext.models.rg_gait_settings import MimicGaitSettings, RGGaitSettings
-from gaitext.models.signature import SignatureExtractor, freeze_unused
+from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
+from gaitext.toolboxes.rehearsal import rehearse
 from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature
 
 __all__ = ["RGGaitAdapter"]
-
-#: Tried in turn where nobody says what a model's frames look like.
-_SHAPES: tuple[tuple[tuple[int, ...], ...], ...] = (
-    ((64, 44),),
-    ((64, 64),),
-    ((1, 64, 44),),
-    ((2, 64, 44),),
-    ((3, 64, 44),),
-    ((17, 64, 48),),
-    ((17, 3),),
-)
-#: Of the run at the start: enough for temporal windows of 3.
-_FRAMES = 6
 
 
 def _settings(model_cfg: Mapping[str, Any]) -> Any:
@@ -56,6 +43,7 @@ class _HostedRGGait(RGGait):
     """The network with the settings of its run."""
 
     settings: Any
+    kinds: list[InputKind] | None
 
 
 class RGGaitAdapter(ModelAdapter):
@@ -85,9 +73,9 @@ class RGGaitAdapter(ModelAdapter):
             if evaluator is not None:
                 _restore(evaluator, settings.oem.checkpoint, "oem", host)
         frn.remove_neck()
-        shape = _rehearse(settings, gse, frn, host)
-        network = cls.assemble(settings, gse, evaluator, frn, shape, host)
-        network.settings = settings
+        tried = rehearse(settings, gse, frn, host, _known_shapes(settings))
+        network = cls.assemble(settings, gse, evaluator, frn, tried.shape, host)
+        network.settings, network.kinds = settings, tried.kinds
         return network
 
     @classmethod
@@ -113,6 +101,16 @@ class RGGaitAdapter(ModelAdapter):
             mix_init=settings.mix_init,
             inference=settings.inference,
         )
+
+    @classmethod
+    def pretreatment(cls, network: nn.Module) -> Any:
+        assert isinstance(network, _HostedRGGait)
+        gse = network.gse
+        return gse.pretreat if isinstance(gse, ToolboxSignature) and gse.makes_inputs else None
+
+    @classmethod
+    def makes_inputs(cls, model_cfg: Mapping[str, Any]) -> bool:
+        return _own_adapter(_settings(model_cfg)) is None
 
     @classmethod
     def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
@@ -161,17 +159,21 @@ class RGGaitAdapter(ModelAdapter):
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, _HostedRGGait)
         settings, sequences = network.settings, detached(inputs)
-        kinds = input_kinds(sequences, settings.inputs)
+        known = network.kinds if network.kinds and len(network.kinds) == len(sequences) else None
+        kinds = input_kinds(sequences, settings.inputs or known)
         lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
         if training:
             drawn = draw_in_training(settings.occlusion.train, len(lengths))
         else:
             drawn = draw_by_key(settings.occlusion.test, sequence_keys(inputs))
-        occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
+        occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn, judged=settings.needs_evaluator)
         batch = replace(inputs, sequences=occluded.sequences)
         whole = cls.whole(replace(inputs, sequences=sequences), training)
+        if isinstance(network.gse, ToolboxSignature):
+            batch = network.gse.prepare(batch)  # once for both
+            whole = {name: network.gse.prepare(each) for name, each in whole.items()}
         output = network(batch, lengths, frames=occluded.frames, **whole)
-        images = {"occluded": occluded.frames[: lengths[0]]}
+        images = {} if occluded.frames is None else {"occluded": occluded.frames[: lengths[0]]}
         if not training:
             return HostOutput({}, {"embeddings": output}, images)
         return HostOutput(cls.losses(network, output, inputs.labels), {}, images)
@@ -220,45 +222,12 @@ def _restore(network: nn.Module, path: str | None, stage: str, host: Host) -> No
     host.say(f"RGGait: {stage} restored from {path}")
 
 
-def _rehearse(
-    settings: RGGaitSettings, gse: SignatureExtractor, frn: SignatureExtractor, host: Host
-) -> tuple[int, int]:
-    """Run a made-up batch: the embeddings' size (c, p), and weights of the FRN without a part in them, now frozen."""
+def _known_shapes(settings: RGGaitSettings) -> Sequence[Sequence[int]] | None:
+    """Of one frame of each input, if the config or gaitext's own model says it."""
     adapter = _own_adapter(settings)
-    known = settings.gse.input_shapes
-    if known is None and adapter is not None:
-        shapes = adapter.frame_shapes(settings.gse.model_cfg)
-        known = None if shapes is None else tuple(shapes)
-    failures: list[str] = []
-    for shapes_ in (known,) if known is not None else _SHAPES:
-        batch = _made_up(shapes_)
-        try:
-            shape, frozen = freeze_unused(frn, batch)
-        except Exception as error:  # whatever a model says of frames that it is not made for
-            failures.append(f"{[list(s) for s in shapes_]}: {type(error).__name__}: {error}")
-            continue
-        if frozen:
-            host.say(f"RGGait: {len(frozen)} weights of the FRN have no part in its embeddings: {', '.join(frozen)}")
-        if isinstance(gse, ToolboxSignature):
-            norm = gse.normalised_by(batch)
-            if norm is not None:
-                raise ConfigError(
-                    f"{gse.name}'s embeddings at test come out of its BatchNorm '{norm}', and not from before a BNNeck",
-                    where="model_cfg.gse.model_cfg.model",
-                    how="choose a model whose BNNeck is a SeparateBNNecks, or none",
-                )
-        return shape
-    raise ConfigError(
-        f"{settings.gse.model_cfg['model']} cannot be run on made-up frames: {'; '.join(failures)}",
-        where="model_cfg.gse.input_shapes",
-        how="give the shape of one frame of each of its inputs, such as [[64, 44]]",
-    )
-
-
-def _made_up(shapes: Sequence[Sequence[int]]) -> HostInputs:
-    generator = torch.Generator().manual_seed(0)
-    sequences = [torch.rand(2, _FRAMES, *shape, generator=generator) for shape in shapes]
-    return HostInputs(sequences, torch.zeros(2, dtype=torch.int64), ["nm-01"] * 2, ["000"] * 2, None)
+    if settings.gse.input_shapes is not None or adapter is None:
+        return settings.gse.input_shapes
+    return adapter.frame_shapes(settings.gse.model_cfg)
 
 
 def _neck(settings: RGGaitSettings, gse: SignatureExtractor, shape: tuple[int, int], host: Host) -> nn.Module | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gaitext.models.occluded_inputs import input_kinds, occlude_inputs
+from gaitext.models.occluded_inputs import InputKind, check_kinds, input_kinds, occlude_inputs
 from gaitext.models.occluding import draw_by_key, draw_in_training
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
 from gaitext.models.packing import sequence_lengths
@@ -40,6 +40,7 @@ class _TrainedEvaluator(OcclusionEvaluator):
     def __init__(self, settings: RGGaitOEMSettings) -> None:
         super().__init__(**settings.sizes)
         self.settings = settings
+        self.shown: list[InputKind] | None = None
         # Position in OCCLUSION_TYPES -> class, -1 where there is none.
         known = [self.types.index(name) if name in self.types else -1 for name in OCCLUSION_TYPES]
         self.register_buffer("class_of", torch.tensor(known), persistent=False)
@@ -73,15 +74,25 @@ class RGGaitOEMAdapter(ModelAdapter):
         return {"occlusion": ("logits", "types", "amount", "true_amount")}
 
     @classmethod
+    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
+        assert isinstance(network, _TrainedEvaluator)
+        if network.settings.inputs is None:
+            # Parsing has the shape of silhouettes, and images that of heatmaps: their numbers tell.
+            network.shown = input_kinds(inputs.sequences, values=True)
+            shapes = [tuple(sequence.shape[2:]) for sequence in inputs.sequences]
+            check_kinds(network.shown, shapes, judged=True, name=cls.name)
+
+    @classmethod
     def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, _TrainedEvaluator)
         settings, sequences = network.settings, detached(inputs)
-        kinds = input_kinds(sequences, settings.inputs)
+        kinds = input_kinds(sequences, settings.inputs or network.shown)
         lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
         class_of, kind_of = network.get_buffer("class_of"), network.get_buffer("kinds")
         if training:
             drawn = draw_in_training(settings.train_occlusion, sum(lengths))
             occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
+            assert occluded.frames is not None
             found = network(occluded.frames)
             fed = {
                 "logits": found.logits,
@@ -92,6 +103,7 @@ class RGGaitOEMAdapter(ModelAdapter):
             return HostOutput({"occlusion": fed}, {}, {"occluded": occluded.frames[: lengths[0]]})
         drawn = draw_by_key(settings.test_occlusion, sequence_keys(inputs))
         occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
+        assert occluded.frames is not None
         found = network.sequences(occluded.frames, lengths)
         told = {
             "embeddings": found.feature[:, :, None],
