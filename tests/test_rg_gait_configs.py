@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gaitext.config import load_yaml
-from gaitext.models.rg_gait_settings import RGGaitOEMSettings, RGGaitSettings
+from gaitext.models.rg_gait_settings import MimicGaitSettings, RGGaitOEMSettings, RGGaitSettings
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import TOOLBOXES
@@ -21,11 +21,16 @@ ROOT = CONFIGS / "rg-gait"
 BACKBONES = {"gaitbase": "Baseline", "deepgaitv2": "DeepGaitV2", "swingait": "SwinGait", "gaitgl": "GaitGL"}
 SYSTEMS = [f"{dataset}_{backbone}" for dataset in ("gait3d", "grew") for backbone in BACKBONES]
 OWN = ["casia-b_gaitheat", "casia-b_gaitpt"]
+#: Configs of what RG-Gait is compared with -> the config of RG-Gait that they are made of.
+MIMICS = {f"{name}_mimicgait": name for name in ("gait3d_gaitbase", "grew_gaitbase", "casia-b_gaitheat")}
+AWARE = {f"{name}_occaware": name for name in ("gait3d_gaitbase", "grew_gaitbase")}
+COMPARED = {**MIMICS, **AWARE, "tiny_mimicgait": "tiny", "tiny_occaware": "tiny"}
 EVALUATORS = ["gait3d_oem", "gait3d_oem_uncut", "grew_oem", "casia-b_gaitheat_oem", "casia-b_gaitpt_oem"]
 
 
 def settings(config: dict[str, Any]) -> Any:
-    kind = RGGaitOEMSettings if config["model_cfg"]["model"] == "RGGaitOEM" else RGGaitSettings
+    kinds = {"RGGaitOEM": RGGaitOEMSettings, "RGGait": RGGaitSettings, "MimicGait": MimicGaitSettings}
+    kind = kinds[config["model_cfg"]["model"]]
     return kind.parse({k: v for k, v in config["model_cfg"].items() if k != "model"}, where="model_cfg")
 
 
@@ -43,7 +48,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("name", [*SYSTEMS, *OWN, *EVALUATORS, "tiny_oem", "tiny_gse", "tiny"])
+@pytest.mark.parametrize("name", [*SYSTEMS, *OWN, *COMPARED, *EVALUATORS, "tiny_oem", "tiny_gse", "tiny"])
 @pytest.mark.parametrize("toolbox", [*TOOLBOXES, None], ids=lambda t: t.name if t else "embedded")
 def test_every_host_accepts_them(name: str, toolbox: Any, people: Path) -> None:
     config = yaml.safe_load((ROOT / f"{name}.yaml").read_text())
@@ -68,6 +73,35 @@ def test_published_values_of_the_system(name: str) -> None:
     assert model.occlusion.train.resize_visible
     assert model.gse.model_cfg["model"] == BACKBONES[name.partition("_")[2]]
     assert model.class_num == (20_000 if grew else 3_000)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_what_it_is_compared_with_is_trained_alike(name: str) -> None:
+    """MimicGait: the published loss, no classifier. Occ Aware: no residual, and so a random start."""
+    config, like = load_yaml(ROOT / f"{name}.yaml"), load_yaml(ROOT / f"{COMPARED[name]}.yaml")
+    ours, theirs = settings(config), settings(like)
+    for section in ("data_cfg", "optimizer_cfg", "scheduler_cfg"):
+        assert config[section] == like[section]
+    for section in ("trainer_cfg", "evaluator_cfg"):
+        changed = {key for key, value in config[section].items() if like[section][key] != value}
+        assert changed <= {"save_name"}
+    assert (ours.gse, ours.oem, ours.occlusion, ours.init_from_gse) == (
+        theirs.gse,
+        theirs.oem,
+        theirs.occlusion,
+        theirs.init_from_gse,
+    )
+    folder = [
+        (c["data_cfg"]["dataset_name"], c["model_cfg"]["model"], c["trainer_cfg"]["save_name"]) for c in (config, like)
+    ]
+    assert folder[0] != folder[1]
+    if name.endswith("mimicgait"):
+        (loss,) = config["loss_cfg"]
+        assert (loss["type"], loss["log_prefix"], loss["margin"]) == ("AllTripletsLoss", "triplet", 0.2)
+        assert (ours.labels, config["model_cfg"]["model"]) == ("identity", "MimicGait")
+    else:
+        assert config["loss_cfg"] == like["loss_cfg"]
+        assert (ours.residual, ours.adaptive, ours.occlusion_aware, ours.mix_init) == (False, False, True, "xavier")
 
 
 @pytest.mark.parametrize("name", EVALUATORS)
@@ -99,7 +133,7 @@ def _fits(config: dict[str, Any], evaluator: dict[str, Any]) -> None:
         assert seen["SilhouetteInput"]["cut"] == 0
 
 
-@pytest.mark.parametrize("name", [*SYSTEMS, *OWN])
+@pytest.mark.parametrize("name", [*SYSTEMS, *OWN, *MIMICS, *AWARE])
 def test_stages_1_and_3_fit(name: str) -> None:
     text = (ROOT / f"{name}.yaml").read_text()
     named = text.partition("# Stage 1: ")[2].partition(",")[0]

@@ -27,7 +27,7 @@ SHOWN = {
     "bottom, resized": Occlusion("bottom", rows=0.45, resize=True),
     "middle": Occlusion("middle", rows=0.5),
     "dynamic": Occlusion("dynamic", width=0.5, height=0.4, speed=1.25),
-    "pole": Occlusion("pole", width=0.2, height=1.0, speed=1.25),
+    "pole": Occlusion("pole", width=0.5, height=1.0, speed=1.25),
 }
 FRAMES = (4, 24)
 #: Screen pixels a map's pixel.

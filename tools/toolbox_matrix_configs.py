@@ -116,6 +116,11 @@ MODELS: dict[str, Model] = {
     "RGGait": Model(
         "CASIA-B", "CCPG", ("heatmaps",), _HEATMAPS, _CROSS_VIEW, {}, _pair(), needs=("GaitHeat", "RGGaitOEM"),
     ),
+    "MimicGait": Model(
+        "CASIA-B", "CCPG", ("heatmaps",), _HEATMAPS, _CROSS_VIEW, {},
+        [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2, "loss_term_weight": 1.0}],
+        needs=("GaitHeat", "RGGaitOEM"),
+    ),
     "ArtifactCorrector": Model(
         "Crops", "OtherCrops", ("0", "2", "3"),
         [{"type": "CropInput"}, {"type": "PoseInput"}, {"type": "PoseBoxInput"}], _POSE,
@@ -230,7 +235,7 @@ def _model_cfg(place: Place, model: str, identities: int) -> Config:
     cfg: Config = {"model": model, **copy.deepcopy(kind.settings)}
     if model in ("GaitHeat", "GaitBase", "RGGait"):
         cfg["class_num"] = identities
-    if model == "RGGait":
+    if model in ("RGGait", "MimicGait"):
         gse, oem = (str(checkpoint(place, needed)) for needed in kind.needs)
         cfg["gse"] = {"model_cfg": _model_cfg(place, "GaitHeat", identities), "checkpoint": gse}
         cfg["oem"] = {"checkpoint": oem, **_EVALUATOR}

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["Info", "Loss", "gather", "world_size"]
+__all__ = ["Info", "Loss", "gather", "rank", "world_size"]
 
 #: Detached scalars (or [p] tensors) for the log.
 Info = dict[str, Tensor]
@@ -30,6 +30,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """This process's number among them, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 def gather(tensor: Tensor) -> Tensor:
     """Concatenate the processes' tensors [n, …] along the first axis: [n · processes, …].
 
@@ -42,5 +47,5 @@ def gather(tensor: Tensor) -> Tensor:
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(processes)]
     dist.all_gather(parts, tensor.detach().contiguous())
-    parts[dist.get_rank()] = tensor
+    parts[rank()] = tensor
     return torch.cat(parts)

@@ -6,6 +6,7 @@ from gaitext.models.fbcnn_loading import load_fbcnn
 from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
 from gaitext.models.gaitpt import GaitPT
+from gaitext.models.mimicgait import MimicGait, MimicGaitOutput
 from gaitext.models.occlusion_evaluator import OcclusionEstimate, OcclusionEvaluator
 from gaitext.models.rg_gait import RGGait, RGGaitOutput
 from gaitext.models.tiling import Tiles
@@ -18,6 +19,8 @@ __all__ = [
     "GaitHeat",
     "GaitHeatOutput",
     "GaitPT",
+    "MimicGait",
+    "MimicGaitOutput",
     "OcclusionEstimate",
     "OcclusionEvaluator",
     "RGGait",

@@ -39,10 +39,12 @@ class OcclusionEvaluator(nn.Module):
     Each convolution is 3×3 with padding 1, followed by ReLU and 2×2 max pooling with stride 2; the
     last pooling is padded by 1. Default construction is the published network (101,188 parameters).
 
-    The published code trained it on frames in 0..255 to predict the *visible* share. Its weights
-    load through :func:`gaitext.checkpoints.load` and set the buffer ``published``: frames in 0..1
-    are then multiplied by 255 inside, and ``amount`` is one minus what the head predicts, so that
-    callers see no difference. The buffer is saved with the weights.
+    The published code trained it on frames in 0..255, and its second head to predict 0 for an
+    unoccluded frame and the *visible* share of an occluded one: only with the type does that say how
+    much is hidden. Its weights load through :func:`gaitext.checkpoints.load` and set the buffer
+    ``published``: frames in 0..1 are then multiplied by 255 inside, and ``amount`` is
+    (1 − the probability of ``none``) · (1 − what the head predicts), so that callers see no
+    difference. The buffer is saved with the weights, which stay as they are.
 
     Args:
         types: names of the classes, in the logits' order. ``top`` is an occluded top.
@@ -99,13 +101,17 @@ class OcclusionEvaluator(nn.Module):
             raise ShapeError(
                 f"frames have shape {tuple(frames.shape)}", where="OcclusionEvaluator", how=f"give [N, {wanted}, H, W]"
             )
-        # Arithmetic in place of a branch, which would wait for the GPU at every call.
+        # Arithmetic in place of branches, which would wait for the GPU at every call.
         x = frames * (1 + 254 * self.published)
         for index, convolution in enumerate(self.convolutions):
             x = F.max_pool2d(F.relu(convolution(x)), 2, 2, padding=int(index == 2))
         feature = F.relu(self.embed(x.mean((2, 3))))
+        logits = self.type_head(feature)
         share = torch.sigmoid(self.amount_head(feature)).squeeze(1)
-        return OcclusionEstimate(feature, self.type_head(feature), self.published + (1 - 2 * self.published) * share)
+        if "none" in self.types:  # all published weights have it
+            hides = 1 - logits.softmax(1)[:, self.types.index("none")]
+            share = torch.where(self.published > 0, hides.to(share.dtype) * (1 - share), share)
+        return OcclusionEstimate(feature, logits, share)
 
     def sequences(self, frames: Tensor, lengths: Sequence[int]) -> OcclusionEstimate:
         """Judge whole sequences: means over their frames, whatever they are packed with.

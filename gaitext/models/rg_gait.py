@@ -54,7 +54,7 @@ class RGGait(nn.Module):
         gse: a :class:`~gaitext.models.signature.SignatureExtractor`, or one of gaitext's networks.
         occlusion_evaluator: may be None if neither ``adaptive`` nor ``occlusion_aware`` is on.
         frn: the restoration network; None: a copy of the GSE, and so initialised from it.
-        shape: (c, p) of the GSE's embeddings; None: as its neck says.
+        shape: (c, p) of the GSE's embeddings; None: as its BNNeck says.
         neck: ``embed(x)``, and called ``(embedding, logits)``. "gse": a copy of the GSE's.
         residual: False: f = r alone; the GSE is not run.
         adaptive: False: α = 1.
@@ -101,7 +101,8 @@ class RGGait(nn.Module):
         self.inference = inference
         self.frn.remove_neck()
         if shape is None:
-            classifier: Any = getattr(self.neck, "classifier", None)
+            theirs = self.gse.neck() if self.neck is None else self.neck
+            classifier: Any = getattr(theirs, "classifier", None)
             if classifier is None:
                 raise ConfigError("the embeddings' size is not known", where="RGGait.shape", how="give (c, p)")
             parts, channels = classifier.shape[:2]

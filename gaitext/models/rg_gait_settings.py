@@ -13,6 +13,7 @@ from gaitext.occlusion import OCCLUSION_TYPES, OcclusionSettings, OcclusionType
 __all__ = [
     "EvaluatorOcclusions",
     "GseSettings",
+    "MimicGaitSettings",
     "OEMSettings",
     "RGGaitOEMSettings",
     "RGGaitOcclusions",
@@ -126,35 +127,72 @@ class RGGaitOcclusions(Settings):
     test: OcclusionSettings = OcclusionSettings(types={})
 
 
-class RGGaitSettings(Settings):
-    """``RGGait``'s ``model_cfg`` (stage 3).
+class _System(Settings):
+    """What RG-Gait and MimicGait share.
 
     Attributes:
-        class_num: identities in training, for the BNNeck's classifier.
         gse, oem: the earlier stages.
-        residual, adaptive, occlusion_aware: see :class:`~gaitext.models.RGGait`.
         init_from_gse: the FRN starts as the GSE (poster); off: as its model starts (the release).
-        mix_init: how the mixing FC starts, ``xavier`` (release) or ``zero``.
-        neck: ``gse`` takes the GSE's BNNeck over, if it has one; ``new`` begins one; ``none``: triplet
-            loss alone.
-        inference: the embedding compared at test, before the BNNeck (``fc``) or behind it.
         occlusion: what is drawn for each sequence.
         inputs: what each input shows; None: told from its shape.
     """
 
-    class_num: Positive
     gse: GseSettings
     oem: OEMSettings = OEMSettings()
-    residual: bool = True
-    adaptive: bool = True
-    occlusion_aware: bool = True
     init_from_gse: bool = True
-    mix_init: Literal["xavier", "zero"] = "xavier"
-    neck: Literal["gse", "new", "none"] = "gse"
-    inference: Literal["fc", "bnneck"] = "fc"
     occlusion: RGGaitOcclusions = RGGaitOcclusions()
     inputs: tuple[InputKind, ...] | None = None
 
     @property
     def needs_evaluator(self) -> bool:
+        return True
+
+
+class RGGaitSettings(_System):
+    """``RGGait``'s ``model_cfg`` (stage 3).
+
+    Attributes:
+        class_num: identities in training, for the BNNeck's classifier.
+        gse, oem, init_from_gse, occlusion, inputs: as of any system.
+        residual, adaptive, occlusion_aware: see :class:`~gaitext.models.RGGait`.
+        mix_init: how the mixing FC starts, ``xavier`` (release) or ``zero``.
+        neck: ``gse`` takes the GSE's BNNeck over, if it has one; ``new`` begins one; ``none``: triplet
+            loss alone.
+        inference: the embedding compared at test, before the BNNeck (``fc``) or behind it.
+    """
+
+    class_num: Positive
+    residual: bool = True
+    adaptive: bool = True
+    occlusion_aware: bool = True
+    mix_init: Literal["xavier", "zero"] = "xavier"
+    neck: Literal["gse", "new", "none"] = "gse"
+    inference: Literal["fc", "bnneck"] = "fc"
+
+    @model_validator(mode="after")
+    def _begins_apart(self) -> RGGaitSettings:
+        if not self.residual and self.mix_init == "zero":
+            raise ValueError("mix_init: without the residual, zero makes all embeddings alike; write xavier")
+        return self
+
+    @property
+    def needs_evaluator(self) -> bool:
         return self.occlusion_aware or (self.adaptive and self.residual)
+
+
+class MimicGaitSettings(_System):
+    """``MimicGait``'s ``model_cfg`` (instead of stage 3).
+
+    Attributes:
+        gse: the teacher, and what the student's FRN starts as.
+        oem, init_from_gse, occlusion, inputs: as of any system.
+        labels: what makes a pair positive: the same ``identity``, or the same sequence, whole and
+            occluded, alone (``instance``, "intra only").
+    """
+
+    labels: Literal["identity", "instance"] = "identity"
+
+    @property
+    def class_num(self) -> None:
+        """There is no classifier."""
+        return None

@@ -143,11 +143,14 @@ def _occlusions(settings: OcclusionSettings, draws: npt.NDArray[np.float64]) -> 
     def only(values: Any, *chosen: str) -> npt.NDArray[np.float64]:
         return np.where(np.isin(types, [OCCLUSION_TYPES.index(name) for name in chosen]), values, 0.0)
 
+    # Rows have no part in a dynamic occlusion, so their number is free to tell what kind it is.
+    poles = only(draws[:, 1] < settings.dynamic_poles, "dynamic") + only(1.0, "pole") > 0
+    patches = only(1.0, "dynamic") * ~poles
     return Occlusions(
         types=types.astype(np.int64),
         rows=only(uniform(1, settings.rows), "top", "bottom") + only(uniform(1, settings.middle_rows), "middle"),
-        width=only(uniform(2, settings.patch_width), "dynamic") + only(uniform(2, settings.pole_width), "pole"),
-        height=only(uniform(3, settings.patch_height), "dynamic") + only(1.0, "pole"),
+        width=patches * uniform(2, settings.patch_width) + poles * uniform(2, settings.pole_width),
+        height=patches * uniform(3, settings.patch_height) + poles,
         speed=only(uniform(4, settings.speed), "dynamic", "pole"),
         resize=only(float(settings.resize_visible), "top", "bottom") > 0,
     )

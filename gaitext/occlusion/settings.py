@@ -42,8 +42,10 @@ class OcclusionSettings(Settings):
         middle_rows: share of the rows that ``middle`` hides, about the middle.
         patch_width, patch_height: size of the ``dynamic`` patch as shares of the frame's; it stands
             on the bottom edge.
-        pole_width: of the ``pole``, as a share of the frame's; it is as high as the frame. Not
-            published: an arm's to a torso's width.
+        pole_width: of the ``pole``, as a share of the frame's; it is as high as the frame.
+        dynamic_poles: how many of the ``dynamic`` occlusions are poles in place of patches, of type
+            ``dynamic`` all the same. The release's "dynamic" is a patch or a pole, in shares that are
+            not known: 0.5 for that. The default is patches alone, as ``pole`` is a type by itself.
         speed: of patch and pole to the right, in pixels of a 64-row map per frame, from x = 0 at the
             sequence's first frame (as handed over: of the sampled frames). In maps of other heights
             it scales with the height, so that a pose in a box of 256 rows sees the same occlusion.
@@ -58,7 +60,8 @@ class OcclusionSettings(Settings):
     middle_rows: Shares = (0.5, 0.5)
     patch_width: Shares = (0.4, 0.6)
     patch_height: Shares = (0.3, 0.5)
-    pole_width: Shares = (0.1, 0.3)
+    pole_width: Shares = (0.4, 0.6)
+    dynamic_poles: Fraction = 0.0
     speed: Speeds = (0.5, 2.0)
     resize_visible: bool = True
     seed: int = Field(0, ge=0)

@@ -6,14 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gaitext.studies.rg_gait_settings import Occluded, RGGaitSettings
-from gaitext.studies.rg_gait_systems import ABLATION, UNOCCLUDED
+from gaitext.studies.rg_gait_systems import ABLATION, RELEASE, UNOCCLUDED
 
-__all__ = ["COMPARED", "RANKS", "Reckoned", "Tested", "gain", "needed", "place", "reckoned", "tested"]
+__all__ = [
+    "ABLATED",
+    "ADAPTED",
+    "COMPARED",
+    "RANKS",
+    "Reckoned",
+    "Tested",
+    "gain",
+    "needed",
+    "place",
+    "reckoned",
+    "tested",
+]
 
 #: Systems of the retention table, the first of which the others are compared with.
-COMPARED = ("gse", "finetuned", "rg_gait")
+COMPARED = ("gse", "finetuned", "occ_aware", "mimicgait", "rg_gait")
 #: Those that are trained on with new occlusions.
-_ADAPTED = ("finetuned", "rg_gait")
+ADAPTED = COMPARED[1:]
+#: Systems of the ablation, Baseline-1 first.
+ABLATED = ("gse", *ABLATION, "occ_aware", "mimicgait", "rg_gait")
 #: Ranks that are reported, and the cells' metrics of them.
 RANKS = {1: "mean", 5: "mean@R5"}
 
@@ -27,7 +41,7 @@ class Tested:
     Attributes:
         system: which.
         occlusion: of all test sequences.
-        occluded: which of them have it; of whole walkers without meaning.
+        occluded: which of them have it; of whole walkers without meaning, of the release's evaluation ``all``.
     """
 
     system: str
@@ -54,7 +68,7 @@ class Reckoned:
 
 def place(occlusion: str, occluded: Occluded) -> str:
     """A cell's condition."""
-    return occlusion if occlusion == UNOCCLUDED else f"{occlusion}/{occluded}"
+    return occlusion if occlusion in (UNOCCLUDED, RELEASE) else f"{occlusion}/{occluded}"
 
 
 def gain(system: str) -> str:
@@ -65,17 +79,18 @@ def gain(system: str) -> str:
 def needed(settings: RGGaitSettings) -> dict[str, tuple[str, ...]]:
     """System -> what it is tested under, for the tables that are asked for."""
     wanted: dict[str, list[str]] = {}
+    always = (UNOCCLUDED,) if settings.release is None else (UNOCCLUDED, RELEASE)
     if "retention" in settings.standard:
         for system in COMPARED:
-            wanted.setdefault(system, []).extend((UNOCCLUDED, *settings.occlusions))
+            wanted.setdefault(system, []).extend((*always, *settings.occlusions))
     if "ablation" in settings.standard:
-        for system in (*ABLATION, "rg_gait"):
-            wanted.setdefault(system, []).extend((UNOCCLUDED, *settings.seen))
+        for system in ABLATED:
+            wanted.setdefault(system, []).extend((*always, *settings.seen))
     if "generalisation" in settings.standard:
         for new in settings.new:
             for system in COMPARED:
                 wanted.setdefault(system, []).append(new)
-            for system in _ADAPTED:
+            for system in ADAPTED:
                 wanted.setdefault(f"{system}+{new}", []).append(new)
     return {system: tuple(dict.fromkeys(of)) for system, of in wanted.items()}
 
@@ -83,9 +98,10 @@ def needed(settings: RGGaitSettings) -> dict[str, tuple[str, ...]]:
 def tested(settings: RGGaitSettings) -> list[Tested]:
     """All tests."""
     found = []
+    once: dict[str, tuple[Occluded, ...]] = {UNOCCLUDED: settings.occluded[:1], RELEASE: ("all",)}
     for system, occlusions in needed(settings).items():
         for occlusion in occlusions:
-            for occluded in settings.occluded[:1] if occlusion == UNOCCLUDED else settings.occluded:
+            for occluded in once.get(occlusion, settings.occluded):
                 found.append(Tested(system, occlusion, occluded))
     return found
 
@@ -104,9 +120,9 @@ def reckoned(settings: RGGaitSettings) -> list[Reckoned]:
             there.add((system, condition))
             found.append(Reckoned(system, condition, tuple(parts)))
 
-    adapted = [f"{system}+new" for system in _ADAPTED]
+    adapted = [f"{system}+new" for system in ADAPTED]
     for occluded in settings.occluded:
-        for system in _ADAPTED:
+        for system in ADAPTED:
             for new in settings.new:
                 add(f"{system}+new", place(new, occluded), [(1.0, (f"{system}+{new}", place(new, occluded)))])
         for system in (*needed(settings), *adapted):

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings
-from gaitext.occlusion import OcclusionType
+from gaitext.occlusion import OcclusionSettings, OcclusionType
 from gaitext.studies.settings import StudySettings
 
-__all__ = ["Occluded", "RGGaitSettings", "StageConfigs", "TableName"]
+__all__ = ["Occluded", "RGGaitSettings", "ReleaseSettings", "StageConfigs", "TableName"]
 
 TableName = Literal["retention", "ablation", "generalisation"]
 Occluded = Literal["probes", "all"]
@@ -33,6 +33,27 @@ class AdaptationSettings(Settings):
     iterations: Annotated[int, Field(ge=1)] | None = None
 
 
+class ReleaseSettings(Settings):
+    """How RG-Gait's release evaluates: some sequences, probes and gallery alike, have lost their top or bottom.
+
+    Attributes:
+        probability: of a sequence's being occluded; its configs for Gait3D have 1.
+        rows: bounds of the share that is hidden; its configs for Gait3D have [0.4, 0.6].
+    """
+
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rows: tuple[float, float] = (0.1, 0.6)
+
+    @model_validator(mode="after")
+    def _drawable(self) -> ReleaseSettings:
+        OcclusionSettings.parse({"types": self.types, "rows": self.rows}, where="release")
+        return self
+
+    @property
+    def types(self) -> dict[str, float]:
+        return dict.fromkeys(("top", "bottom"), self.probability / 2)
+
+
 class RGGaitSettings(StudySettings):
     """A study of kind ``rg-gait``.
 
@@ -44,6 +65,8 @@ class RGGaitSettings(StudySettings):
         occluded: at test, the ``probes`` alone, before a gallery of whole walkers, or ``all`` sequences, each by an
             occlusion of its own; with several, there is a table of each. The poster is silent. A toolbox knows ``all``
             only.
+        release: the release's way to evaluate, the condition ``release``; None: leave it out.
+        mimicgait_labels: of MimicGait's loss: ``identity``, or ``instance`` ("intra only").
         options: other settings of test occlusions, such as ``rows``; None: stage 3's of training.
         test_seed: of the occlusions at test, the same for every system and seed.
         transform: the transform that occludes, put behind the configs' own.
@@ -59,6 +82,8 @@ class RGGaitSettings(StudySettings):
     seen: tuple[OcclusionType, ...] = Field(("top", "bottom"), min_length=1)
     new: tuple[OcclusionType, ...] = ("middle", "dynamic")
     occluded: tuple[Occluded, ...] = Field(("probes", "all"), min_length=1)
+    release: ReleaseSettings | None = ReleaseSettings()
+    mimicgait_labels: Literal["identity", "instance"] = "identity"
     options: dict[str, Any] | None = None
     test_seed: Annotated[int, Field(ge=0)] = 0
     transform: Literal["OcclusionSilhouettes", "OcclusionHeatmaps", "OcclusionPoses"] = "OcclusionSilhouettes"

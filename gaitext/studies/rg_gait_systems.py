@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gaitext.config import need
 from gaitext.errors import ConfigError
@@ -12,24 +13,35 @@ from gaitext.occlusion import OcclusionSettings
 from gaitext.studies.rg_gait_settings import RGGaitSettings
 from gaitext.studies.scoring import Config
 
-__all__ = ["ABLATION", "UNOCCLUDED", "Systems"]
+__all__ = ["ABLATION", "RELEASE", "UNOCCLUDED", "Systems"]
 
 #: The condition of whole walkers.
 UNOCCLUDED = "unoccluded"
+#: The condition of the release's evaluation.
+RELEASE = "release"
 
-#: The poster's ablation, and how we read it; ``residual: false`` is our guess at its first row, which
-#: begins at random weights W, as with ``zero`` all its embeddings would be alike.
+#: What is left out of the whole system. The poster's ablation begins with ``gse`` (its Baseline-1), which is no
+#: system of stage 3; ``frn`` is all three switches off. Without the residual W begins at random, as with ``zero``
+#: all embeddings would be alike.
+_NO_RESIDUAL: Config = {"residual": False, "adaptive": False, "mix_init": "xavier"}
 ABLATION: dict[str, Config] = {
-    "none": {"residual": False, "adaptive": False, "occlusion_aware": False, "mix_init": "xavier"},
+    "frn": {**_NO_RESIDUAL, "occlusion_aware": False},
     "residual": {"adaptive": False, "occlusion_aware": False},
     "aware": {"adaptive": False},
     "adaptive": {"occlusion_aware": False},
 }
+#: The poster's "Occ Aware", W[FRN(x); o] alone.
+_OCC_AWARE: Config = _NO_RESIDUAL
+#: What MimicGait takes over from stage 3's ``model_cfg``, and its loss.
+_MIMICGAIT_KEYS = ("gse", "oem", "init_from_gse", "occlusion", "inputs")
+_MIMICGAIT_LOSS: list[Config] = [
+    {"type": "AllTripletsLoss", "log_prefix": "triplet", "loss_term_weight": 1.0, "margin": 0.2}
+]
 
 
 class Systems:
-    """``oem``, ``gse``, ``finetuned``, ``rg_gait``, those of :data:`ABLATION`, and ``<system>+<occlusion>`` for one
-    trained on with a new occlusion.
+    """``oem``, ``gse``, ``finetuned``, ``occ_aware``, ``mimicgait``, ``rg_gait``, those of :data:`ABLATION`, and
+    ``<system>+<occlusion>`` for one trained on with a new occlusion.
 
     Args:
         settings: of the study.
@@ -51,7 +63,7 @@ class Systems:
         """Systems of the same seed whose checkpoints a system's training begins with."""
         base, _, occlusion = system.partition("+")
         if occlusion:
-            return (base, f"oem+{occlusion}") if base == "rg_gait" else (base,)
+            return (base,) if base in ("oem", "finetuned") else (base, f"oem+{occlusion}")
         return {"oem": (), "gse": (), "finetuned": ("gse",)}.get(base, ("gse", "oem"))
 
     def config(self, system: str) -> Config:
@@ -64,8 +76,10 @@ class Systems:
         if base == "finetuned":
             return self._finetuned(system, self._train_types())
         config = self._named(self.stages["rg_gait"], system)
+        if base == "mimicgait":
+            self._mimic(config)
         model = config["model_cfg"]
-        model.update(ABLATION.get(base, {}))
+        model.update(_OCC_AWARE if base == "occ_aware" else ABLATION.get(base, {}))
         for part in ("gse", "oem"):
             model.setdefault(part, {}).pop("checkpoint", None)
         return config
@@ -92,9 +106,19 @@ class Systems:
     def tested(self, config: Config, occlusion: str) -> Config:
         """A system's config that occludes at test."""
         config = copy.deepcopy(config)
-        if occlusion != UNOCCLUDED:
-            self._append(config["evaluator_cfg"], {occlusion: 1.0}, self.settings.test_seed)
+        evaluator, seed, release = config["evaluator_cfg"], self.settings.test_seed, self.settings.release
+        if occlusion == RELEASE and release is not None:
+            self._append(evaluator, release.types, seed, rows=list(release.rows))
+        elif occlusion != UNOCCLUDED:
+            self._append(evaluator, {occlusion: 1.0}, seed)
         return config
+
+    def _mimic(self, config: Config) -> None:
+        """Make MimicGait's config of stage 3's: other losses and no classifier, the rest alike."""
+        theirs = config["model_cfg"]
+        kept = {key: theirs[key] for key in _MIMICGAIT_KEYS if key in theirs}
+        config["model_cfg"] = {"model": "MimicGait", **kept, "labels": self.settings.mimicgait_labels}
+        config["loss_cfg"] = copy.deepcopy(_MIMICGAIT_LOSS)
 
     def _adapted(self, base: str, occlusion: str) -> Config:
         """Trained on with a new occlusion, which takes an equal share beside those of before."""
@@ -140,14 +164,14 @@ class Systems:
             config[section]["save_name"] = system.replace("+", "_")
         return config
 
-    def _append(self, section: Config, types: Config, seed: int | None) -> None:
-        """Put the occluding transform behind a section's own."""
+    def _append(self, section: Config, types: Config, seed: int | None, **over: Any) -> None:
+        """Put the occluding transform behind a section's own; ``over`` is laid over its options."""
         options = self.settings.options
         if options is None or seed is None:
             options = self.trained_on.model_dump(mode="json", exclude={"types", "seed"})
         if self.settings.transform == "OcclusionPoses":
             options = {key: value for key, value in options.items() if key != "resize_visible"}
-        last = {"type": self.settings.transform, **options, "types": types}
+        last = {"type": self.settings.transform, **options, **over, "types": types}
         if seed is not None:
             last["seed"] = seed
         own = section["transform"]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from gaitext.studies.reporting import ColumnSettings, TableSettings
-from gaitext.studies.rg_gait_plan import RANKS, gain, place
+from gaitext.studies.rg_gait_plan import ABLATED, ADAPTED, COMPARED, RANKS, gain, place
 from gaitext.studies.rg_gait_settings import Occluded, RGGaitSettings, TableName
-from gaitext.studies.rg_gait_systems import ABLATION, UNOCCLUDED
+from gaitext.studies.rg_gait_systems import RELEASE, UNOCCLUDED
 
 __all__ = ["standard_tables"]
 
-_NAMES = {"gse": "GSE", "finetuned": "GSE, fine-tuned", "rg_gait": "RG-Gait"}
+_NAMES = {
+    "gse": "GSE",
+    "finetuned": "GSE, fine-tuned",
+    "occ_aware": "Occ Aware",
+    "mimicgait": "MimicGait",
+    "rg_gait": "RG-Gait",
+}
 _ABLATION = {
-    "none": "Baseline-1 (residual ✗ adaptive ✗ aware ✗)",
+    "gse": "Baseline-1 (the GSE, trained without occlusions)",
+    "frn": "FRN alone (residual ✗ adaptive ✗ aware ✗)",
+    "occ_aware": "Occ Aware (residual ✗ adaptive ✗ aware ✓)",
+    "mimicgait": "MimicGait (Occ Aware, taught by the GSE)",
     "residual": "Vanilla residual (residual ✓ adaptive ✗ aware ✗)",
     "aware": "Aware only (residual ✓ adaptive ✗ aware ✓)",
     "adaptive": "Adaptive only (residual ✓ adaptive ✓ aware ✗)",
@@ -47,7 +56,7 @@ def standard_tables(settings: RGGaitSettings) -> list[TableSettings]:
             shown, columns = rows[name](settings, occluded)
             table = TableSettings(
                 name=f"{name}_{occluded}",
-                title=f"{_TITLES[name]}: {_OCCLUDED[occluded]}; seen in training: {', '.join(settings.seen)}",
+                title=_title(settings, name, occluded),
                 rows=shown,
                 columns=tuple(columns),
                 published=_PUBLISHED[name],
@@ -56,28 +65,44 @@ def standard_tables(settings: RGGaitSettings) -> list[TableSettings]:
     return made
 
 
+def _title(settings: RGGaitSettings, name: TableName, occluded: Occluded) -> str:
+    title = f"{_TITLES[name]}: {_OCCLUDED[occluded]}; seen in training: {', '.join(settings.seen)}"
+    if name == "generalisation" or settings.release is None:
+        return title
+    release, (low, high) = settings.release, settings.release.rows
+    return (
+        f"{title}; {RELEASE}: {release.probability:.0%} of all sequences, probes and gallery alike, "
+        f"lose {low:.0%} to {high:.0%} of their rows"
+    )
+
+
 Shown = tuple[dict[str, str], list[ColumnSettings]]
 
 
 def _retention(settings: RGGaitSettings, occluded: Occluded) -> Shown:
     """What is kept on whole walkers and won on occluded ones, and over the signature extractor."""
-    rows = {label: system for system, label in _NAMES.items()}
-    rows |= {f"{_NAMES[system]} − GSE": gain(system) for system in ("finetuned", "rg_gait")}
-    conditions = (UNOCCLUDED, *settings.occlusions)
+    rows = {_NAMES[system]: system for system in COMPARED}
+    rows |= {f"{_NAMES[system]} − GSE": gain(system) for system in COMPARED[1:]}
+    conditions = (UNOCCLUDED, *settings.occlusions, *_release(settings))
     return rows, [_column(place(c, occluded), c, (rank,)) for rank in RANKS for c in conditions]
 
 
 def _ablation(settings: RGGaitSettings, occluded: Occluded) -> Shown:
-    """The poster's ablation, and whole walkers beside it."""
-    rows = {_ABLATION[system]: system for system in (*ABLATION, "rg_gait")}
-    return rows, [_column(place("seen", occluded), "occluded"), _column(UNOCCLUDED, UNOCCLUDED)]
+    """The poster's ablation and baselines, and whole walkers beside occluded ones."""
+    rows = {_ABLATION[system]: system for system in ABLATED}
+    shown = [(place("seen", occluded), "occluded"), (UNOCCLUDED, UNOCCLUDED)]
+    return rows, [_column(*each) for each in (*shown, *((c, c) for c in _release(settings)))]
 
 
 def _generalisation(settings: RGGaitSettings, occluded: Occluded) -> Shown:
     """Occlusions unseen in training, before and after training on with each of them."""
-    rows = {f"Generalisation: {label}": system for system, label in _NAMES.items()}
-    rows |= {f"Adaptation: {_NAMES[system]}": f"{system}+new" for system in ("finetuned", "rg_gait")}
+    rows = {f"Generalisation: {_NAMES[system]}": system for system in COMPARED}
+    rows |= {f"Adaptation: {_NAMES[system]}": f"{system}+new" for system in ADAPTED}
     return rows, [_column(place(new, occluded), new) for new in settings.new]
+
+
+def _release(settings: RGGaitSettings) -> tuple[str, ...]:
+    return () if settings.release is None else (RELEASE,)
 
 
 def _column(condition: str, label: str, ranks: tuple[int, ...] = tuple(RANKS)) -> ColumnSettings:

@@ -18,6 +18,7 @@ from gaitext.toolboxes.models import (
     GaitBaseAdapter,
     GaitHeatAdapter,
     GaitPTAdapter,
+    MimicGaitAdapter,
     RGGaitAdapter,
     RGGaitOEMAdapter,
 )
@@ -34,6 +35,7 @@ MODELS: dict[str, type[ModelAdapter]] = {
         GaitBaseAdapter,
         RGGaitOEMAdapter,
         RGGaitAdapter,
+        MimicGaitAdapter,
         ArtifactCorrectorAdapter,
     )
 }

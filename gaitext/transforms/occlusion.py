@@ -36,6 +36,7 @@ class _Occlusion(SeededTransform):
         rows, middle_rows, patch_width, patch_height, pole_width, speed: bounds [low, high] of what is
             drawn; see :class:`~gaitext.occlusion.OcclusionSettings`, whose defaults are the
             published ones.
+        dynamic_poles: how many of the dynamic occlusions are poles; see there.
         resize_visible: stretch what top and bottom leave; see there.
         seed: None draws at random, for training. A number makes the occlusion a function of the seed
             and the sequence's content as this transform sees it, whatever the order, workers or
@@ -57,6 +58,7 @@ class _Occlusion(SeededTransform):
         patch_width: Range | None = None,
         patch_height: Range | None = None,
         pole_width: Range | None = None,
+        dynamic_poles: float | None = None,
         speed: Range | None = None,
         resize_visible: bool | None = None,
         seed: int | None = None,
@@ -70,6 +72,7 @@ class _Occlusion(SeededTransform):
             "patch_width": patch_width,
             "patch_height": patch_height,
             "pole_width": pole_width,
+            "dynamic_poles": dynamic_poles,
             "speed": speed,
             "resize_visible": self.resized if resize_visible is None else resize_visible,
             "seed": seed,
@@ -146,12 +149,22 @@ class OcclusionPoses(_Occlusion):
         patch_width: Range | None = None,
         patch_height: Range | None = None,
         pole_width: Range | None = None,
+        dynamic_poles: float | None = None,
         speed: Range | None = None,
         seed: int | None = None,
         generator: np.random.Generator | None = None,
     ) -> None:
         super().__init__(
-            types, rows, middle_rows, patch_width, patch_height, pole_width, speed, seed=seed, generator=generator
+            types,
+            rows,
+            middle_rows,
+            patch_width,
+            patch_height,
+            pole_width,
+            dynamic_poles,
+            speed,
+            seed=seed,
+            generator=generator,
         )
         if box not in ("frame", "joints"):
             raise ConfigError(f"box is {box!r}", where="OcclusionPoses.box", how=suggest(str(box), ("frame", "joints")))

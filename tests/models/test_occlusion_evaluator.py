@@ -71,7 +71,101 @@ def test_equals_the_description_with_carried_over_weights(size: tuple[int, int])
         feature, logits, visible = slow(frames[index].numpy() * 255, weights)
         np.testing.assert_allclose(found.feature[index], feature, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(found.logits[index], logits[[0, 2, 1]], rtol=1e-5, atol=1e-5)
-        assert found.amount[index] == pytest.approx(1 - visible, abs=1e-5)
+        none = 1 / np.exp(logits - logits[0]).sum()
+        assert found.amount[index] == pytest.approx((1 - none) * (1 - visible), abs=1e-5)
+
+
+class Release(torch.nn.Module):
+    """The published network's layers under their names; called as it is trained: (type probabilities, head)."""
+
+    def __init__(self, channels: tuple[int, int, int]) -> None:
+        super().__init__()
+        for layer, (inner, outer) in enumerate(zip((1, *channels), channels), 1):
+            self.add_module(f"layer{layer}", torch.nn.Sequential(torch.nn.Conv2d(inner, outer, 3, padding=1)))
+        self.layer4 = torch.nn.Sequential(torch.nn.Linear(channels[-1], 64))
+        self.classification_head = torch.nn.Sequential(torch.nn.Linear(64, 3))
+        self.layer_amount = torch.nn.Sequential(torch.nn.Linear(64, 1))
+
+    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = frames
+        for layer in (self.layer1, self.layer2, self.layer3):
+            x = torch.max_pool2d(layer(x).relu(), 2, 2, int(layer is self.layer3))
+        feature = self.layer4(x.mean((2, 3))).relu()
+        return self.classification_head(feature).softmax(1), self.layer_amount(feature).sigmoid()[:, 0]
+
+
+def walkers(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Heads, trunks and two legs: binary [count, 64, 64]."""
+    y, x = np.mgrid[:64, :64] / 64 - 0.5
+    out = np.zeros((count, 64, 64))
+    for frame in out:
+        middle, wide, stride = rng.uniform(-0.04, 0.04), rng.uniform(0.1, 0.16), rng.uniform(0, 0.25)
+        frame[((x - middle) / 0.07) ** 2 + ((y + 0.4) / 0.1) ** 2 < 1] = 1
+        frame[((x - middle) / wide) ** 2 + ((y + 0.1) / 0.24) ** 2 < 1] = 1
+        for side in (-1, 1):
+            frame[(y > 0) & (abs(x - middle - side * stride * y) < 0.05)] = 1
+    return out
+
+
+def seen_part(frame: np.ndarray, share: float, kind: int) -> np.ndarray:
+    """The top (kind 1) or bottom (2) ``share`` of the rows, and of the columns in the middle, filling the frame."""
+    rows = round(64 * share)
+    edge = (64 - rows) // 2
+    cut = (frame[:rows] if kind == 1 else frame[-rows:])[:, edge : 64 - edge]
+    resized = torch.nn.functional.interpolate(torch.from_numpy(cut)[None, None], (64, 64), mode="bilinear")
+    return (resized[0, 0].numpy() > 0.5).astype(float)
+
+
+def released(frames: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Frames 0..255 as the release trains on them, its classes (none, top seen, bottom seen) and its targets."""
+    kinds = rng.integers(0, 3, len(frames))
+    shares = np.where(kinds == 0, 0, rng.uniform(0.4, 0.6, len(frames)))
+    shown = [f if kind == 0 else seen_part(f, share, kind) for f, share, kind in zip(frames, shares, kinds)]
+    return torch.tensor(np.stack(shown)[:, None] * 255).float(), torch.tensor(kinds), torch.tensor(shares).float()
+
+
+@pytest.fixture(scope="module")
+def trained_as_released() -> dict[str, torch.Tensor]:
+    """Weights under the published names, trained the release's way."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    network, pool_ = Release((8, 16, 32)), walkers(200, rng)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(250):
+        frames, kinds, targets = released(pool_[rng.integers(0, len(pool_), 24)], rng)
+        probabilities, head = network(frames)
+        # Cross-entropy takes the softmax again, as it does there.
+        loss = torch.nn.functional.cross_entropy(probabilities, kinds) + 10 * (head - targets).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    weights = network.state_dict()
+    return {**weights, **{f"fc1.{kind}": weights[f"layer4.0.{kind}"] for kind in ("weight", "bias")}}
+
+
+@pytest.mark.parametrize("types", [("none", "top", "bottom"), ("bottom", "none", "top")])
+def test_weights_trained_the_releases_way_tell_what_is_hidden(
+    trained_as_released: dict[str, torch.Tensor], types: tuple[str, ...]
+) -> None:
+    """Its head says 0 of a whole walker, and the visible share of an occluded one."""
+    network: OcclusionEvaluator
+    network = checkpoints.load(OcclusionEvaluator(types, channels=(8, 16, 32)), trained_as_released).eval()
+    own = {"model": {f"network.{key}": value for key, value in network.state_dict().items()}}
+    again = checkpoints.load(OcclusionEvaluator(types, channels=(8, 16, 32)), own).eval()
+    rng = np.random.default_rng(1)
+    fresh = walkers(40, rng)
+    # Hidden share, and what is shown: whole, half hidden below, half above.
+    cases = {"none": (0.0, 0), "bottom": (0.5, 1), "top": (0.5, 2)}
+    for name, (hidden, kind) in cases.items():
+        shown = fresh if kind == 0 else np.stack([seen_part(frame, 1 - hidden, kind) for frame in fresh])
+        frames = torch.tensor(shown[:, None]).float()
+        with torch.no_grad():
+            found = network(frames)
+            assert torch.equal(again(frames).amount, found.amount)
+            several = network.sequences(frames, [30, 10])
+        assert (found.logits.argmax(1) == types.index(name)).float().mean() > 0.95
+        assert found.amount.mean() == pytest.approx(hidden, abs=0.05), name
+        assert several.amount[1] == pytest.approx(float(found.amount[30:].mean()), abs=1e-6)
 
 
 def test_its_own_weights_read_0_to_1_and_predict_what_is_hidden() -> None:

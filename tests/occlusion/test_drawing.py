@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from gaitext.occlusion import (
     content_key,
     draw_occlusion,
     draw_occlusions,
+    labels,
+    region,
     sequence_generator,
 )
 
@@ -44,7 +47,7 @@ def test_types_come_as_often_as_asked_and_values_span_their_ranges() -> None:
     spans(of("dynamic").width, 0.4, 0.6)
     spans(of("dynamic").height, 0.3, 0.5)
     spans(of("dynamic", "pole").speed, 0.5, 2)
-    spans(of("pole").width, 0.1, 0.3)
+    spans(of("pole").width, 0.4, 0.6)
     assert (of("pole").height == 1).all()
     assert of("top", "bottom").resize.all()
     assert not of("none", "middle", "dynamic", "pole").resize.any()
@@ -55,6 +58,34 @@ def test_what_one_value_is_says_nothing_of_another() -> None:
     drawn = draw_occlusions(OcclusionSettings(types={"dynamic": 1}), 4000, np.random.default_rng(1))
     correlation = np.corrcoef([drawn.width, drawn.height, drawn.speed])
     assert np.abs(correlation - np.eye(3)).max() < 0.06
+
+
+def test_dynamic_occlusions_may_be_poles() -> None:
+    """The release's: patch or pole. Their kind says nothing of their width and speed, and nothing else changes."""
+    shares = {"dynamic": 0.5, "top": 0.2, "pole": 0.2}
+    changed: dict[str, Any] = {"dynamic_poles": 0.25, "pole_width": (0.7, 0.8)}
+    patches, mixed = (
+        draw_occlusions(OcclusionSettings(types=shares, **given), 20000, np.random.default_rng(3))
+        for given in ({"pole_width": (0.7, 0.8)}, changed)
+    )
+    assert np.array_equal(patches.types, mixed.types)
+    dynamic = mixed.types == OCCLUSION_TYPES.index("dynamic")
+    assert all(a == b for a, b in zip(patches[~dynamic][:500], mixed[~dynamic][:500]))
+    poles = mixed[dynamic].height == 1
+    assert poles.mean() == pytest.approx(0.25, abs=0.015)
+    assert 0.7 <= mixed[dynamic].width[poles].min() < mixed[dynamic].width[poles].max() <= 0.8
+    others = patches[dynamic][~poles]
+    assert np.array_equal(mixed[dynamic][~poles].width, others.width)
+    assert np.array_equal(mixed[dynamic][~poles].height, others.height)
+    assert 0.4 <= others.width.min() < others.width.max() <= 0.6
+    assert np.corrcoef(poles, mixed[dynamic].speed)[0, 1] == pytest.approx(0, abs=0.04)
+    pole = mixed[dynamic][poles][0]
+    assert region(pole, 0, 64, 64).tolist() == [0, 64, 0, round(pole.width * 64)]
+    assert labels(Occlusions.of([pole]), 0, 64, 64)[0].tolist() == [OCCLUSION_TYPES.index("dynamic")]
+    always = OcclusionSettings(types={"dynamic": 1}, dynamic_poles=1)
+    assert {each.height for each in draw_occlusions(always, 50, np.random.default_rng(4))} == {1}
+    with pytest.raises(ConfigError, match="dynamic_poles"):
+        OcclusionSettings.parse({"dynamic_poles": 1.5}, where="occlusion")
 
 
 @pytest.mark.parametrize("name", OCCLUSION_TYPES)

@@ -11,9 +11,12 @@ import pytest
 import tiny
 import torch
 
-from gaitext import standalone
+from gaitext import checkpoints, standalone
 from gaitext.errors import CheckpointError, ConfigError
-from gaitext.store import write_leaf
+from gaitext.models import GaitBase, MimicGait, OcclusionEvaluator
+from gaitext.store import leaves as leaves_of
+from gaitext.store import read_leaf, write_leaf
+from gaitext.transforms import SilhouetteInput
 
 BASE = {"model": "GaitBase", "class_num": 2, "channels": [2, 2, 4, 4], "embedding_size": 4, "bins": 4}
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 5}
@@ -98,17 +101,73 @@ def test_three_stages(silhouettes: Path, tmp_path: Path) -> None:
     second.unlink()
     alone = _embeddings(config, tmp_path, 1)
     assert np.ptp(alone, axis=0).max() > 1e-3
-    np.testing.assert_allclose(_embeddings(config, tmp_path, 5), alone, atol=1e-5)
+    np.testing.assert_allclose(_embeddings(config, tmp_path, 5), alone, rtol=0, atol=1e-5 * np.abs(alone).max())
     # Occluded at test as a function of the sequence, whatever it is packed with.
     hidden = {"types": {"top": 0.5, "dynamic": 0.5}, "seed": 3}
     occluded = _embeddings(config, tmp_path, 1, hidden)
     assert np.abs(occluded - alone).max() > 1e-4
-    np.testing.assert_allclose(_embeddings(config, tmp_path, 3, hidden), occluded, atol=1e-5)
+    np.testing.assert_allclose(
+        _embeddings(config, tmp_path, 3, hidden), occluded, rtol=0, atol=1e-5 * np.abs(alone).max()
+    )
     assert np.abs(_embeddings(config, tmp_path, 1, {**hidden, "seed": 4}) - occluded).max() > 1e-4
     longer = {**config, "trainer_cfg": {**config["trainer_cfg"], "total_iter": 3}}
     assert standalone.train(longer, output=tmp_path, resume=True, quiet=True).iteration == 3
     with pytest.raises(CheckpointError, match="no such file"):
         standalone.train(longer, output=tmp_path, overwrite=True, quiet=True)
+
+
+def _mimicgait(silhouettes: Path, output: Path, **settings: Any) -> tuple[Path, dict[str, Any]]:
+    """The teacher's checkpoint, and the config of MimicGait."""
+    _, second, config = _stages(silhouettes, output)
+    model = {key: value for key, value in config["model_cfg"].items() if key != "class_num"}
+    config["model_cfg"] = {**model, "model": "MimicGait", **settings}
+    config["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2}]
+    return second, config
+
+
+@pytest.mark.parametrize(("sample", "labels"), [("fixed_unordered", "identity"), ("unfixed_unordered", "instance")])
+def test_mimicgait(silhouettes: Path, tmp_path: Path, sample: str, labels: str) -> None:
+    second, config = _mimicgait(silhouettes, tmp_path, labels=labels)
+    sampler = config["trainer_cfg"]["sampler"]
+    sampler["sample_type"] = sample
+    if sample.startswith("unfixed"):
+        sampler.update(frames_num_min=3, frames_num_max=5)
+    result = standalone.train(config, output=tmp_path, quiet=True)
+    assert all(np.isfinite(list(row.values())).all() for row in result.rows)
+    system = torch.load(result.checkpoint, weights_only=True)["model"]
+    before = torch.load(second, weights_only=True)["model"]
+    for key, value in before.items():
+        assert torch.equal(system["network.gse.network." + key.removeprefix("network.")], value), key
+    assert not torch.equal(system["network.frn.network.stem.conv.weight"], before["network.stem.conv.weight"])
+    second.unlink()
+    alone = _embeddings(config, tmp_path, 1)
+    np.testing.assert_allclose(_embeddings(config, tmp_path, 5), alone, rtol=0, atol=1e-5 * np.abs(alone).max())
+    # The plain class takes the checkpoint.
+    base = {key: value for key, value in BASE.items() if key != "model"}
+    network = checkpoints.load(MimicGait(GaitBase(**base), OcclusionEvaluator(**EVALUATOR)), result.checkpoint).eval()
+    leaves = [leaf for leaf in leaves_of(silhouettes / "data") if leaf.identity in ("003", "004")]
+    with torch.no_grad():
+        frames = (torch.from_numpy(SilhouetteInput(cut=10)(read_leaf(leaf)[0])) for leaf in leaves)
+        wanted = torch.cat([network(each[None]) for each in frames]).numpy()
+    np.testing.assert_allclose(alone, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    longer = {**config, "trainer_cfg": {**config["trainer_cfg"], "total_iter": 3}}
+    assert standalone.train(longer, output=tmp_path, resume=True, quiet=True).iteration == 3
+
+
+def test_mimicgaits_settings_are_checked(silhouettes: Path, tmp_path: Path) -> None:
+    for change, named in (
+        ({"class_num": 2}, "unknown key 'model_cfg.class_num'"),
+        ({"label": "identity"}, "did you mean 'labels'"),
+        ({"gse": {"model_cfg": BASE}}, "gse.checkpoint is not set"),
+    ):
+        model = {"model": "MimicGait", "gse": {"model_cfg": BASE, "checkpoint": "x"}, **change}
+        config = _config(silhouettes, model)
+        config["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet"}]
+        with pytest.raises(ConfigError, match=named):
+            standalone.train(config, output=tmp_path, quiet=True)
+    config["loss_cfg"] = [{"type": "CrossEntropyLoss", "log_prefix": "triplet"}]
+    with pytest.raises(ConfigError, match="AllTripletsLoss"):
+        standalone.train(config, output=tmp_path, quiet=True)
 
 
 def test_short_and_long_sequences(silhouettes: Path, tmp_path: Path) -> None:
@@ -124,7 +183,7 @@ def test_short_and_long_sequences(silhouettes: Path, tmp_path: Path) -> None:
     hidden = {"types": {"top": 0.3, "dynamic": 0.3, "pole": 0.3}, "seed": 0}
     alone = _embeddings(config, tmp_path, 1, hidden)
     assert np.isfinite(alone).all()
-    np.testing.assert_allclose(_embeddings(config, tmp_path, 8, hidden), alone, atol=1e-5)
+    np.testing.assert_allclose(_embeddings(config, tmp_path, 8, hidden), alone, rtol=0, atol=1e-5 * np.abs(alone).max())
 
 
 def test_the_evaluators_test_reports_types_and_amounts(silhouettes: Path, tmp_path: Path) -> None:

@@ -77,12 +77,28 @@ def test_systems_begin_from_their_own_seeds_stages(tmp_path: Path, data: dict[st
     assert system.config["model_cfg"]["gse"]["checkpoint"] == str(gse.checkpoint)
     assert system.config["model_cfg"]["oem"]["checkpoint"] == str(oem.checkpoint)
     assert "seed-5" in str(gse.checkpoint)
-    assert training(tasks, "aware").config["model_cfg"] == {**system.config["model_cfg"], "adaptive": False}
+    whole = system.config["model_cfg"]
+    assert training(tasks, "aware").config["model_cfg"] == {**whole, "adaptive": False}
+    alone = {"residual": False, "adaptive": False, "mix_init": "xavier"}
+    assert training(tasks, "occ_aware").config["model_cfg"] == {**whole, **alone}
+    assert training(tasks, "frn").config["model_cfg"] == {**whole, **alone, "occlusion_aware": False}
+    mimic = training(tasks, "mimicgait").config
+    taken = {key: whole[key] for key in ("gse", "oem", "occlusion")}
+    assert mimic["model_cfg"] == {"model": "MimicGait", "labels": "identity", **taken}
+    (loss,) = mimic["loss_cfg"]
+    assert (loss["type"], loss["margin"]) == ("AllTripletsLoss", 0.2)
+    assert mimic["optimizer_cfg"] == system.config["optimizer_cfg"]
+    intra = tasks_of(written(tmp_path, data, mimicgait_labels="instance"), tmp_path / "out")
+    assert training(intra, "mimicgait").config["model_cfg"]["labels"] == "instance"
+    assert training(intra, "mimicgait").folder != training(tasks, "mimicgait").folder
+    assert training(intra, "rg_gait").folder == training(tasks, "rg_gait").folder
     needs = {name: set(task.needs) for name, task in tasks.items()}
     assert needs["train gse, seed 5"] == set()
     assert needs["train rg_gait, seed 5"] == {"train gse, seed 5", "train oem, seed 5"}
     assert needs["train finetuned, seed 5"] == {"train gse, seed 5"}
-    assert needs["train rg_gait+middle, seed 5"] == {"train rg_gait, seed 5", "train oem+middle, seed 5"}
+    for name in ("rg_gait", "occ_aware", "mimicgait"):
+        assert needs[f"train {name}, seed 5"] == {"train gse, seed 5", "train oem, seed 5"}
+        assert needs[f"train {name}+middle, seed 5"] == {f"train {name}, seed 5", "train oem+middle, seed 5"}
     assert needs["train finetuned+middle, seed 5"] == {"train finetuned, seed 5"}
     tuned = training(tasks, "finetuned").config
     assert tuned["trainer_cfg"]["restore_hint"] == str(gse.checkpoint)
@@ -155,12 +171,19 @@ def test_adaptation_swaps_the_evaluator_and_keeps_the_extractor(
 
 
 def test_what_there_is_to_do(tmp_path: Path, data: dict[str, Any]) -> None:
-    """Three systems whole and under five occlusions, four ablated under two, two adapted to two; evaluators beside."""
+    """Five systems whole, under five occlusions and the release's mixture, four ablated under two, four adapted to two;
+    evaluators beside.
+    """
     tasks = tasks_of(written(tmp_path, data), tmp_path / "out")
     counts = {kind: sum(name.startswith(kind) for name in tasks) for kind in ("train", "embed", "test")}
-    embedded = 3 * 6 + 4 * 3 + 4 * 2  # an adapted one's whole gallery included
-    tested = 3 * (1 + 2 * 5) + 4 * (1 + 2 * 2) + 4 * 2
-    assert counts == {"train": 2 * (4 + 4 + 4 + 2), "embed": 2 * embedded, "test": 2 * tested}
+    embedded = 5 * 7 + 4 * 4 + 8 * 2  # an adapted one's whole gallery included
+    tested = 5 * (2 + 2 * 5) + 4 * (2 + 2 * 2) + 8 * 2
+    assert counts == {"train": 2 * (6 + 4 + 8 + 2), "embed": 2 * embedded, "test": 2 * tested}
+    tasks = tasks_of(written(tmp_path, data, release=None, tables=["ablation"]), tmp_path / "out")
+    counts = {kind: sum(name.startswith(kind) for name in tasks) for kind in ("train", "embed", "test")}
+    # The fine-tuned extractor is in no row there; Baseline-1 is.
+    assert counts == {"train": 2 * 9, "embed": 2 * 8 * 3, "test": 2 * 8 * 5}
+    assert "test gse@top/probes, seed 3" in tasks
 
 
 def test_additions_leave_what_is_there(tmp_path: Path, data: dict[str, Any]) -> None:
@@ -182,6 +205,8 @@ def test_other_settings_make_anew_what_follows_from_them_alone(tmp_path: Path, d
 
     other = tasks_of(written(tmp_path, data, test_seed=1), out)
     assert kept(other) == {name for name in first if name.startswith("train") or "unoccluded" in name}
+    other = tasks_of(written(tmp_path, data, release={"probability": 1, "rows": [0.4, 0.6]}), out)
+    assert kept(other) == {name for name in first if "release" not in name}
     path = written(tmp_path, data)
     lay(tmp_path / "oem.yaml", {"optimizer_cfg": {"lr": 0.5}})
     other = tasks_of(path, out)
@@ -194,7 +219,7 @@ def test_every_system_is_tested_under_the_same_occlusion(tmp_path: Path, data: d
     tasks = tasks_of(written(tmp_path, data), tmp_path / "out")
     found: dict[tuple[str, str], Embedding] = {
         (system, occlusion): tasks[f"embed {system}@{occlusion}, seed 3"].argument
-        for system in ("gse", "finetuned", "rg_gait", "rg_gait+middle")
+        for system in ("gse", "finetuned", "rg_gait", "mimicgait", "rg_gait+middle", "occ_aware+middle")
         for occlusion in ("middle", "unoccluded")
     }
     hidden, whole = (
@@ -211,6 +236,26 @@ def test_every_system_is_tested_under_the_same_occlusion(tmp_path: Path, data: d
     assert probes.embeddings == found["rg_gait", "middle"].file
     assert probes.gallery == found["rg_gait", "unoccluded"].file
     assert tasks["test rg_gait@middle/all, seed 3"].argument.gallery is None
+
+
+def test_the_releases_evaluation_occludes_some_of_probes_and_gallery(tmp_path: Path, data: dict[str, Any]) -> None:
+    for given, (types, rows) in {
+        None: ({"top": 0.25, "bottom": 0.25}, [0.1, 0.6]),
+        (1.0, (0.4, 0.6)): ({"top": 0.5, "bottom": 0.5}, [0.4, 0.6]),
+    }.items():
+        own = {} if given is None else {"release": {"probability": given[0], "rows": list(given[1])}}
+        # The study's own options are of its other occlusions.
+        path = written(tmp_path, data, **own, options={"rows": [0.3, 0.3]}, test_seed=7)
+        tasks = tasks_of(path, tmp_path / "out")
+        for system in ("gse", "rg_gait", "mimicgait", "frn"):
+            test: Testing = tasks[f"test {system}@release, seed 3"].argument
+            embedding: Embedding = tasks[f"embed {system}@release, seed 3"].argument
+            assert (test.embeddings, test.gallery) == (embedding.file, None)
+            last = embedding.config["evaluator_cfg"]["transform"][0]["trf_cfg"][-1]
+            assert (last["types"], last["rows"], last["seed"]) == (types, rows, 7)
+            build_chains(embedding.config["evaluator_cfg"]["transform"], where="transform")
+    with pytest.raises(ConfigError, match="rows"):
+        tasks_of(written(tmp_path, data, release={"rows": [0.6, 0.1]}), tmp_path / "out")
 
 
 def test_probes_alone_are_compared_with_whole_walkers(tmp_path: Path, data: dict[str, Any]) -> None:
@@ -288,20 +333,38 @@ def test_tables_are_the_posters(tmp_path: Path) -> None:
     tables = {table.name: table for table in study.settings.tables}
     assert list(tables) == [f"{kind}_{occluded}" for kind in kinds for occluded in ("probes", "all")] + ["own"]
     conditions = ("unoccluded", "top", "bottom", "middle", "dynamic", "pole")
-    assert headers(tables["retention_all"]) == [f"{c} {rank}" for rank in ("rank-1", "rank-5") for c in conditions]
+    shown = [*conditions, "release"]
+    assert headers(tables["retention_all"]) == [f"{c} {rank}" for rank in ("rank-1", "rank-5") for c in shown]
     assert [column.condition for column in tables["retention_probes"].columns[:2]] == ["unoccluded", "top/probes"]
-    assert list(tables["retention_all"].rows)[2:] == ["RG-Gait", "GSE, fine-tuned − GSE", "RG-Gait − GSE"]
-    shown = [f"{name} {rank}" for name in ("occluded", "unoccluded") for rank in ("rank-1", "rank-5")]
+    names = ["GSE", "GSE, fine-tuned", "Occ Aware", "MimicGait", "RG-Gait"]
+    assert list(tables["retention_all"].rows) == [*names, *(f"{name} − GSE" for name in names[1:])]
+    shown = [f"{name} {rank}" for name in ("occluded", "unoccluded", "release") for rank in ("rank-1", "rank-5")]
     assert headers(tables["ablation_probes"]) == shown
-    assert list(tables["ablation_all"].rows.values()) == ["none", "residual", "aware", "adaptive", "rg_gait"]
-    assert list(tables["generalisation_all"].rows)[3:] == ["Adaptation: GSE, fine-tuned", "Adaptation: RG-Gait"]
+    assert "50% of all sequences, probes and gallery alike, lose 10% to 60%" in tables["ablation_probes"].title
+    ablated = tables["ablation_all"].rows
+    assert list(ablated.values()) == [
+        "gse",
+        "frn",
+        "residual",
+        "aware",
+        "adaptive",
+        "occ_aware",
+        "mimicgait",
+        "rg_gait",
+    ]
+    assert next(iter(ablated)).startswith("Baseline-1 (the GSE")
+    rows = [f"{kind}: {name}" for kind in ("Generalisation", "Adaptation") for name in names]
+    assert list(tables["generalisation_all"].rows) == [row for row in rows if row != "Adaptation: GSE"]
     with pytest.raises(ConfigError, match="retention_all"):
         parse_study(written(tmp_path, tables=["retention", {**own, "name": "retention_all"}]))
 
 
 def test_the_studys_own_claims_have_their_cells() -> None:
     study: RGGaitStudy = parse_study(ROOT / "configs/rg-gait/study_walkers.yaml")
-    assert len(study.settings.claims) == 20
+    assert len(study.settings.claims) == 29
+    # The poster's first row is the extractor that has seen no occlusion.
+    beaten = {claim.than for claim in study.settings.claims if "Baseline-1" in claim.name}
+    assert {text.partition("@")[0] for text in map(str, beaten)} == {"gse"}
 
 
 @pytest.mark.parametrize(
@@ -364,7 +427,7 @@ def test_a_toolbox_trains_one_seed_and_tests_all_occluded(tmp_path: Path, monkey
             assert Path(config["evaluator_cfg"]["restore_hint"]).exists()
             return "{'scalar/test_accuracy/Rank-1': 51.5}"
         trainer, model = config["trainer_cfg"], config["model_cfg"]
-        for part in ("gse", "oem") if model["model"] == "RGGait" else ():
+        for part in ("gse", "oem") if model["model"] in ("RGGait", "MimicGait") else ():
             assert Path(model[part]["checkpoint"]).exists()
         file = root / "output" / "Gait3D" / model["model"] / trainer["save_name"] / "checkpoints"
         file.mkdir(parents=True)
@@ -382,7 +445,7 @@ def test_a_toolbox_trains_one_seed_and_tests_all_occluded(tmp_path: Path, monkey
     for task in tasks.values():
         task.function(task.argument)
         assert task.is_done()
-    assert len(list(root.rglob("*.pt"))) == 4
+    assert len(list(root.rglob("*.pt"))) == 6
     cell, _ = Cell.read(tasks["test rg_gait@top/all, seed 0"].done)
     assert cell.scalars["mean"] == 51.5
     assert np.isnan(cell.scalars["mean@R5"])  # the log names none

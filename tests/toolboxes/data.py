@@ -26,6 +26,12 @@ def heatmaps(generator: np.random.Generator, frames: int, joints: np.ndarray) ->
     return np.exp(-distance / 8).astype(np.float16)
 
 
+def assert_alike(found: Any, wanted: Any, share: float = 1e-5) -> None:
+    """Arrays may differ by ``share`` of the wanted one's largest number: by rounding, whatever their size."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=share * np.abs(wanted).max())
+
+
 def make_dataset(root: Path, seed: int = 0) -> Path:
     """Write the leaves below ``root``/data and the partition beside it; returns ``root``."""
     generator = np.random.default_rng(seed)

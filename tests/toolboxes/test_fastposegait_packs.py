@@ -117,6 +117,7 @@ CASES = {
         )
     },
     "RGGait": Case({"model": "RGGait", "class_num": 3}, {"0_heatmap": HEATMAPS}, [ONE, OTHER]),
+    "MimicGait": Case({"model": "MimicGait"}, {"0_heatmap": HEATMAPS}, [{**ONE, "type": "AllTripletsLoss"}]),
 }
 
 
@@ -163,7 +164,7 @@ def alone(dataset: Path, case: Case, path: Path) -> dict[str, np.ndarray]:
 def train(root: Path, dataset: Path, name: str) -> tuple[Case, dict[str, Any], Path]:
     """Train a case, and what it starts from; returns it as it was trained, its config and its checkpoint."""
     case, short = CASES[name], f"case{list(CASES).index(name)}"
-    if name == "RGGait":
+    if name in ("RGGait", "MimicGait"):
         gse, oem = (str(train(root, dataset, needed)[2]) for needed in ("GaitHeat", "RGGaitOEM on heatmaps"))
         parts_of = {"gse": {"model_cfg": GAITHEAT, "checkpoint": gse}, "oem": {"checkpoint": oem, **EVALUATOR}}
         case = replace(case, model={**case.model, **parts_of})

@@ -304,6 +304,51 @@ def test_stage_files_are_read_when_a_training_begins_only(tmp_path: Any) -> None
     assert not torch.equal(apart.frn.network.stem.conv.weight, base.stem.conv.weight)
 
 
+def test_released_evaluators_keep_their_meaning_in_both_stages_and_their_checkpoints(tmp_path: Any) -> None:
+    """The strength of correction is (1 − P(none)) (1 − head), of frames 0..255, mean over a sequence's frames."""
+    torch.manual_seed(0)
+    plain = OcclusionEvaluator(("bottom", "none", "top"), **EVALUATOR)
+    nn.init.normal_(plain.type_head.weight, 0, 0.1)
+    published = {key: value for key, value in plain.state_dict().items() if key != "published"}
+    ours = ("convolutions.0", "convolutions.1", "convolutions.2", "embed", "type_head", "amount_head")
+    theirs = ("layer1.0", "layer2.0", "layer3.0", "layer4.0", "classification_head.0", "layer_amount.0")
+    for new, old in zip(theirs, ours):
+        published = {key.replace(old, new): value for key, value in published.items()}
+    torch.save(published, tmp_path / "released.pt")
+    torch.save({"model": GaitBase(**{k: v for k, v in BASE.items() if k != "model"}).state_dict()}, tmp_path / "gse.pt")
+
+    sequences = silhouettes()
+    sequences[:, :2, 20:] = 0  # frames of a sequence differ, and so do sequences
+    sequences[1, :, :, 20:] = 0
+    with torch.no_grad():
+        bare = plain(sequences.flatten(0, 1)[:, None] * 255)
+        # Its logits are none, bottom, top as they stand in the file.
+        none = bare.logits.exp()[:, 0] / bare.logits.exp().sum(1)
+        expected = ((1 - none) * (1 - bare.amount)).view(3, 5).mean(1)
+    assert float(expected.max() - expected.min()) > 1e-3
+
+    first = checkpoints.load(RGGaitOEMAdapter.build(EVALUATOR), tmp_path / "released.pt").eval()
+    hosted = {"model": {f"network.{key}": value for key, value in first.state_dict().items()}}
+    again = checkpoints.load(RGGaitOEMAdapter.build(EVALUATOR), hosted).eval()
+    for network in (first, again):
+        network.settings = RGGaitOEMAdapter.build({**EVALUATOR, "occlusion": {"test": {"types": {}}}}).settings
+        found = RGGaitOEMAdapter.run(network, batch(sequences), training=False).inference["amount"]
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+    settings: dict[str, Any] = {"class_num": 4, "gse": {"model_cfg": BASE, "checkpoint": str(tmp_path / "gse.pt")}}
+    given = model(**settings, oem={**EVALUATOR, "checkpoint": str(tmp_path / "released.pt")})
+    system: Any = RGGaitAdapter.build_in(given, Remembering(True)).eval()
+    reloaded: Any = RGGaitAdapter.build_in(given, Remembering(False)).eval()
+    reloaded.load_state_dict(system.state_dict())
+    for network in (system, reloaded):
+        with torch.no_grad():
+            signature = network.gse(batch(sequences))
+            strong = network(batch(sequences), [5] * 3, frames=sequences.flatten(0, 1)[:, None])
+            network.adaptive = False
+            whole = network(batch(sequences), [5] * 3, frames=sequences.flatten(0, 1)[:, None])
+        torch.testing.assert_close(strong - signature, expected[:, None, None] * (whole - signature))
+
+
 def test_one_batch_is_occluded_once_for_all_three() -> None:
     settings = {
         "gse": {"model_cfg": BASE},

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gaitext import checkpoints, store
-from gaitext.models import GaitHeat
+from gaitext.models import GaitHeat, MimicGait, OcclusionEvaluator
 from gaitext.toolboxes.hosts import TOOLBOXES
 
 from . import data
@@ -69,7 +69,7 @@ def test_three_stages(fastposegait: Path, tmp_path: Path) -> None:
     Path(gse_path).unlink()
     for occluded in ({}, {"top": 0.5, "dynamic": 0.5}):
         alone = _embeddings(fastposegait, third, 1, occluded)
-        np.testing.assert_allclose(_embeddings(fastposegait, third, 4, occluded), alone, atol=1e-5)
+        data.assert_alike(_embeddings(fastposegait, third, 4, occluded), alone)
     # Without a residual it is the extractor, to the last bit.
     whole = torch.load(path, weights_only=True)
     whole["model"]["network.mix.weight"].zero_()
@@ -81,3 +81,34 @@ def test_three_stages(fastposegait: Path, tmp_path: Path) -> None:
         read = (torch.from_numpy(store.read_leaf(leaf)[0].astype(np.float32)) for leaf in leaves)
         wanted = torch.cat([network.signature(heatmaps[None]) for heatmaps in read])
     assert np.array_equal(_embeddings(fastposegait, third, 1, {}), wanted.numpy())
+
+
+def test_mimicgait(fastposegait: Path, tmp_path: Path) -> None:
+    dataset = data.make_dataset(tmp_path)
+    add_capture(fastposegait)
+    first, second, third = (data.config(dataset) for _ in range(3))
+    first["model_cfg"] = {"model": "RGGaitOEM", **EVALUATOR}
+    first["loss_cfg"] = [{"type": "OcclusionLoss", "log_prefix": "occlusion", "loss_term_weight": 1.0}]
+    oem_path, _ = _stage(fastposegait, first)
+    gse_path, gse = _stage(fastposegait, second)
+    third["model_cfg"] = {
+        "model": "MimicGait",
+        "gse": {"model_cfg": second["model_cfg"], "checkpoint": gse_path},
+        "oem": {"checkpoint": oem_path, **EVALUATOR},
+    }
+    third["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2, "loss_term_weight": 1.0}]
+    third["evaluator_cfg"]["eval_func"] = "capture"
+    path, system = _stage(fastposegait, third)
+    for key, value in gse.items():
+        assert torch.equal(system["network.gse.network." + key.removeprefix("network.")], value), key
+    assert not torch.equal(system["network.frn.network.stem.conv.weight"], gse["network.stem.conv.weight"])
+    # The plain class takes the toolbox's checkpoint, and says the same of whole and of packed sequences.
+    settings = {key: value for key, value in second["model_cfg"].items() if key != "model"}
+    network: Any = MimicGait(GaitHeat(**settings), OcclusionEvaluator(**EVALUATOR))
+    network = checkpoints.load(network, path).eval()
+    leaves = [leaf for leaf in store.leaves(dataset / "data") if leaf.identity in data.TEST]
+    with torch.no_grad():
+        read = (torch.from_numpy(store.read_leaf(leaf)[0].astype(np.float32)) for leaf in leaves)
+        wanted = torch.cat([network(heatmaps[None]) for heatmaps in read])
+    for pack in (1, 4):
+        data.assert_alike(_embeddings(fastposegait, third, pack, {}), wanted)

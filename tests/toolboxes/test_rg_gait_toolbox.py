@@ -142,7 +142,7 @@ def _compare_with_gaitbase(path: Path, dataset: Path, theirs: np.ndarray) -> Non
     wanted = [leaf for leaf in store.leaves(dataset / "data") if leaf.identity in data.TEST]
     with torch.no_grad():
         ours = [network(torch.from_numpy(SilhouetteInput()(store.read_leaf(leaf)[0]))[None]) for leaf in wanted]
-    np.testing.assert_allclose(torch.cat(ours), theirs, atol=1e-5)
+    data.assert_alike(torch.cat(ours), theirs)
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,9 @@ def test_stages_2_and_3(
         if backbone == "GaitGL":
             norm = {name: second["model"][f"Bn.{name}"].numpy()[None, :, None] for name in ("weight", "bias")}
             mean, var = (second["model"][f"Bn.running_{n}"].numpy()[None, :, None] for n in ("mean", "var"))
-            after = (found - mean) / np.sqrt(var + 1e-5) * norm["weight"] + norm["bias"]
-            np.testing.assert_allclose(after, holistic, atol=1e-4)
+            scale = norm["weight"] / np.sqrt(var + 1e-5)
+            # Of what stands before the norm, whose numbers may be hundreds of times as large.
+            data.assert_alike(found, (holistic - norm["bias"]) / scale + mean)
         # Occluded at test: the same whatever the number of processes.
         hidden = {**system, "occlusion": {"test": {"types": {"top": 0.5, "dynamic": 0.5}, "seed": 1}}}
         results = []
@@ -213,3 +214,40 @@ def test_stages_2_and_3(
         assert all(np.array_equal(results[0], other) for other in results)
     finally:
         path.with_suffix(".away").rename(path)
+
+
+@pytest.mark.parametrize(("labels", "processes"), [("identity", 1), ("instance", 2)])
+def test_mimicgait(opengait: Path, dataset: Path, evaluator: Path, labels: str, processes: int) -> None:
+    model, extra = BACKBONES["Baseline"]
+    native = config(dataset, {"model": "Baseline", **model}, **extra)
+    assert launch(opengait, native, "train", 1) == 0
+    assert launch(opengait, native, "test", 1) == 0
+    holistic = captured(opengait)["embeddings"]
+    path, second = weights(opengait, "Baseline")
+    system = {
+        "model": "MimicGait",
+        "labels": labels,
+        "gse": {"model_cfg": {"model": "Baseline", **model}, "checkpoint": str(path)},
+        "oem": {"checkpoint": str(evaluator), **EVALUATOR},
+    }
+    cfgs = config(dataset, system, processes)
+    cfgs["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2, "loss_term_weight": 1.0}]
+    assert launch(opengait, cfgs, "train", processes) == 0
+    third_path, third = weights(opengait, "MimicGait")
+    trained = third["model"]
+    for key, value in second["model"].items():
+        assert torch.equal(trained[f"network.gse.network.{key}"], value), key
+    twin = [key for key in second["model"] if f"network.frn.network.{key}" in trained]
+    still = [key for key in twin if torch.equal(trained[f"network.frn.network.{key}"], second["model"][key])]
+    assert all(key.endswith("num_batches_tracked") for key in still), still
+    assert not [key for key in trained if key.startswith("network.neck")]
+    # A student with its teacher's weights, and with W handing them on, is its teacher.
+    for key in twin:
+        trained[f"network.frn.network.{key}"] = second["model"][key]
+    trained["network.mix.weight"].zero_()[:, :6] = torch.eye(6)
+    torch.save(third, third_path)
+    for count in {1, processes}:
+        cfgs = config(dataset, system, count)
+        cfgs["loss_cfg"] = []
+        assert launch(opengait, cfgs, "test", count) == 0
+        data.assert_alike(captured(opengait)["embeddings"], holistic, 1e-6)

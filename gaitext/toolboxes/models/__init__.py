@@ -4,6 +4,7 @@ from gaitext.toolboxes.models.artifact_corrector import ArtifactCorrectorAdapter
 from gaitext.toolboxes.models.gaitbase import GaitBaseAdapter
 from gaitext.toolboxes.models.gaitheat import GaitHeatAdapter
 from gaitext.toolboxes.models.gaitpt import GaitPTAdapter
+from gaitext.toolboxes.models.mimicgait import MimicGaitAdapter
 from gaitext.toolboxes.models.rg_gait import RGGaitAdapter
 from gaitext.toolboxes.models.rg_gait_oem import RGGaitOEMAdapter
 
@@ -12,6 +13,7 @@ __all__ = [
     "GaitBaseAdapter",
     "GaitHeatAdapter",
     "GaitPTAdapter",
+    "MimicGaitAdapter",
     "RGGaitAdapter",
     "RGGaitOEMAdapter",
 ]

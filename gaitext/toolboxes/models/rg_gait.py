@@ -16,7 +16,7 @@ from gaitext.models.occluding import draw_by_key, draw_in_training
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
 from gaitext.models.packing import sequence_lengths
 from gaitext.models.rg_gait import RGGait
-from gaitext.models.rg_gait_settings import RGGaitSettings
+from gaitext.models.rg_gait_settings import MimicGaitSettings, RGGaitSettings
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
@@ -26,12 +26,13 @@ from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature
 __all__ = ["RGGaitAdapter"]
 
 
-def _settings(model_cfg: Mapping[str, Any]) -> RGGaitSettings:
+def _settings(model_cfg: Mapping[str, Any]) -> Any:
     own = {key: value for key, value in model_cfg.items() if key != "model"}
-    return RGGaitSettings.parse(own, where="model_cfg")
+    kind = MimicGaitSettings if model_cfg.get("model") == "MimicGait" else RGGaitSettings
+    return kind.parse(own, where="model_cfg")
 
 
-def _own_adapter(settings: RGGaitSettings) -> type[ModelAdapter] | None:
+def _own_adapter(settings: Any) -> type[ModelAdapter] | None:
     """The GSE's adapter, if it is one of gaitext's models."""
     from gaitext.toolboxes.parts import MODELS  # parts lists this module's adapter
 
@@ -41,7 +42,7 @@ def _own_adapter(settings: RGGaitSettings) -> type[ModelAdapter] | None:
 class _HostedRGGait(RGGait):
     """The network with the settings of its run."""
 
-    settings: RGGaitSettings
+    settings: Any
     kinds: list[InputKind] | None
 
 
@@ -73,20 +74,33 @@ class RGGaitAdapter(ModelAdapter):
                 _restore(evaluator, settings.oem.checkpoint, "oem", host)
         frn.remove_neck()
         tried = rehearse(settings, gse, frn, host, _known_shapes(settings))
-        network = _HostedRGGait(
+        network = cls.assemble(settings, gse, evaluator, frn, tried.shape, host)
+        network.settings, network.kinds = settings, tried.kinds
+        return network
+
+    @classmethod
+    def assemble(
+        cls,
+        settings: Any,
+        gse: SignatureExtractor,
+        evaluator: OcclusionEvaluator | None,
+        frn: SignatureExtractor,
+        shape: tuple[int, int],
+        host: Host,
+    ) -> _HostedRGGait:
+        """The network of its parts, which hold the earlier stages' weights where a training begins."""
+        return _HostedRGGait(
             gse,
             evaluator,
             frn,
-            shape=tried.shape,
-            neck=_neck(settings, gse, tried.shape, host),
+            shape=shape,
+            neck=_neck(settings, gse, shape, host),
             residual=settings.residual,
             adaptive=settings.adaptive,
             occlusion_aware=settings.occlusion_aware,
             mix_init=settings.mix_init,
             inference=settings.inference,
         )
-        network.settings, network.kinds = settings, tried.kinds
-        return network
 
     @classmethod
     def pretreatment(cls, network: nn.Module) -> Any:
@@ -104,7 +118,8 @@ class RGGaitAdapter(ModelAdapter):
         adapter = _own_adapter(settings)
         if adapter is not None:
             _check_own(adapter, settings.gse.model_cfg)
-        return settings.class_num
+        classes: int | None = settings.class_num
+        return classes
 
     @classmethod
     def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
@@ -153,16 +168,28 @@ class RGGaitAdapter(ModelAdapter):
             drawn = draw_by_key(settings.occlusion.test, sequence_keys(inputs))
         occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn, judged=settings.needs_evaluator)
         batch = replace(inputs, sequences=occluded.sequences)
+        whole = cls.whole(replace(inputs, sequences=sequences), training)
         if isinstance(network.gse, ToolboxSignature):
             batch = network.gse.prepare(batch)  # once for both
-        output = network(batch, lengths, frames=occluded.frames)
+            whole = {name: network.gse.prepare(each) for name, each in whole.items()}
+        output = network(batch, lengths, frames=occluded.frames, **whole)
         images = {} if occluded.frames is None else {"occluded": occluded.frames[: lengths[0]]}
         if not training:
             return HostOutput({}, {"embeddings": output}, images)
-        losses: dict[str, dict[str, Tensor]] = {"triplet": {"embeddings": output.embeddings, "labels": inputs.labels}}
+        return HostOutput(cls.losses(network, output, inputs.labels), {}, images)
+
+    @classmethod
+    def whole(cls, inputs: HostInputs, training: bool) -> dict[str, HostInputs]:
+        """What the network is handed of the batch before its occlusion."""
+        return {}
+
+    @classmethod
+    def losses(cls, network: _HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What the losses are fed of the network's output in training."""
+        fed: dict[str, dict[str, Tensor]] = {"triplet": {"embeddings": output.embeddings, "labels": labels}}
         if output.logits is not None:
-            losses["softmax"] = {"logits": output.logits, "labels": inputs.labels}
-        return HostOutput(losses, {}, images)
+            fed["softmax"] = {"logits": output.logits, "labels": labels}
+        return fed
 
 
 def _check_own(adapter: type[ModelAdapter], model_cfg: Mapping[str, Any]) -> None:
