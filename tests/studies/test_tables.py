@@ -84,13 +84,17 @@ def test_claims_are_decided_and_written(tmp_path: Path) -> None:
     assert (mirrored.low, mirrored.high) == (-first.high, -first.low)
     assert silent.difference > 0  # it has the lower number
     head, *lines = markdown(tmp_path / "claims.md")
-    assert head[4:7] == ["difference", "interval", "verdict"]
+    assert head[4:8] == ["difference", "interval", "over seeds", "verdict"]
     assert lines[0][4] == f"{first.difference:+.2f} ± {first.sd:.2f}"
-    assert lines[0][5:] == [f"[{first.low:+.2f}, {first.high:+.2f}]", "holds", "Table 1", "by 5"]
+    assert lines[0][5:7] == [
+        f"[{first.low:+.2f}, {first.high:+.2f}]",
+        f"[{first.seed_low:+.2f}, {first.seed_high:+.2f}]",
+    ]
+    assert lines[0][7:] == ["holds", "Table 1", "by 5"]
     assert lines[1][0] == "theirs is better (by more than 2)"
     assert lines[2][3] == "mean, px (lower is better)"
-    assert lines[2][5:7] == ["–", "undecided (1)"]
-    assert lines[3][4:7] == ["–", "–", "not run"]
+    assert (lines[2][5], lines[2][7]) == ("–", "undecided (1)")
+    assert lines[3][4:8] == ["–", "–", "–", "not run"]
     text = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert "holds: 1, does not hold: 1, undecided: 1, not run: 1." in text
     assert "over 12 test identities" in text
@@ -98,7 +102,8 @@ def test_claims_are_decided_and_written(tmp_path: Path) -> None:
     read = json.loads((tmp_path / "claims.json").read_text())
     assert [claim["verdict"] for claim in read] == [c.verdict for c in comparisons]
     assert read[0]["by_seed"] == {str(seed): value for seed, value in first.by_seed.items()}
-    assert (read[2]["low"], read[3]["difference"]) == (None, None)
+    assert (read[2]["low"], read[3]["difference"], read[3]["seed_low"]) == (None, None, None)
+    assert (read[0]["seed_low"], read[0]["seed_high"]) == (first.seed_low, first.seed_high)
     with (tmp_path / "claims.csv").open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream))
     assert [float(line["low"]) if line["low"] else None for line in table] == [claim["low"] for claim in read]
