@@ -36,12 +36,15 @@ def headers(table: TableSettings) -> list[str]:
 def places(table: TableSettings) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """A row's name, and of each of its cells system, condition and metric."""
     rows = []
-    for name, row in table.rows.items():
-        system, own = place_of(row)
-        line = [
-            (system, column.condition or own or "", metric) for column in table.columns for metric in column.metrics
-        ]
-        rows.append((name, line))
+    for group in table.groups or ("",):
+        for name, row in table.rows.items():
+            system, own = place_of(row)
+            line = [
+                (system, column.condition or own or "", metric.replace("{group}", group))
+                for column in table.columns
+                for metric in column.metrics
+            ]
+            rows.append((f"{group}: {name}" if group else name, line))
     return rows
 
 

@@ -75,6 +75,38 @@ def test_tables_for_programs(tmp_path: Path) -> None:
     assert (mean["column"], float(mean["value"])) == ("all mean", summarise(cells, "silent", "x", "mean").mean)
 
 
+def test_groups_repeat_the_rows(tmp_path: Path) -> None:
+    """A paper's table of scenarios: each row once a group, the group's name in its metrics."""
+    numbers = {"NM": 1.0, "NM-045": 2.0, "BG": 3.0, "BG-045": 4.0}
+    made = Cells([Cell(system, "x", 0, {k: v * (s + 1) for k, v in numbers.items()}) for s, system in enumerate("ab")])
+    given = {
+        "name": "t",
+        "title": "T",
+        "rows": [{"first": "a"}, "b"],
+        "groups": ["NM", "BG"],
+        "columns": [
+            {
+                "condition": "x",
+                "label": "",
+                "metrics": ["{group}-045", "{group}"],
+                "names": {"{group}-045": "45°", "{group}": "mean"},
+            }
+        ],
+    }
+    write_tables([TableSettings.parse(given, where="table")], made, tmp_path)
+    assert markdown(tmp_path / "t.md") == [
+        ["", "45°", "mean"],
+        ["NM: first", "2.0", "1.0"],
+        ["NM: b", "4.0", "2.0"],
+        ["BG: first", "4.0", "3.0"],
+        ["BG: b", "8.0", "6.0"],
+    ]
+    with pytest.raises(ConfigError, match="there are no groups"):
+        TableSettings.parse({**given, "groups": []}, where="table")
+    with pytest.raises(ConfigError, match="groups: one is there twice"):
+        TableSettings.parse({**given, "groups": ["NM", "NM"]}, where="table")
+
+
 def test_claims_are_decided_and_written(tmp_path: Path) -> None:
     _, claims, cells = study()
     comparisons = write_claims(claims, cells, tmp_path)
