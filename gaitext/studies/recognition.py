@@ -271,9 +271,9 @@ class RecognitionStudy:
         """Of a trained system on a data set."""
         config = merge(data[condition].host_sections(training=False), training.config)
         about = {"trained": training.about, "condition": data[condition].about}
-        return Testing(
-            name, condition, config, training, cell_file(running, name, condition, training.seed, about), about
-        )
+        cell = cell_file(running, name, condition, training.seed, about)
+        asked = tuple(self.settings.asked_of(name, condition))
+        return Testing(name, condition, config, training, cell, about, asked=asked)
 
     def is_cell(self, task: Task) -> bool:
         return isinstance(task.argument, Testing)

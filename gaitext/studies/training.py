@@ -110,6 +110,7 @@ class Testing:
             gallery).
         ranks: which of a cross-view protocol to report; empty: the protocol's own.
         seed: of the cell, where it is of something else that was trained; None: the training's.
+        asked: metrics that tables and claims name; one that a toolbox's log does not is no number, which fails nothing.
     """
 
     __test__ = False  # no test class, whatever pytest thinks
@@ -124,6 +125,7 @@ class Testing:
     gallery: Path | None = None
     ranks: tuple[int, ...] = ()
     seed: int | None = None
+    asked: tuple[str, ...] = ()
 
     @property
     def cell_seed(self) -> int:
@@ -220,6 +222,9 @@ def test(testing: Testing) -> None:
             log.warning("%s@%s: no numbers of identities: %s", testing.system, testing.condition, error)
     for name in (f"mean@R{rank}".removesuffix("@R1") for rank in testing.ranks):
         scalars.setdefault(name, math.nan)  # a toolbox may not report it
+    if training.is_theirs and (silent := [name for name in testing.asked if name not in scalars]):
+        log.warning("%s@%s: the toolbox's log does not name %s", testing.system, testing.condition, ", ".join(silent))
+        scalars |= dict.fromkeys(silent, math.nan)
     cell = Cell(testing.system, testing.condition, testing.cell_seed, scalars, people)
     cell.write(testing.cell, **plain(testing.about))
 
