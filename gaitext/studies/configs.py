@@ -58,11 +58,13 @@ def toolbox_config(given: ConfigSettings, root: Path, *, where: str) -> Config:
 
 
 def for_processes(config: Config, root: Path, device: str) -> Config:
-    """For a toolbox that insists on testing as many sequences at a time as it has processes: so many.
+    """Test as many sequences at a time as there are processes: a toolbox's own configs have its authors' GPUs.
 
-    Its own configs have the number of their authors' GPUs.
+    OpenGait insists on it, and models of FastPoseGait take a pack of several whole sequences for one. Sequences of a
+    fixed number of frames are not packed.
     """
-    if not detect(root).test_batch_is_world:
+    packed = not str(config["evaluator_cfg"]["sampler"].get("sample_type")).startswith("fixed")
+    if not (packed or detect(root).test_batch_is_world):
         return config
     processes = torch.cuda.device_count() if device == "cuda" else 1
     return merge({"evaluator_cfg": {"sampler": {"batch_size": max(1, processes)}}}, config)

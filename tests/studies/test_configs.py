@@ -65,7 +65,11 @@ def study(tmp_path: Path) -> dict[str, Any]:
         },
         "configs": {
             "gaitset": {"toolbox": "OpenGait", "file": "configs/gaitset/gaitset.yaml"},
-            "gaittr": {"toolbox": "FastPoseGait", "file": "configs/gaittr/gaittr.yaml", "set": {"model_cfg": {"a": 1}}},
+            "gaittr": {
+                "toolbox": "FastPoseGait",
+                "file": "configs/gaittr/gaittr.yaml",
+                "set": {"model_cfg": {"a": 1}, "evaluator_cfg": {"sampler": {"sample_type": "fixed_ordered"}}},
+            },
         },
         "systems": {
             "gaitset": {"config": "gaitset", "data": "silhouettes"},
@@ -132,7 +136,7 @@ def test_each_toolbox_runs_its_own(
     assert other["trainer_cfg"]["total_iter"] == 2
     assert other["data_cfg"]["dataset_partition"] == str(tmp_path / "own.json")
     assert other["data_cfg"]["data_in_use"] == [True]
-    assert other["evaluator_cfg"]["sampler"]["batch_size"] == 16  # FastPoseGait does not insist
+    assert other["evaluator_cfg"]["sampler"]["batch_size"] == 16  # of fixed frames, which are not packed
     cells = [Cell.read(task.done)[0] for task in tasks if made.is_cell(task)]
     assert [(cell.system, cell.condition) for cell in cells] == [("gaitset", "silhouettes"), ("gaittr", "poses")]
     assert all(cell.scalars["mean"] == 51.5 and not cell.people for cell in cells)
