@@ -54,6 +54,7 @@ EXTRAS["test"] = [
     "pytest-xdist>=3.5",
     "pytorch-metric-learning>=2.5",
     "ruff>=0.6",
+    "scipy>=1.10",
     "types-PyYAML",
 ]
 

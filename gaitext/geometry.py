@@ -124,9 +124,21 @@ def alignment_matrices(neck: A, hip: A, anchor: tuple[float, float]) -> A:
 
     Rotates by −θ about the middle of neck and hip (Eq. 2), then translates so that the neck
     lands on ``anchor`` (Eq. 3), with θ = atan2(neck.x − hip.x, hip.y − neck.y), y pointing
-    down: positive when leaning right. Eq. 1 writes the second argument with the other sign and
-    Eq. 4 uses these matrices to *look up* pixels, which turns the wrong way; a sampler needs
-    :func:`invert` of what this function returns.
+    down: positive when leaning right. A sampler needs :func:`invert` of what this function returns.
+
+    The paper's equations do not fit together under any one reading. Let the person lean right by φ, and let L be the
+    distance from hip to neck. Eq. 1 is θ = arctan(neck.x − hip.x, neck.y − hip.y), and Eq. 4 *looks pixels up* with
+    Eq. 2's M_R: what is seen turns by the inverse of M_R.
+
+    * θ = +φ (Eq. 1 with y pointing up; Eq. 2 in pixels, where y points down): M_R turns the person upright, and Eq. 3's
+      M_R·P_neck is where the neck then is. But Eq. 4 looks up with it, and turns the wrong way: the lean becomes 2φ.
+    * θ = −φ (Eq. 1's quotient in pixels; or Eqs. 1 and 2 both with y up, which is the same map): M_R is the map to look
+      up with, and Eq. 4 turns the person upright. But Eq. 3 takes the neck where M_R would put it, which is the wrong
+      way: it comes to lie L·sin φ beside P_align.
+    * θ = π − φ (a two-argument arctangent in pixels): Eq. 4 turns the person upside down, and γ is passed by all.
+
+    Either Eq. 4 or Eq. 3 has to take the inverse. This function is the first reading with Eq. 4's mended, which is the
+    second with Eq. 3's mended: upright, the neck on P_align.
 
     Args:
         neck, hip: [..., 2] in heatmap pixels.

@@ -82,3 +82,61 @@ def test_spine_needs_all_four_joints() -> None:
     assert valid.tolist() == [True, False]
     with pytest.raises(ShapeError, match="17, 3"):
         geometry.spine(np.ones((2, 17, 2)))
+
+
+def _eq_2(theta: float, middle: np.ndarray) -> np.ndarray:
+    """M_R as printed, [3, 3]."""
+    c, s = math.cos(-theta), math.sin(-theta)
+    x, y = middle
+    return np.array([[c, -s, (1 - c) * x + s * y], [s, c, -s * x + (1 - c) * y], [0, 0, 1]])
+
+
+def _eq_3(matrix: np.ndarray, neck: np.ndarray, align: np.ndarray) -> np.ndarray:
+    """M_T as printed, [3, 3]."""
+    bias = align - (matrix @ (*neck, 1))[:2]
+    return np.array([[1, 0, -bias[0]], [0, 1, -bias[1]], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("lean", [-40.0, -6.0, 5.0, 20.0, 33.0])
+def test_the_papers_equations_under_each_reading_of_eq_1(lean: float) -> None:
+    """What Eq. 4's look-up does to a person who leans right by so many degrees (y points down)."""
+    phi, length, align = math.radians(lean), 17.0, np.array([24.0, 16.0])
+    hip = np.array([26.0, 40.0])
+    neck = hip + length * np.array([math.sin(phi), -math.cos(phi)])
+    middle = (neck + hip) / 2
+
+    def seen(theta: float) -> tuple[float, float]:
+        """Lean (degrees) afterwards, and how far the neck is from P_align."""
+        rotate = _eq_2(theta, middle)
+        look_up = rotate @ _eq_3(rotate, neck, align)  # x^s = M x^t: what is at x^s comes to be seen at x^t
+        after = [np.linalg.solve(look_up, (*point, 1.0))[:2] for point in (neck, hip)]
+        spine = after[0] - after[1]
+        return math.degrees(math.atan2(spine[0], -spine[1])), float(np.linalg.norm(after[0] - align))
+
+    x, y = neck - hip
+    # θ positive when leaning right: Eq. 4 doubles the lean.
+    with_y_up = math.atan2(x, -y)
+    assert with_y_up == pytest.approx(phi)
+    assert seen(with_y_up)[0] == pytest.approx(2 * lean)
+    # Eq. 1's quotient in pixels: Eq. 4 turns upright, and Eq. 3 misses P_align by L·sin φ.
+    quotient = math.atan(x / y)
+    assert quotient == pytest.approx(-phi)
+    assert seen(quotient) == pytest.approx((0.0, length * abs(math.sin(phi))), abs=1e-9)
+    # The same with y up in Eqs. 1 and 2 alike: a mirrored plane turns the other way.
+    mirror = np.diag([1.0, -1.0, 1.0])
+    assert mirror @ _eq_2(with_y_up, middle * (1, -1)) @ mirror == pytest.approx(_eq_2(quotient, middle))
+    # A two-argument arctangent in pixels: upside down, and no lean is below a threshold.
+    two_arguments = math.atan2(x, y)
+    assert abs(math.degrees(two_arguments)) > 90
+    assert abs(seen(two_arguments)[0]) == pytest.approx(180)
+    # gaitext: the first reading looked up by its inverse, which is the second with Eq. 3's neck where it really is.
+    ours = geometry.alignment_matrices(neck, hip, (24.0, 16.0))
+    first = _eq_2(with_y_up, middle)
+    forward = np.linalg.inv(_eq_3(first, neck, align)) @ first
+    second = _eq_2(quotient, middle)
+    mended = np.linalg.inv(second @ _eq_3(np.linalg.inv(second), neck, align))
+    assert ours == pytest.approx(forward[:2])
+    assert ours == pytest.approx(mended[:2])
+    upright = [ours[:, :2] @ point + ours[:, 2] for point in (neck, hip)]
+    assert upright[0] == pytest.approx(align)
+    assert upright[1] == pytest.approx(align + np.array([0, length]))

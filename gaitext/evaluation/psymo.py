@@ -72,7 +72,8 @@ def evaluate_PsyMo(
 
     A cell is a pair of different angles: the probes of one, ranked in the gallery of the other. A
     probe angle's number is the mean over gallery angles, a variation's the mean over its angles,
-    ``mean`` the mean over variations. What has no number is left out of means and noted.
+    ``mean`` the mean over variations. Scalars are these (``NM@R1``), and each angle's rank-1 (``NM-045@R1``), as the
+    tables have them. What has no number is left out of means and noted.
 
     * The text has "galleries of every variation", but all numbers of the tables are multiples of
       1/150 or 1/145, which is one nm probe per person and angle against one nm run. So ``gallery``
@@ -137,6 +138,11 @@ def evaluate_PsyMo(
         f"scalar/test_accuracy/{name}@{number}": float(last[k])
         for k, number in enumerate(_NUMBERS)
         for name, last in zip(names, overall)
+    }
+    scalars |= {
+        f"scalar/test_accuracy/{name}-{angle}@R1": float(number)
+        for name, row in zip(names, by_angle)
+        for angle, number in zip(angles, row[:, 0])
     }
     chance = {name: float(last[3]) for name, last in zip(names[:-1], overall)}
     reading = f"gallery {gallery} ({GALLERIES[gallery]})"

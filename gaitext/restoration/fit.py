@@ -21,7 +21,7 @@ from gaitext.restoration.average import Average
 from gaitext.restoration.correction_settings import CorrectionConfig, TrainerSettings
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
-from gaitext.restoration.objective import CorrectionOutput
+from gaitext.restoration.objective import SIGMA, CorrectionOutput
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.stages import ahead
 from gaitext.store import disk_errors
@@ -89,6 +89,7 @@ class _Run:
         data = self.config.data
         self.training = CropData(data.cache, job.training, data.min_score)
         self.validation = CropData(data.cache, job.validation, data.min_score)
+        self.iterations = self.cfg.length(len(self.training))
         torch.manual_seed(job.seed)
         self.learner = build_learner(self.config, fabric.device)
         self.inner = torch.optim.AdamW(list(self.learner.parameters()), self.cfg.lr, weight_decay=self.cfg.weight_decay)
@@ -105,11 +106,15 @@ class _Run:
             self._restore(checkpoint)
 
     def _rate(self, iteration: int) -> float:
-        """Up in a straight line, down by a cosine."""
-        rising = self.cfg.warmup * self.cfg.iterations
-        if iteration < rising:
-            return (iteration + 1) / (rising + 1)
-        return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1.0, self.cfg.iterations - rising)))
+        return self.cfg.rate(iteration, self.iterations)
+
+    @property
+    def _margin(self) -> float:
+        """How far outside the picture a joint counts: while its Gaussian reaches in (HRNet's); coordinates never."""
+        if self.learner.kind == "corrector":
+            return 0.0
+        estimator = self.learner.objective.estimator
+        return 3 * SIGMA * estimator.input_size[1] / estimator.heatmap_size[1]
 
     def _check_same(self, checkpoint: dict[str, Any]) -> None:
         theirs = checkpoint.get("gaitext", {}).get("config", {})
@@ -152,11 +157,11 @@ class _Run:
         self.wrapped.train()
         with (
             closing(ahead(self._batches(), 2)) as batches,
-            progress("training", cfg.iterations, done=self.iteration, quiet=job.quiet or not first) as update,
+            progress("training", self.iterations, done=self.iteration, quiet=job.quiet or not first) as update,
         ):
             for batch in batches:
                 self._step(batch)
-                last, note = self.iteration == cfg.iterations, ""
+                last, note = self.iteration == self.iterations, ""
                 if self.iteration % cfg.log_every == 0 or last:
                     row = self._row()
                     note = show(row, ("loss", "l2", "lr"))
@@ -186,7 +191,7 @@ class _Run:
 
     def _batches(self) -> Iterator[Batch]:
         cfg, fabric = self.cfg, self.fabric
-        for iteration in range(self.iteration, cfg.iterations):
+        for iteration in range(self.iteration, self.iterations):
             yield self.training.draw(
                 cfg.batch_size,
                 self.job.seed,
@@ -200,8 +205,8 @@ class _Run:
     def _step(self, batch: Batch) -> None:
         key = (self.job.seed * 1_000_003 + self.iteration) * 1009 + self.fabric.global_rank
         torch.manual_seed(key % 2**63)
-        device = self.fabric.device
-        output = self.wrapped(batch.images.to(device), batch.targets.to(device), batch.weights.to(device))
+        batch = self._moved(batch)
+        output = self.wrapped(batch.images, batch.targets, batch.weights)
         self.optimizer.zero_grad()
         self.fabric.backward(output.losses["loss"])
         if self.cfg.clip:
@@ -211,6 +216,15 @@ class _Run:
         self.iteration += 1
         self.average.add(self.iteration)
         self.means.add(output.losses)
+
+    def _moved(self, batch: Batch) -> Batch:
+        """On the device, and as the augmentation has it."""
+        cfg, fabric = self.cfg, self.fabric
+        if not cfg.augment.moves:
+            return batch.to(fabric.device)
+        place = {"rank": fabric.global_rank, "world": fabric.world_size}
+        views = self.training.views(batch, cfg.augment, cfg.batch_size, self.job.seed, self.iteration, **place)
+        return batch.to(fabric.device).moved(views.to(fabric.device), self._margin)
 
     def _row(self) -> dict[str, float]:
         means = self.means.take()

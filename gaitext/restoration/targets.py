@@ -18,7 +18,7 @@ from gaitext.restoration.truth import Pair, pair_up
 from gaitext.store import read_sequence
 from gaitext.video import probe
 
-__all__ = ["Targets", "find_targets"]
+__all__ = ["Targets", "find_targets", "renderer_poses"]
 
 Array = npt.NDArray[Any]
 _BOXES = (".csv", ".txt", ".json")
@@ -97,19 +97,31 @@ def _tracks(folder: Path, leaf: str) -> dict[int, Track]:
     return read_boxes(files[0])
 
 
+def renderer_poses(sequence: Path, width: int, height: int) -> Array:
+    """A walker's true joints, float64 [T, 17, 3] in frame pixels: score 1, hidden ones too; zeros outside the picture.
+
+    Raises:
+        DataError: they were not written.
+    """
+    files = sorted(sequence.glob("*_keypoints.pkl"))
+    if not files:
+        raise DataError("holds no keypoints", where=sequence, how="make the walkers with --content keypoints,video,…")
+    joints = np.array(read_sequence(files[0]), np.float64)
+    x, y = joints[..., 0], joints[..., 1]
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    joints[..., 2] = inside
+    joints[~inside] = 0
+    return joints
+
+
 def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
     found = []
     for leaf, made in Records(degraded).all():
         sequence = walkers / "sequences" / leaf
         if not sequence.is_dir():
             continue
-        files = sorted(sequence.glob("*_keypoints.pkl"))
-        if not files:
-            raise DataError(
-                "holds no keypoints", where=sequence, how="make the walkers with --content keypoints,video,…"
-            )
         numbers = frame_numbers(made["frames"])
-        original, joints = _video(walkers / "videos", leaf), np.array(read_sequence(files[0]))
+        original, joints = _video(walkers / "videos", leaf), renderer_poses(sequence, *made["original_size"])
         if made["made_with"]["video_digest"] != digest(original):
             raise DataError(
                 f"{leaf} was not made from {original}", where=degraded, how="degrade the walkers' videos again"
@@ -124,12 +136,8 @@ def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
         # An odd size is made even by repeating, which moves nothing.
         asked = made["made_with"]["settings"]["resolution"]
         scale = (1.0, 1.0) if asked is None else tuple(b / a for a, b in zip(made["original_size"], made["size"]))
-        width, height = made["original_size"]
-        x, y = joints[..., 0], joints[..., 1]
-        inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-        joints[..., :2] = (joints[..., :2] + 0.5) * scale - 0.5
-        joints[..., 2] = inside
-        joints[~inside] = 0
+        inside = joints[..., 2] > 0
+        joints[inside, :2] = (joints[inside, :2] + 0.5) * scale - 0.5
         (track,) = _tracks(boxes, leaf).values()
         if len(track.frames) < numbers[-1]:
             raise DataError(f"has boxes for {len(track.frames)} of {numbers[-1]} frames", where=boxes / leaf)

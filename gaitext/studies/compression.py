@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from gaitext.studies.compression_poses import (
     search,
     train,
 )
-from gaitext.studies.compression_report import histogram, panels
+from gaitext.studies.compression_report import examples, histogram, panels
 from gaitext.studies.compression_settings import (
     METHODS,
     UNTRAINED,
@@ -37,6 +37,7 @@ from gaitext.studies.compression_settings import (
     CompressionSettings,
     correction_config,
     gait_config,
+    gait_metrics,
 )
 from gaitext.studies.driver import Running
 from gaitext.studies.scoring import Config
@@ -80,7 +81,11 @@ class CompressionStudy:
             conditions += tuple(f"gait-{video}" for video in VIDEOS)
         # FBCNN as released may be in tables without its weights: with dashes.
         self.settings.check_places({(method, condition) for method in METHODS for condition in conditions})
-        self.settings.check_metrics({(m, video): (*NUMBERS, "frames") for m in METHODS for video in VIDEOS})
+        known: dict[tuple[str, str], Collection[str]] = {}
+        for method in METHODS:
+            known |= {(method, video): (*NUMBERS, "frames") for video in VIDEOS}
+            known |= {(method, f"gait-{video}"): gait_metrics(self.settings) for video in VIDEOS}
+        self.settings.check_metrics(known)
 
     def data(self, running: Running) -> CompressionData:
         """Videos, crops and clean poses."""
@@ -223,19 +228,23 @@ class CompressionStudy:
         return isinstance(task.argument, (PoseTest, Testing, CopiedCell))
 
     def finish(self, running: Running, cells: Cells) -> list[Path]:
-        """Write histogram.png and panels.png, of the first seed."""
+        """Write histogram.png, examples.png and panels.png, of the first seed."""
         data, seed, stride = self.data(running), self.settings.seeds[0], self.settings.test_stride
         jobs = {(m, v): self.search(m, seed, v, data, running) for m in self.methods for v in VIDEOS}
+        found = {place: Found.read(job.poses).thinned(stride) for place, job in jobs.items()}
         files = []
         try:
-            found = {f"{m}, {v}": Found.read(job.poses).thinned(stride) for (m, v), job in jobs.items()}
-            files.append(histogram(running.out / "histogram.png", found))
+            shown = {f"{m}, {v}": poses for (m, v), poses in found.items()}
+            files.append(histogram(running.out / "histogram.png", shown))
         except MissingDependencyError as error:
             log.warning("no histogram: %s", error)
         crops = read_crops(data.crops_task().done)
         rows = np.concatenate([np.arange(count) for count in crops.names_and_frames().values()])
+        at = np.flatnonzero(rows % stride == 0)
+        degraded = {method: found[method, "degraded"] for method in self.methods}
+        files.append(examples(running.out / "examples.png", crops, at, degraded))
         corrected, base = (jobs[method, "degraded"].objective() for method in ("corrected", "base"))
-        return [*files, panels(running.out / "panels.png", crops, np.flatnonzero(rows % stride == 0), corrected, base)]
+        return [*files, panels(running.out / "panels.png", crops, at, corrected, base)]
 
 
 def _name(job: Search, condition: str, seed: int) -> str:

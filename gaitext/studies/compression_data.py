@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gaitext.errors import DataError
-from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.restoration import degrade_dataset
 from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.crops import prepare_crops
 from gaitext.restoration.learner import build_learner
-from gaitext.restoration.targets import find_targets
+from gaitext.restoration.targets import find_targets, renderer_poses
 from gaitext.restoration.train import prepare_correction
 from gaitext.sources import find_videos
-from gaitext.store import read_partition, write_json
+from gaitext.store import read_partition, write_json, write_leaf
 from gaitext.studies.compression_settings import CompressionSettings, correction_config
 from gaitext.studies.tasks import Task, digest_of, finish
+from gaitext.video import probe
 from gaitext.walkers import WalkerSettings, write_dataset
 
 __all__ = ["CompressionData", "read_crops"]
-
-#: As `gaitext extract --min-frames 1 --min-score 0`.
-_ALL = ExtractSettings(min_frames=1, min_score=0.0, form="compact")
 
 
 @dataclass(frozen=True)
@@ -107,15 +106,15 @@ class CompressionData:
 
     @property
     def clean_about(self) -> dict[str, Any]:
-        """What the clean poses are, that recognition is trained on."""
+        """What the clean poses are, that recognition is trained on: the label source's of the training identities."""
         data = self.config.data
         split = {} if self.settings.walkers is not None else {"split": str(data.split), "split_seed": data.split_seed}
         known = {key: value for key, value in self.videos_about.items() if key in ("walkers", "truth")}
-        return {**known, **split, "estimator": self.config.estimator if self._extracts else None}
+        return {**known, **split, "labels": "renderer" if self._is_rendered else "extraction", "of": "train"}
 
     @property
-    def _extracts(self) -> bool:
-        """Whether the truth is a renderer's, so that clean poses have to be found."""
+    def _is_rendered(self) -> bool:
+        """Whether the label source is walkers' renderer, whose keypoints are no extraction's leaves."""
         return self.settings.walkers is not None or (self.config.data.truth / "walkers.json").is_file()
 
     @property
@@ -125,11 +124,12 @@ class CompressionData:
     @property
     def clean_data_cfg(self) -> dict[str, Any]:
         """Of a host that trains on the clean poses."""
-        found = self._clean if self._extracts else self.config.data.truth
+        found = self._clean if self._is_rendered else self.config.data.truth
         return {
             "dataset_root": str(found / "sequences"),
             "dataset_partition": str(self._clean.with_name(f"{self._clean.name}-partition.json")),
-            "data_in_use": [False, False, True, False],  # of what `gaitext extract` writes
+            # Of what `gaitext extract` writes, the poses in frame pixels.
+            "data_in_use": [True] if self._is_rendered else [False, False, True, False],
         }
 
     def clean_task(self) -> Task:
@@ -193,18 +193,19 @@ def read_crops(done: Path) -> CropData:
 
 
 def _make_clean(data: CompressionData) -> None:
-    """Poses of training and validation identities: the truth's, or what the estimator finds in walkers' originals."""
+    """Poses of the training identities, as the label source has them: the extraction's, or the renderer's."""
     config, own = data.config, data.clean_data_cfg
     truth = config.data.truth
-    there = truth / ("videos" if data._extracts else "sequences")
+    there = truth / "sequences"
     split = read_split(config.data.split, (path.name for path in there.iterdir()), config.data.split_seed)
-    wanted = (*split.train, *split.val)
-    if data._extracts:
-        sources = [s for s in find_sources(there, truth / "boxes") if s.identity in wanted]
-        out = Path(own["dataset_root"]).parent
-        report = extract_dataset(sources, config.estimator, out, _ALL, workers=data.workers, quiet=data.quiet)
-        if report.failed:
-            raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=out)
+    if data._is_rendered:
+        root = Path(own["dataset_root"])
+        for leaf in sorted(path for identity in split.train for path in (there / identity).glob("*/*")):
+            info = probe(truth / "videos" / leaf.relative_to(there).with_suffix(".mp4"))
+            poses = renderer_poses(leaf, info.width, info.height).astype(np.float32)
+            identity, kind, view = leaf.relative_to(there).parts
+            shutil.rmtree(root / identity / kind / view, ignore_errors=True)
+            write_leaf(root, identity, kind, view, {"2_poses_frame": poses})
     partition = Path(own["dataset_partition"])
-    write_json(partition, {"TRAIN_SET": list(wanted), "TEST_SET": list(split.test)})
+    write_json(partition, {"TRAIN_SET": list(split.train), "TEST_SET": list(split.test)})
     finish(data.clean_task().done, data.clean_about)

@@ -8,12 +8,24 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml, merge
+from gaitext.evaluation.psymo import VARIATIONS
 from gaitext.restoration import DegradeSettings
 from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.studies.checking import check_config, check_embedded, told_of
 from gaitext.studies.settings import StudySettings
+from gaitext.walkers import WalkerSettings
+from gaitext.walkers.settings import PROTOCOLS
 
-__all__ = ["METHODS", "PICTURES", "VIDEOS", "CompressionSettings", "GaitSettings", "correction_config", "gait_config"]
+__all__ = [
+    "METHODS",
+    "PICTURES",
+    "VIDEOS",
+    "CompressionSettings",
+    "GaitSettings",
+    "correction_config",
+    "gait_config",
+    "gait_metrics",
+]
 
 #: Systems, in the order of the paper's table.
 METHODS = ("base", "released", "fine-tuned", "corrected")
@@ -22,16 +34,16 @@ UNTRAINED = ("base", "released")
 #: Conditions of poses; with ``gait-`` before them, those of recognition.
 VIDEOS = ("degraded", "original")
 #: Files that this kind of study writes beside those of all.
-PICTURES = ("histogram", "panels")
+PICTURES = ("histogram", "examples", "panels")
 
 
 class GaitSettings(Settings):
     """How identities are told.
 
     Attributes:
-        config: of a GaitPT, such as gaitpt/tiny.yaml, relative to the study's. It is trained on clean poses of
-            the training and validation identities: those of the extraction that stands for the truth; of walkers, whose
-            truth is the renderer's, those that the estimator as it is finds in original video.
+        config: of a GaitPT, such as gaitpt/tiny.yaml, relative to the study's. It is trained on the label source's
+            poses of the identities that correctors are trained on (§IV-B): the extraction's that stands for the truth,
+            or, of walkers, the renderer's.
         overrides: laid over it.
         seed: of its training.
         seeds: of correction's training, whose test poses are recognised; None: all of the study's.
@@ -108,6 +120,14 @@ def correction_config(settings: CompressionSettings, root: Path, filled: dict[st
     if config.model.weights is not None:
         changes["model"] = config.model.model_copy(update={"weights": config.model.weights.resolve()})
     return config.model_copy(update=changes)
+
+
+def gait_metrics(settings: CompressionSettings) -> set[str]:
+    """What cells of recognition will have: numbers by variation, and by its probe angle."""
+    given = settings.walkers
+    views = WalkerSettings.parse(given, where="walkers").views if given is not None else PROTOCOLS["psymo"][1]
+    names = [*(name.upper() for name in VARIATIONS), "mean"]
+    return {name + end for name in names for end in ("", "@R5", "@mAP", *(f"-{view}" for view in views or ()))}
 
 
 def gait_config(settings: GaitSettings, root: Path) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class DataSettings(Settings):
         estimator: as ``gaitext extract`` takes it.
         extract: its settings.
         data_cfg: laid over a system's ``data_cfg``; for data that are there it names ``dataset_root``,
-            ``dataset_partition``, ``dataset_name`` and ``test_dataset_name``.
+            ``dataset_partition``, ``dataset_name`` and ``test_dataset_name``. For systems whose config is a toolbox's,
+            its own partition and names stand where these are left out.
         evaluator_cfg: laid over a system's, where its test is on these data: ``eval_func``.
     """
 
@@ -37,9 +38,14 @@ class DataSettings(Settings):
     data_cfg: dict[str, Any] = Field(default_factory=dict)
     evaluator_cfg: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def has_partition(self) -> bool:
+        """Whether it says by itself who is trained on."""
+        return self.walkers is not None or "dataset_partition" in self.data_cfg
+
     @model_validator(mode="after")
     def _somewhere(self) -> DataSettings:
-        if self.walkers is None and not {"dataset_root", "dataset_partition"} <= set(self.data_cfg):
+        if self.walkers is None and "dataset_root" not in self.data_cfg:
             raise ValueError("give walkers, or data_cfg with dataset_root and dataset_partition")
         if self.walkers is None and self.estimator is not None:
             raise ValueError("an estimator is for walkers here: run `gaitext extract`, and name its sequences")
@@ -111,7 +117,7 @@ class PreparedData:
         data = dict(given.data_cfg)
         if given.walkers is not None:
             data |= {"dataset_root": self.seen / "sequences", "dataset_partition": self.filmed / "partition.json"}
-        for key in ("dataset_root", "dataset_partition"):
+        for key in {"dataset_root", "dataset_partition"} & set(data):
             data[key] = str((self.root / data[key]).resolve())
         return {"data_cfg": data} if training else {"data_cfg": data, "evaluator_cfg": dict(given.evaluator_cfg)}
 
@@ -126,7 +132,8 @@ def _make(data: PreparedData) -> None:
     settings = data.settings
     if settings.walkers is None:
         found = data.host_sections(True)["data_cfg"]
-        read_partition(Path(found["dataset_partition"]))
+        if "dataset_partition" in found:
+            read_partition(Path(found["dataset_partition"]))
         if not Path(found["dataset_root"]).is_dir():
             raise DataError("no such folder", where=found["dataset_root"], how=f"mend data.{data.name}")
         finish(data.done, data.about)

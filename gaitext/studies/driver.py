@@ -20,6 +20,7 @@ from gaitext.store import make_folder, only_one
 from gaitext.studies.cells import Cell, Cells
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, to_do, waves
+from gaitext.toolboxes.hosts import detect
 from gaitext.toolboxes.run import check_linked, visible_gpus
 from gaitext.training.launch import resolve_device
 
@@ -38,6 +39,7 @@ class Running:
         engine: ``local`` or ``ray[:ADDRESS]``, see :func:`~gaitext.execution.parse_engine`.
         device: ``cpu``, ``cuda`` or ``auto``.
         toolbox: root of a linked toolbox that trains and tests, in place of the embedded host.
+        more_toolboxes: others, for systems whose config is one of theirs.
         quiet: no progress bars.
     """
 
@@ -47,6 +49,17 @@ class Running:
     device: str = "auto"
     toolbox: Path | None = None
     quiet: bool = False
+    more_toolboxes: tuple[Path, ...] = ()
+
+    @property
+    def toolboxes(self) -> dict[str, Path]:
+        """Name -> root of all that are given.
+
+        Raises:
+            ToolboxError: one is no toolbox.
+        """
+        roots = () if self.toolbox is None else (self.toolbox, *self.more_toolboxes)
+        return {detect(root).name: root for root in roots}
 
     @property
     def chosen_device(self) -> str:
@@ -86,8 +99,11 @@ class Running:
             raise ConfigError(f"is {self.jobs}", where="--jobs", how="give 1 or more, or leave it out")
         if self.is_local or self.device not in ("cuda", "auto"):  # a cluster's GPUs need not be here
             resolve_device(self.device)
-        if self.toolbox is not None:
-            check_linked(self.toolbox)
+        roots = () if self.toolbox is None else (self.toolbox, *self.more_toolboxes)
+        for root in roots:
+            check_linked(root)
+        if len(self.toolboxes) < len(roots):
+            raise ConfigError("two are the same toolbox", where="--toolbox", how="name each once")
 
 
 class Study(Protocol):

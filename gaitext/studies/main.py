@@ -25,7 +25,12 @@ def main(about: str, given: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, help="trainings side by side (default: one a core, or one a GPU)")
     parser.add_argument("--engine", default="local", help="local, ray or ray:ADDRESS (docs/scale.md)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
-    parser.add_argument("--toolbox", type=Path, help="root of a linked toolbox that trains and tests")
+    parser.add_argument(
+        "--toolbox",
+        type=Path,
+        action="append",
+        help="root of a linked toolbox that trains and tests; a second one for systems whose config is its own",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     chosen = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -34,8 +39,10 @@ def main(about: str, given: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     try:
         study = parse_study(chosen.study, {} if chosen.seeds is None else {"seeds": _seeds(chosen.seeds)})
-        toolbox = None if chosen.toolbox is None else chosen.toolbox.resolve()
-        running = Running(chosen.out.resolve(), chosen.jobs, chosen.engine, chosen.device, toolbox, chosen.quiet)
+        toolbox, *more = [root.resolve() for root in chosen.toolbox or ()] or [None]
+        running = Running(
+            chosen.out.resolve(), chosen.jobs, chosen.engine, chosen.device, toolbox, chosen.quiet, tuple(more)
+        )
         result = run_study(study, running)
     except (GaitextError, OSError) as error:  # OSError names the file
         sys.exit(f"Error: {error}")

@@ -18,6 +18,7 @@ from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_json
 from gaitext.studies.cells import Cells
 from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
+from gaitext.studies.configs import ConfigSettings, for_processes, laid, toolbox_config
 from gaitext.studies.data import DataSettings, PreparedData
 from gaitext.studies.driver import Running
 from gaitext.studies.scoring import Config
@@ -61,18 +62,6 @@ class SystemSettings(Settings):
     test_on: tuple[str, ...] | None = None
 
 
-class ConfigSettings(Settings):
-    """A host's config.
-
-    Attributes:
-        file: relative to the study's.
-        set: laid over it, as a system's.
-    """
-
-    file: Path
-    set: dict[str, Any] = Field(default_factory=dict)
-
-
 class RecognitionSettings(StudySettings):
     """A study of kind ``recognition``.
 
@@ -109,6 +98,11 @@ class RecognitionSettings(StudySettings):
             for data in (system.data, *tested):
                 if data not in self.data:
                     raise ValueError(f"systems.{name}: no data '{data}'; {suggest(data, self.data)}")
+                theirs = self.configs[system.config].toolbox is not None and data == system.data
+                if not (self.data[data].has_partition or theirs):
+                    raise ValueError(
+                        f"systems.{name}: data '{data}' names no dataset_partition, and no toolbox's config does for it"
+                    )
         return self
 
 
@@ -127,18 +121,54 @@ class RecognitionStudy:
         self.settings: RecognitionSettings = RecognitionSettings.parse(values, where=str(path))
         self.root = path.parent
         self._configs = {
-            name: _laid(given.set, load_yaml(self.root / given.file)) for name, given in self.settings.configs.items()
+            name: laid(given.set, load_yaml(self.root / given.file))
+            for name, given in self.settings.configs.items()
+            if given.toolbox is None
         }
         self.settings.check_places(
             {(name, data) for name, system in self.settings.systems.items() for data in _tested_on(system)}
         )
         for name in self.settings.systems:
-            self._check(name)
+            if self._given(name).toolbox is None:
+                self._check(name)
 
-    def config(self, name: str) -> Config:
-        """A system's config, without its data's place."""
+    def _given(self, name: str) -> ConfigSettings:
+        return self.settings.configs[self.settings.systems[name].config]
+
+    def host(self, name: str, running: Running) -> Path | None:
+        """Root of the toolbox that trains and tests a system; None: the embedded host.
+
+        Raises:
+            ConfigError: the system's config is a toolbox's that is not given.
+        """
+        wanted = self._given(name).toolbox
+        if wanted is None:
+            return running.toolbox
+        if wanted not in running.toolboxes:
+            raise ConfigError(
+                f"its config is {wanted}'s own, which only {wanted} can run",
+                where=f"systems.{name}",
+                how=f"give --toolbox PATH/TO/{wanted} (linked), or take the system out",
+            )
+        return running.toolboxes[wanted]
+
+    def _base(self, name: str, root: Path | None) -> Config:
+        """What a system's ``set`` is laid over; a toolbox's is laid over its default.yaml, as it does itself."""
+        system, given = self.settings.systems[name], self._given(name)
+        if given.toolbox is None:
+            return copy.deepcopy(self._configs[system.config])
+        assert root is not None
+        return toolbox_config(given, root, where=f"configs.{system.config}")
+
+    def config(self, name: str, root: Path | None = None) -> Config:
+        """A system's config, without its data's place.
+
+        Args:
+            name: the system.
+            root: of the toolbox, where the config is its own.
+        """
         system = self.settings.systems[name]
-        config = _laid(system.set, copy.deepcopy(self._configs[system.config]))
+        config = laid(system.set, self._base(name, root))
         for section in ("trainer_cfg", "evaluator_cfg"):
             if not isinstance(found := need(config, section, where=f"systems.{name}"), Mapping):
                 raise ConfigError(f"holds {found!r}, not keys and values", where=f"systems.{name}: {section}")
@@ -159,7 +189,7 @@ class RecognitionStudy:
             raise ConfigError(
                 f"there is no loss {old}", where=f"systems.{name}.swap_losses", how=suggest(old, sorted(types))
             )
-        if losses:
+        if losses and (system.keep_losses is not None or system.swap_losses):
             swap = system.swap_losses
             config["loss_cfg"] = [{**loss, "type": swap.get(str(loss.get("type")), loss.get("type"))} for loss in kept]
         for section in ("trainer_cfg", "evaluator_cfg"):
@@ -194,6 +224,8 @@ class RecognitionStudy:
         return {n: PreparedData(n, given, *made) for n, given in self.settings.data.items()}
 
     def tasks(self, running: Running) -> list[Task]:
+        for name in self.settings.systems:
+            self.host(name, running)  # before anything is made
         data = self.prepared(running)
         used = {n for system in self.settings.systems.values() for n in (system.data, *_tested_on(system))}
         tasks = [data[name].task() for name in self.settings.data if name in used]
@@ -210,7 +242,7 @@ class RecognitionStudy:
                 trainings.append(task)
                 for condition in _tested_on(system):
                     testing = self.testing(name, condition, training, data, running)
-                    if running.toolbox is None and seed == self.settings.seeds[0]:
+                    if training.toolbox is None and seed == self.settings.seeds[0]:
                         with told_of(f"systems.{name}, tested on {condition}"):
                             check_embedded(HostConfig.of(testing.config))
                             if (found := metrics_of(testing.config)) is not None:
@@ -222,13 +254,16 @@ class RecognitionStudy:
     def training(self, name: str, seed: int, data: Mapping[str, PreparedData], running: Running) -> Training:
         """A system's, with a seed."""
         own = data[self.settings.systems[name].data]
-        config = self.config(name)
-        about = {"config": config, "data": own.about, "seed": seed, "host": host_name(running)}
+        root, is_theirs = self.host(name, running), self._given(name).toolbox is not None
+        config = self.config(name, root)
+        about = {"config": config, "data": own.about, "seed": seed, "host": host_name(running, root)}
         config = merge(own.host_sections(training=True), config)
-        if "class_num" in config["model_cfg"] and own.settings.walkers is not None:
+        if is_theirs and root is not None:
+            config = for_processes(config, root, running.chosen_device)
+        elif "class_num" in config["model_cfg"] and own.settings.walkers is not None:
             config["model_cfg"] = {**config["model_cfg"], "class_num": own.identities()}
         folder = run_folder(running, name, about)
-        return Training(name, config, seed, folder, running.chosen_device, about, running.toolbox)
+        return Training(name, config, seed, folder, running.chosen_device, about, root, is_theirs)
 
     def testing(
         self, name: str, condition: str, training: Training, data: Mapping[str, PreparedData], running: Running
@@ -236,9 +271,9 @@ class RecognitionStudy:
         """Of a trained system on a data set."""
         config = merge(data[condition].host_sections(training=False), training.config)
         about = {"trained": training.about, "condition": data[condition].about}
-        return Testing(
-            name, condition, config, training, cell_file(running, name, condition, training.seed, about), about
-        )
+        cell = cell_file(running, name, condition, training.seed, about)
+        asked = tuple(self.settings.asked_of(name, condition))
+        return Testing(name, condition, config, training, cell, about, asked=asked)
 
     def is_cell(self, task: Task) -> bool:
         return isinstance(task.argument, Testing)
@@ -257,13 +292,3 @@ def _losses(config: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     if not isinstance(losses, list) or not all(isinstance(loss, Mapping) for loss in losses):
         raise ConfigError(f"holds {given!r}, not losses", where=where, how="list them: `- type: …`")
     return [dict(loss) for loss in losses]
-
-
-def _laid(over: Mapping[str, Any], base: Mapping[str, Any]) -> Config:
-    """:func:`~gaitext.config.merge`, where null takes a key out."""
-    return _without_null(merge(over, base))
-
-
-def _without_null(section: Mapping[str, Any]) -> Config:
-    found = {k: _without_null(v) if isinstance(v, Mapping) else v for k, v in section.items()}
-    return {key: value for key, value in found.items() if value is not None}

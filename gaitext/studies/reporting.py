@@ -39,6 +39,7 @@ class TableSettings(Settings):
         title: what it shows.
         rows: systems, or ``system@condition``; ``{label: system}`` gives a row another name.
         columns: see there.
+        groups: each row is there once for each of these; ``{group}`` in a metric stands for it.
         published: lines that stand below the table, of published numbers and where they stand.
         unit: of the numbers.
     """
@@ -47,6 +48,7 @@ class TableSettings(Settings):
     title: str
     rows: dict[str, str] = Field(min_length=1)
     columns: tuple[ColumnSettings, ...] = Field(min_length=1)
+    groups: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     unit: str = "%"
 
@@ -56,6 +58,14 @@ class TableSettings(Settings):
         if name in RESERVED:
             raise ValueError(f"'{name}' is what another file of the study is called")
         return name
+
+    @model_validator(mode="after")
+    def _grouped(self) -> TableSettings:
+        if len(set(self.groups)) != len(self.groups):
+            raise ValueError("groups: one is there twice")
+        if not self.groups and any("{group}" in metric for column in self.columns for metric in column.metrics):
+            raise ValueError("columns: a metric asks for {group}, and there are no groups")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -83,15 +83,12 @@ class StudySettings(Settings):
                         how=f"write {row}@CONDITION, or `condition:` in the column",
                     )
 
-    def check_metrics(self, known: Mapping[tuple[str, str], Collection[str]]) -> None:
-        """Refuse metrics that cells will not have.
+    def asked_of(self, system: str, condition: str) -> list[str]:
+        """Metrics that tables and claims ask of a cell."""
+        return sorted({metric for _, place, metric in self._asked() if place == (system, condition)})
 
-        Args:
-            known: (system, condition) -> metrics, where they are known before anything is tested.
-
-        Raises:
-            ConfigError: naming the nearest one.
-        """
+    def _asked(self) -> list[tuple[str, tuple[str, str], str]]:
+        """Who asks, of which (system, condition), and for which metric."""
         asked = [
             (f"table '{table.name}'", (system, condition), metric)
             for table in self.tables
@@ -102,7 +99,18 @@ class StudySettings(Settings):
             for name in (claim.better, claim.than):
                 system, _, condition = name.partition("@")
                 asked.append((f"claim '{claim.name}'", (system, condition), claim.metric))
-        for where, place, metric in asked:
+        return asked
+
+    def check_metrics(self, known: Mapping[tuple[str, str], Collection[str]]) -> None:
+        """Refuse metrics that cells will not have.
+
+        Args:
+            known: (system, condition) -> metrics, where they are known before anything is tested.
+
+        Raises:
+            ConfigError: naming the nearest one.
+        """
+        for where, place, metric in self._asked():
             if place in known and metric not in known[place]:
                 raise ConfigError(
                     f"{'@'.join(place)} will have no '{metric}'", where=where, how=suggest(metric, sorted(known[place]))

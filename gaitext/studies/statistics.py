@@ -1,18 +1,19 @@
 """What cells say: means, intervals and verdicts.
 
-Two things make a study's numbers uncertain, and they are kept apart. *Test identities* are a sample of all people:
-they are resampled (percentile bootstrap), which gives every interval here. *Training seeds* are not: there are few of
-them, and their standard deviation stands beside the interval. An interval therefore says what other people would have
-shown of these very networks, not what other trainings would have; where seeds disagree, a comparison's note says so.
-Nor are intervals widened for there being many claims, and with few identities (below some ten) a percentile bootstrap
-is known to be too narrow.
+Two things make a study's numbers uncertain, and each has an interval of its own. *Test identities* are a sample of all
+people: they are resampled (percentile bootstrap), seeds averaged, which says what other people would have shown of
+these very networks. *Training seeds* are a sample of all trainings: too few to resample, so theirs is Student's
+t-interval of the seeds' numbers, which says what other trainings would have shown of these very people. A claim is
+decided where both intervals, and every single seed, are on one side of its bound (:func:`decide`). One seed says
+nothing of other trainings and decides nothing. Intervals are not widened for there being many claims, and with few
+identities (below some ten) a percentile bootstrap is known to be too narrow.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from gaitext.errors import ConfigError, ShapeError
 from gaitext.studies.cells import Cells, check_metric
 from gaitext.studies.reporting import ClaimSettings, place_of
 
-__all__ = ["LEVEL", "VERDICTS", "Comparison", "Summary", "bootstrap", "compare", "decide", "summarise"]
+__all__ = ["LEVEL", "VERDICTS", "Comparison", "Summary", "bootstrap", "compare", "decide", "seed_interval", "summarise"]
 
 Array = npt.NDArray[Any]
 
@@ -79,6 +80,7 @@ class Comparison:
         difference: mean over seeds; positive where ``better`` is better, for distances, too.
         sd: standard deviation (ddof = 1) over seeds of each seed's difference; NaN for one seed.
         low, high: interval over identities of the mean of their differences, seeds averaged; NaN where unknown.
+        seed_low, seed_high: Student's interval over seeds of their differences' mean; NaN for one seed.
         verdict: one of :data:`VERDICTS`, see :func:`decide`; ``not run`` where cells are missing.
         seeds: that both sides have.
         identities: that were resampled; the lesser number where each side was resampled by itself.
@@ -96,6 +98,8 @@ class Comparison:
     sd: float
     low: float
     high: float
+    seed_low: float
+    seed_high: float
     verdict: str
     seeds: int
     identities: int = 0
@@ -172,8 +176,7 @@ def row_means(values: npt.ArrayLike) -> Array:
 
 
 def _interval(means: Array, level: float) -> tuple[float, float]:
-    if not 0 < level < 1:
-        raise ConfigError(f"is {level}", where="level", how="give a share, such as 0.95")
+    _check_level(level)
     if not len(means):
         return math.nan, math.nan
     tail = (1 - level) / 2
@@ -181,15 +184,80 @@ def _interval(means: Array, level: float) -> tuple[float, float]:
     return float(np.quantile(means, tail)), -float(np.quantile(-means, tail))
 
 
-def decide(low: float, high: float, by: float = 0.0) -> str:
-    """A verdict, by the interval of a difference that is claimed to be more than ``by``.
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConfigError(f"is {level}", where="level", how="give a share, such as 0.95")
 
-    >>> decide(0.5, 3), decide(-3, -0.5), decide(-1, 2), decide(0.5, 3, by=1)
-    ('holds', 'does not hold', 'undecided', 'undecided')
+
+def seed_interval(values: Iterable[float], *, level: float = LEVEL) -> tuple[float, float]:
+    """Student's t-interval of the mean over seeds: mean ± t · sd / √n, with n − 1 degrees of freedom.
+
+    Negated values have the mirror image, to the last bit.
+
+    Args:
+        values: a number for each seed.
+        level: that the interval covers, in (0, 1).
+
+    Returns:
+        (low, high); NaN for fewer than two seeds.
+
+    Raises:
+        ConfigError: level out of range.
+
+    >>> [round(end, 2) for end in seed_interval([1.0, 2.0, 3.0])]
+    [-0.48, 4.48]
     """
-    if low > by:
+    numbers = np.asarray(list(values), float)
+    _check_level(level)
+    if len(numbers) < 2:
+        return math.nan, math.nan
+    half = _student(level, len(numbers) - 1) * float(np.std(numbers, ddof=1)) / math.sqrt(len(numbers))
+    return float(np.mean(numbers)) - half, float(np.mean(numbers)) + half
+
+
+@functools.lru_cache(maxsize=64)
+def _student(level: float, freedom: int) -> float:
+    """t with P(|T| ≤ t) = ``level``, by bisection of Abramowitz and Stegun's 26.7.3 and 26.7.4 (θ = arctan(t / √ν))."""
+
+    def inside(angle: float) -> float:
+        sine, cosine = math.sin(angle), math.cos(angle)
+        odd = freedom % 2
+        total = 0.0
+        term = cosine if odd else 1.0
+        for k in range(1 + odd, freedom, 2):
+            total += term
+            term *= (k / (k + 1)) * cosine**2
+        return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(80):  # to the last bit of a float
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) < level else (low, middle)
+    return math.tan(low) * math.sqrt(freedom)
+
+
+def decide(low: float, high: float, by_seed: Iterable[float], by: float = 0.0) -> str:
+    """A verdict on a difference that is claimed to be more than ``by``.
+
+    The claim **holds** where all of these are above ``by``: the interval over identities, that over seeds
+    (:func:`seed_interval`), and each seed's difference. It **does not hold** where all are below. Anything else is
+    **undecided**: so are a difference that is on both sides of ``by`` from seed to seed, and that of one seed.
+
+    Args:
+        low, high: interval over identities; NaN decides nothing.
+        by_seed: each seed's difference.
+        by: the bound.
+
+    >>> decide(0.5, 3, [1.0, 1.2, 0.9]), decide(-3, -0.5, [-1.0, -1.2]), decide(-1, 2, [1.0, 1.2])
+    ('holds', 'undecided', 'undecided')
+    >>> decide(0.5, 3, [4.0, -1.0, 2.0]), decide(0.5, 3, [1.0])
+    ('undecided', 'undecided')
+    """
+    seeds = list(by_seed)
+    ends = [low, high, *seed_interval(seeds), *seeds]
+    if all(end > by for end in ends):
         return "holds"
-    return "does not hold" if high < by else "undecided"  # NaN decides nothing
+    return "does not hold" if all(end < by for end in ends) else "undecided"  # NaN is neither
 
 
 @functools.lru_cache(maxsize=1024)  # tables, plots and results ask for the same ones
@@ -238,7 +306,7 @@ def compare(cells: Cells, claim: ClaimSettings) -> Comparison:
     else:
         people = [cells.people(*place, claim.metric, common) for place in places]
         low, high, centre, identities, notes = _over_identities(claim, people, sign)
-        verdict = decide(low, high, claim.by)
+        verdict = decide(low, high, by_seed.values(), claim.by)
         if abs(centre - difference) > _SAME:
             notes.append(
                 f"the interval is of the mean over identities, {centre:+.2f}, "
@@ -246,10 +314,7 @@ def compare(cells: Cells, claim: ClaimSettings) -> Comparison:
             )
         if left := sorted(numbers[0].keys() ^ numbers[1].keys()):
             notes.append(f"only one side has seed {', '.join(map(str, left))}")
-        if min(by_seed.values()) < 0 < max(by_seed.values()):
-            notes.append(f"positive for {sum(d > 0 for d in by_seed.values())} of {len(by_seed)} seeds")
-        elif sd > abs(difference):
-            notes.append("seeds differ by more than the difference")
+        notes += _of_seeds(by_seed, claim.by)
     return Comparison(
         claim.name,
         claim.better,
@@ -260,6 +325,7 @@ def compare(cells: Cells, claim: ClaimSettings) -> Comparison:
         sd,
         low,
         high,
+        *seed_interval(by_seed.values()),
         verdict,
         len(common),
         identities,
@@ -267,6 +333,19 @@ def compare(cells: Cells, claim: ClaimSettings) -> Comparison:
         claim.unit,
         "; ".join(notes),
     )
+
+
+def _of_seeds(by_seed: Mapping[int, float], by: float) -> list[str]:
+    """Why seeds decide nothing."""
+    differences = list(by_seed.values())
+    bound = f"{by:g}"
+    if len(differences) == 1:
+        return ["one seed: nothing is known of other trainings"]
+    above = sum(difference > by for difference in differences)
+    if 0 < above < len(differences):
+        return [f"above {bound} for {above} of {len(differences)} seeds"]
+    low, high = seed_interval(differences)
+    return [f"the interval over seeds has {bound} in it"] if low <= by <= high else []
 
 
 def _over_identities(

@@ -36,12 +36,15 @@ def headers(table: TableSettings) -> list[str]:
 def places(table: TableSettings) -> list[tuple[str, list[tuple[str, str, str]]]]:
     """A row's name, and of each of its cells system, condition and metric."""
     rows = []
-    for name, row in table.rows.items():
-        system, own = place_of(row)
-        line = [
-            (system, column.condition or own or "", metric) for column in table.columns for metric in column.metrics
-        ]
-        rows.append((name, line))
+    for group in table.groups or ("",):
+        for name, row in table.rows.items():
+            system, own = place_of(row)
+            line = [
+                (system, column.condition or own or "", metric.replace("{group}", group))
+                for column in table.columns
+                for metric in column.metrics
+            ]
+            rows.append((f"{group}: {name}" if group else name, line))
     return rows
 
 
@@ -208,7 +211,18 @@ def _table_text(table: TableSettings, rows: Sequence[Row], about: Mapping[str, A
 def _claims_text(claims: Sequence[ClaimSettings], comparisons: Sequence[Comparison]) -> str:
     counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in VERDICTS}
     lines = ["# Claims", "", ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count) + ".", ""]
-    columns = ["claim", "better", "than", "metric", "difference", "interval", "verdict", "source", "published"]
+    columns = [
+        "claim",
+        "better",
+        "than",
+        "metric",
+        "difference",
+        "interval",
+        "over seeds",
+        "verdict",
+        "source",
+        "published",
+    ]
     body, notes = [], []
     for claim, found in zip(claims, comparisons):
         mark = ""
@@ -220,19 +234,21 @@ def _claims_text(claims: Sequence[ClaimSettings], comparisons: Sequence[Comparis
         metric += " (lower is better)" if claim.lower_is_better else ""
         change = number_text(found.difference, found.sd, math.nan, math.nan, 2, signed=True)
         interval = interval_text(found.low, found.high, 2, signed=True)
+        seeds = interval_text(found.seed_low, found.seed_high, 2, signed=True)
         verdict = found.verdict + mark
         source, published = claim.source or "–", claim.published or "–"
-        body.append([name, claim.better, claim.than, metric, change, interval, verdict, source, published])
+        body.append([name, claim.better, claim.than, metric, change, interval, seeds, verdict, source, published])
     lines += _grid_text(columns, body)
     people = sorted({c.identities for c in comparisons if c.identities > 1})
     over = f" over {_range(people)} test identities" if people else " over test identities"
     lines += [
         "",
         "A difference is positive where the claim's better side is better: mean of paired seeds ± their standard "
-        f"deviation. The interval is a {_INTERVAL}{over}, paired, seeds averaged; training seeds are no part of it. "
-        "A claim holds where all of the interval lies above the least difference that counts (0, if none is named), "
-        "does not hold where all of it lies below, and is undecided otherwise. Each claim's interval stands for "
-        "itself: it is not widened for the others.",
+        f"deviation. The interval is a {_INTERVAL}{over}, paired, seeds averaged; that over seeds is Student's, of "
+        "their differences, of the same level. A claim holds where both intervals and every seed's difference lie "
+        "above the least difference that counts (0, if none is named), does not hold where all of these lie below, and "
+        "is undecided otherwise, as it is with one seed. Each claim's intervals stand for themselves: they are not "
+        "widened for the others.",
     ]
     if notes:
         lines += ["", "Notes:", "", *(f"* ({number}) {note}" for number, note in enumerate(notes, 1))]
@@ -267,6 +283,8 @@ def _claim_record(claim: ClaimSettings, found: Comparison) -> dict[str, Any]:
         "sd": plain(found.sd),
         "low": plain(found.low),
         "high": plain(found.high),
+        "seed_low": plain(found.seed_low),
+        "seed_high": plain(found.seed_high),
         "verdict": found.verdict,
         "seeds": found.seeds,
         "identities": found.identities,

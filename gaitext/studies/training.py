@@ -54,6 +54,7 @@ class Training:
         device: ``cpu`` or ``cuda``.
         about: what :attr:`done` says.
         toolbox: root of the linked toolbox that trains; None: the embedded host.
+        is_theirs: the model is the toolbox's own, which no other host has.
     """
 
     system: str
@@ -63,6 +64,7 @@ class Training:
     device: str
     about: Mapping[str, Any]
     toolbox: Path | None = None
+    is_theirs: bool = False
 
     @property
     def done(self) -> Path:
@@ -108,6 +110,7 @@ class Testing:
             gallery).
         ranks: which of a cross-view protocol to report; empty: the protocol's own.
         seed: of the cell, where it is of something else that was trained; None: the training's.
+        asked: metrics that tables and claims name; one that a toolbox's log does not is no number, which fails nothing.
     """
 
     __test__ = False  # no test class, whatever pytest thinks
@@ -122,15 +125,17 @@ class Testing:
     gallery: Path | None = None
     ranks: tuple[int, ...] = ()
     seed: int | None = None
+    asked: tuple[str, ...] = ()
 
     @property
     def cell_seed(self) -> int:
         return self.training.seed if self.seed is None else self.seed
 
 
-def host_name(running: Running) -> str:
-    """What tells hosts apart; their numbers do not go into one study."""
-    return "embedded" if running.toolbox is None else running.toolbox.name
+def host_name(running: Running, toolbox: Path | None = None) -> str:
+    """What tells hosts apart, whose numbers are not one system's; ``toolbox``: the one that trains, if another."""
+    toolbox = toolbox or running.toolbox
+    return "embedded" if toolbox is None else toolbox.name
 
 
 def run_folder(running: Running, system: str, about: Mapping[str, Any]) -> Path:
@@ -199,14 +204,15 @@ def test(testing: Testing) -> None:
     """Embed the test sequences, unless that is done; evaluate them, and write the cell.
 
     Where a toolbox tests, the cell's scalars are the toolbox's; the embedded host embeds with the same weights for the
-    identities' own numbers, where it knows protocol and model.
+    identities' own numbers, where it knows protocol and model: of a toolbox's own model there are none.
     """
     training, scalars = testing.training, {}
     people: dict[str, dict[str, float]] = {}
     if training.toolbox is not None:
         folder, checkpoint = testing.cell.parent / testing.cell.stem, checkpoint_of(training.done)
         scalars = toolbox_test(training.toolbox, testing.config, checkpoint, folder, training.device)
-    if training.toolbox is None or dataset_of(testing.config) in (*PROTOCOLS, "PsyMo", "CCPG"):
+    known = dataset_of(testing.config) in (*PROTOCOLS, "PsyMo", "CCPG") and not training.is_theirs
+    if training.toolbox is None or known:
         try:
             ours, people = evaluate(_found(testing), testing.config, testing.ranks)
             scalars = {**ours, **scalars}
@@ -216,6 +222,9 @@ def test(testing: Testing) -> None:
             log.warning("%s@%s: no numbers of identities: %s", testing.system, testing.condition, error)
     for name in (f"mean@R{rank}".removesuffix("@R1") for rank in testing.ranks):
         scalars.setdefault(name, math.nan)  # a toolbox may not report it
+    if training.is_theirs and (silent := [name for name in testing.asked if name not in scalars]):
+        log.warning("%s@%s: the toolbox's log does not name %s", testing.system, testing.condition, ", ".join(silent))
+        scalars |= dict.fromkeys(silent, math.nan)
     cell = Cell(testing.system, testing.condition, testing.cell_seed, scalars, people)
     cell.write(testing.cell, **plain(testing.about))
 

@@ -116,6 +116,10 @@ def same(result: EvaluationResult, expected: dict[tuple[str, str], list[float]])
         for k, number in enumerate(NUMBERS[:3]):
             scalar = result.scalars[f"scalar/test_accuracy/{shown}@{number}"]
             assert scalar == pytest.approx(expected[name, "mean"][k], nan_ok=True)
+        for (variation, angle), values in expected.items():
+            if variation == name and angle != "mean":
+                scalar = result.scalars[f"scalar/test_accuracy/{shown}-{angle}@R1"]
+                assert scalar == pytest.approx(values[0], nan_ok=True)
 
 
 CASES: dict[str, Data] = {

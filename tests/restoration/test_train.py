@@ -14,7 +14,10 @@ from gaitext.pose import load_estimator
 from gaitext.pose.network import PoseNet
 from gaitext.restoration import fit, learner, load_corrector, train_correction
 from gaitext.restoration.average import Average
+from gaitext.restoration.correction_settings import AugmentSettings
+from gaitext.restoration.crop_data import CropData
 from gaitext.restoration.validation import Poses
+from gaitext.store import read_sequence
 
 
 def config(world, cache, **trainer):
@@ -186,6 +189,69 @@ def test_finetuning_trains_the_estimator_and_it_is_loaded_again(world, cache, tm
         "running_mean" in name and not torch.equal(value, fresh.state_dict()[name])
         for name, value in trained.state_dict().items()
     )
+
+
+HRNETS = {
+    "iterations": 4,
+    "warmup": 0.0,
+    "mirror": 0.5,
+    "steps": {"at": [170, 200], "of": 210},
+    "augment": {"rotation": 45, "scale": 0.35, "half_body": 0.3},
+}
+
+
+def test_finetuning_by_hrnets_recipe(world, cache, tmp_path, monkeypatch):
+    """The network is shown moved crops, with the targets that go with them, and goes on after a kill as if never."""
+    shown = []
+    forward = learner.FinetuneObjective.forward
+
+    def watched(self, images, targets=None, weights=None):
+        if targets is not None:
+            shown.append((images, targets, weights))
+        return forward(self, images, targets, weights)
+
+    monkeypatch.setattr(learner.FinetuneObjective, "forward", watched)
+    settings = config(world, cache) | {"finetune_trainer": config(world, cache, **HRNETS)["trainer"]}
+    run = train_correction(settings, finetune=True, output=tmp_path / "whole", quiet=True, seed=1)
+    assert [row["lr"] for row in run.rows] == pytest.approx([2e-3, 2e-5])  # after two of four, and at the end
+    data = CropData(cache, {n: f for n, f in cut(cache).items() if n.startswith("001/")})
+    for iteration, (images, targets, weights_) in enumerate(shown):
+        drawn = data.draw(2, 1, iteration, mirror=0.5)
+        augment = AugmentSettings(rotation=45, scale=0.35, half_body=0.3)
+        moved = drawn.moved(data.views(drawn, augment, 2, 1, iteration), 3 * 2 * 4)
+        assert torch.equal(images, moved.images)
+        assert torch.equal(targets, moved.targets)
+        assert torch.equal(weights_, moved.weights)
+        assert not torch.equal(images, drawn.images)
+    step = fit._Run._step
+
+    def killed(self, batch):
+        if self.iteration == 3:
+            raise KeyboardInterrupt
+        step(self, batch)
+
+    monkeypatch.setattr(fit._Run, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_correction(settings, finetune=True, output=tmp_path, quiet=True, seed=1)
+    monkeypatch.setattr(fit._Run, "_step", step)
+    resumed = train_correction(settings, finetune=True, output=tmp_path, quiet=True, seed=1, resume=True)
+    ours, theirs = weights(run.checkpoint), weights(resumed.checkpoint)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def cut(cache):
+    """Leaf -> frames of what is in the cache."""
+    leaves = sorted((cache / "sequences").glob("*/*/*"))
+    return {str(leaf.relative_to(cache / "sequences")): len(read_sequence(leaf / "2_poses.pkl")) for leaf in leaves}
+
+
+def test_epochs_are_so_many_crops(world, cache, tmp_path):
+    settings = config(world, cache)
+    del settings["trainer"]["iterations"]
+    settings["trainer"] |= {"epochs": 1.5, "batch_size": 3, "validate_every": 100}
+    run = train_correction(settings, output=tmp_path, quiet=True)
+    crops = sum(frames for name, frames in cut(cache).items() if name.startswith("001/"))
+    assert run.iteration == -(-int(1.5 * crops) // 3)
 
 
 def test_what_cannot_be_trained_is_refused(world, cache, tmp_path):

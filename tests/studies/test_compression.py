@@ -9,17 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gaitext import store
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError, DataError
 from gaitext.pose import load_estimator
-from gaitext.restoration.crop_data import CropData
+from gaitext.restoration.correction_settings import AugmentSettings, CorrectionConfig
+from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.studies import Cell, Running, parse_study, training
 from gaitext.studies.compression import CompressionStudy
 from gaitext.studies.compression_data import read_crops
 from gaitext.studies.compression_poses import CopiedCell, Found, PoseTest, Search, copy, frame_poses, measure, search
+from gaitext.studies.compression_report import examples
+from gaitext.studies.tables import headers, places
 from gaitext.studies.tasks import Task, waves
+from gaitext.walkers import write_dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "correction"
 WALKERS = load_yaml(CONFIGS / "walkers.yaml")
@@ -85,6 +90,121 @@ def test_several_gpus_go_to_one_training_at_a_time(tmp_path: Path) -> None:
     assert all(task.alone for name, task in found.items() if name.startswith(("train c", "train f")))
     assert not found["train GaitPT"].alone
     assert found["train corrected, seed 0"].argument.nproc == 2
+
+
+SMALL = {
+    "identities": 4,
+    "train_identities": 3,
+    "protocol": "psymo",
+    "types": ["nm-01"],
+    "views": ["045"],
+    "frames": 3,
+    "content": ["poses_frame", "keypoints", "video"],
+    "camera": {"width": 160, "height": 120, "distance": 8.0},
+    "seed": 2,
+}
+
+
+def test_recognition_is_trained_on_the_label_sources_poses_of_the_training_identities(tmp_path: Path) -> None:
+    """Of walkers: the renderer's joints in frame pixels, none but those who train; tested on those for the result."""
+    found = tasks(tmp_path, walkers=SMALL)
+    data = found["data clean poses"].argument
+    write_dataset(data.walkers, data.config.data.truth, quiet=True)  # in this process, as the task does in others
+    split = {"train": ["001", "002"], "val": ["003"], "test": ["004"]}
+    store.write_json(data.config.data.split, split)
+    found["data clean poses"].function(data)
+    assert found["data clean poses"].is_done()
+    config = found["train GaitPT"].argument.config["data_cfg"]
+    assert json.loads(Path(config["dataset_partition"]).read_text()) == {
+        "TRAIN_SET": split["train"],
+        "TEST_SET": split["test"],
+    }
+    root, (walkers,) = Path(config["dataset_root"]), (tmp_path / "data").glob("walkers-*")
+    assert sorted(path.name for path in root.iterdir()) == sorted(split["train"])
+    assert config["data_in_use"] == [True]
+    for leaf in root.glob("*/*/*"):
+        (file,) = leaf.glob("*.pkl")
+        ours = np.asarray(store.read_sequence(file))
+        (source,) = (walkers / "sequences" / leaf.relative_to(root)).glob("*_keypoints.pkl")
+        true = np.asarray(store.read_sequence(source))
+        x, y = true[..., 0], true[..., 1]
+        outside = (x <= -0.5) | (x >= 159.5) | (y <= -0.5) | (y >= 119.5)
+        assert ours[~outside, :2] == pytest.approx(true[~outside, :2])
+        assert (ours[~outside, 2] == 1).all()
+        assert not ours[outside].any()
+    # What the estimator finds has no part in it.
+    other = tasks(tmp_path, walkers=SMALL, correction={**BARE["correction"], "estimator": "onnx:x.onnx"})
+    assert other["data clean poses"].about == found["data clean poses"].about
+
+
+def test_recognition_is_trained_on_an_extractions_poses_of_the_training_identities(tmp_path: Path) -> None:
+    people = [f"{k:03d}" for k in range(10)]
+    for name in people:
+        (tmp_path / "truth" / "sequences" / name).mkdir(parents=True)
+    (tmp_path / "degraded").mkdir()
+    data = {name: str(tmp_path / name) for name in ("truth", "degraded", "cache")}
+    found = tasks(tmp_path / "out", walkers=None, correction={**BARE["correction"], "data": data})
+    found["data clean poses"].function(found["data clean poses"].argument)
+    config = found["train GaitPT"].argument.config["data_cfg"]
+    split = read_split(None, people, 0)
+    assert config["dataset_root"] == str(tmp_path / "truth" / "sequences")
+    assert config["data_in_use"] == [False, False, True, False]
+    partition = json.loads(Path(config["dataset_partition"]).read_text())
+    assert partition == {"TRAIN_SET": list(split.train), "TEST_SET": list(split.test)}
+    assert (len(split.train), len(split.val)) == (8, 1)
+
+
+@pytest.mark.parametrize("name", ["walkers", "paper_study"])
+def test_tables_have_the_papers_angles(name: str) -> None:
+    """Seven variations and their mean, for each method: six angles and the mean."""
+    for table in parse_study(CONFIGS / f"{name}.yaml").settings.tables[2:]:
+        assert headers(table) == ["0°", "45°", "90°", "180°", "225°", "270°", "mean"]
+        rows = dict(places(table))
+        assert len(rows) == 8 * 4
+        line = rows["WSS: fine-tuned"]
+        assert line[4] == ("fine-tuned", table.columns[0].condition, "WSS-225")
+        assert line[6][2] == "WSS"
+        # Printed means are those of the printed angles.
+        for line in table.published[1:8]:
+            for numbers in line.partition(": ")[2].split("; "):
+                *angles, mean = map(float, numbers.split(", "))
+                assert len(angles) == 6
+                assert np.mean(angles) == pytest.approx(mean, abs=0.011)
+
+
+def test_angles_that_are_not_walked_are_refused() -> None:
+    table = WALKERS["tables"][2]
+    with pytest.raises(ConfigError, match="will have no 'NM-090'"):
+        study(walkers={**BARE["walkers"], "views": ["000", "045"]}, tables=[table])
+
+
+def test_paper_config_is_hrnets_recipe() -> None:
+    config = CorrectionConfig.read(CONFIGS / "paper.yaml")
+    steps = config.finetune_trainer
+    assert steps is not None
+    assert (steps.batch_size, steps.lr, steps.weight_decay, steps.mirror) == (240, 5e-4, 0, 0.5)
+    assert steps.augment == AugmentSettings(rotation=45, scale=0.35, half_body=0.3)
+    length = steps.length(787_626)
+    shares = [step / length for step in range(1, length) if steps.rate(step, length) != steps.rate(step - 1, length)]
+    assert shares == pytest.approx([170 / 210, 200 / 210], abs=1e-4)
+    assert steps.epochs == config.trainer.epochs  # both arms see the data equally often
+
+
+def test_examples_show_each_methods_poses(crops: Path, tmp_path: Path) -> None:
+    """Fig. 3: a row for the true poses, one for each method."""
+    data = read_crops(crops)
+    true = np.concatenate([np.asarray(store.read_sequence(p)) for p in sorted(crops.parent.rglob("2_poses.pkl"))])
+    nothing = np.zeros_like(true)
+    names = np.array(["a"] * 7)
+    shown = {
+        name: Found(poses, true, np.zeros((7, 4)), names, np.arange(7)) for name, poses in (("b", nothing), ("c", true))
+    }
+    path = examples(tmp_path / "examples.png", data, np.arange(7), shown, count=3)
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert picture.shape == (3 * 256, 3 * 192, 3)
+    rows = [picture[k * 256 + 40 : (k + 1) * 256] for k in range(3)]  # below the rows' names
+    assert np.abs(rows[0] - rows[2]).max() == 0  # the same poses in the same crops
+    assert np.abs(rows[0] - rows[1]).mean() > 5  # where none are found, none are drawn
 
 
 def test_without_recognition(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.studies import statistics
 from gaitext.studies.cells import Cell, Cells
-from gaitext.studies.statistics import bootstrap, compare, decide, summarise
+from gaitext.studies.statistics import bootstrap, compare, decide, seed_interval, summarise
 from tests.studies.made_up import CLAIM, cell, cells
 
 FEW = {"samples": 200}
@@ -153,26 +153,94 @@ def test_a_summary_says_when_its_interval_is_of_another_mean() -> None:
         (math.nan, math.nan, 0, "undecided"),
     ],
 )
-def test_verdicts_follow_the_interval(low: float, high: float, by: float, verdict: str) -> None:
-    assert decide(low, high, by) == verdict
+def test_verdicts_follow_the_interval_where_seeds_agree(low: float, high: float, by: float, verdict: str) -> None:
+    middle = (low + high) / 2
+    assert decide(low, high, [middle, middle, middle], by) == verdict
+    assert decide(low, high, [middle], by) == "undecided"  # one seed has no interval of its own
+    assert decide(low, high, [], by) == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "by", "verdict"),
+    [
+        # t with 2 degrees of freedom is 4.3027: 2 ± 4.3027 · 1 / √3 = [-0.484, 4.484]
+        ((1.0, 2.0, 3.0), 0, "undecided"),
+        ((1.0, 2.0, 3.0), -0.4, "undecided"),
+        ((1.0, 2.0, 3.0), -0.5, "holds"),
+        ((1.0, 2.0, 3.0), 4.4, "undecided"),
+        ((1.0, 2.0, 3.0), 4.5, "does not hold"),
+        # with 1 degree it is 12.706: 2 ± 12.706 · 0.1414 / √2 = 2 ± 1.271
+        ((1.9, 2.1), 0, "holds"),
+        ((1.8, 2.2), 0, "undecided"),  # ± 2.541
+        # All but one of ten seeds agree, and t = 2.262 lets it pass; the one does not.
+        ((5.0, 5.1, 5.2, 5.0, 4.9, 5.1, 5.0, 4.8, 5.2, -0.1), 0, "undecided"),
+        ((5.0, 5.1, 5.2, 5.0, 4.9, 5.1, 5.0, 4.8, 5.2, 0.1), 0, "holds"),
+        ((5.0, 0.0), -100, "holds"),
+    ],
+)
+def test_verdicts_follow_seeds(seeds: tuple[float, ...], by: float, verdict: str) -> None:
+    """The interval over identities is far from the bound on the seeds' side."""
+    side = -1 if verdict == "does not hold" else 1
+    low, high = sorted((by + side * 0.5, by + side * 9.0))
+    assert decide(low, high, seeds, by) == verdict
+    mirrored = {"holds": "does not hold", "does not hold": "holds", "undecided": "undecided"}
+    assert decide(-high, -low, [-seed for seed in seeds], -by) == mirrored[verdict]
+    # What identities leave open seeds do not decide.
+    assert decide(by - 1, by + 1, seeds, by) == "undecided"
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 10, 30, 101])
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95, 0.99])
+def test_intervals_over_seeds_are_students(count: int, level: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(count).normal(3, 2, count)
+    error = values.std(ddof=1) / math.sqrt(count)
+    theirs = stats.t.interval(level, count - 1, values.mean(), error)
+    assert seed_interval(values, level=level) == pytest.approx(theirs, rel=1e-10)
+    low, high = seed_interval(values, level=level)
+    assert seed_interval(-values, level=level) == (-high, -low)
+
+
+def test_intervals_over_seeds_by_a_printed_table() -> None:
+    """97.5 % points of Student's distribution."""
+    for freedom, point in ((1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (29, 2.045)):
+        values = np.arange(freedom + 1.0)
+        half = point * values.std(ddof=1) / math.sqrt(freedom + 1)
+        assert seed_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=3e-4 * half)
+    assert all(map(math.isnan, seed_interval([4.0])))
+    assert seed_interval([4.0, 4.0]) == (4.0, 4.0)
+    with pytest.raises(ConfigError, match="level"):
+        seed_interval([1, 2], level=95)
 
 
 def test_a_comparison_by_hand() -> None:
     made = cells(
         {
-            ("a", "x"): [{"p": 12, "q": 35}, {"p": 24, "q": 61}],
+            ("a", "x"): [{"p": 12, "q": 35}, {"p": 24, "q": 61.2}],
             ("b", "x"): [{"p": 10, "q": 30}, {"p": 20, "q": 60}],
         }
     )
     found = compare(made, CLAIM)
-    # Differences of seed 0: 2, 5; of seed 1: 4, 1. Seeds: 3.5 and 2.5; identities: 3 and 3.
-    assert (found.difference, found.low, found.high, found.verdict) == (3, 3, 3, "holds")
-    assert found.sd == pytest.approx(math.sqrt(0.5))
-    assert (found.seeds, found.identities, found.by_seed, found.note) == (2, 2, {0: 3.5, 1: 2.5}, "")
-    assert compare(made, CLAIM.model_copy(update={"by": 3.0})).verdict == "undecided"
-    assert compare(made, CLAIM.model_copy(update={"by": 3.1})).verdict == "does not hold"
+    # Differences of seed 0: 2, 5; of seed 1: 4, 1.2. Seeds: 3.5 and 2.6; identities: 3 and 3.1.
+    assert (found.difference, found.low, found.high) == pytest.approx((3.05, 3, 3.1))
+    assert found.sd == pytest.approx(math.sqrt(0.405))
+    # Half the interval over seeds: 12.706 · sqrt(0.405) / sqrt(2) = 5.718.
+    assert (found.seed_low, found.seed_high) == pytest.approx((3.05 - 5.718, 3.05 + 5.718), abs=1e-3)
+    assert (found.verdict, found.note) == ("undecided", "the interval over seeds has 0 in it")
+    assert (found.seeds, found.identities) == (2, 2)
+    assert found.by_seed == pytest.approx({0: 3.5, 1: 2.6})
+    for by, verdict in ((-2.6, "undecided"), (-2.7, "holds"), (8.8, "does not hold"), (3.2, "undecided")):
+        assert compare(made, CLAIM.model_copy(update={"by": by})).verdict == verdict
     turned = compare(made, CLAIM.model_copy(update={"lower_is_better": True}))
-    assert (turned.difference, turned.low, turned.high, turned.verdict) == (-3, -3, -3, "does not hold")
+    assert (turned.seed_low, turned.seed_high) == (-found.seed_high, -found.seed_low)
+    assert (turned.difference, turned.low, turned.high) == pytest.approx((-3.05, -3.1, -3))
+
+
+def test_one_seed_decides_nothing() -> None:
+    made = cells({("a", "x"): [{"p": 12, "q": 35}], ("b", "x"): [{"p": 10, "q": 30}]})
+    found = compare(made, CLAIM)
+    assert (found.low, found.verdict, found.note) == (2, "undecided", "one seed: nothing is known of other trainings")
+    assert math.isnan(found.seed_low)
 
 
 def test_pairs_are_narrower_than_two_samples() -> None:
@@ -180,9 +248,9 @@ def test_pairs_are_narrower_than_two_samples() -> None:
     rng = np.random.default_rng(0)
     ability = rng.normal(50, 20, 30)
     sides = [{f"{i:02d}": float(v) for i, v in enumerate(ability + g + rng.normal(0, 1, 30))} for g in (2, 0)]
-    paired = compare(cells({("a", "x"): sides[:1], ("b", "x"): sides[1:]}), CLAIM)
+    paired = compare(cells({("a", "x"): sides[:1] * 2, ("b", "x"): sides[1:] * 2}), CLAIM)
     other = {f"other {i}": v for i, v in sides[1].items()}
-    apart = compare(cells({("a", "x"): sides[:1], ("b", "x"): [other]}), CLAIM)
+    apart = compare(cells({("a", "x"): sides[:1] * 2, ("b", "x"): [other] * 2}), CLAIM)
     rows = [sides[0][i] - sides[1][i] for i in sorted(sides[0])]
     assert [paired.low, paired.high] == pytest.approx(slow(rows, 10_000))
     assert (paired.verdict, apart.verdict) == ("holds", "undecided")
@@ -222,7 +290,8 @@ def test_exchanged_sides_are_the_mirror_image(data: st.DataObject, same_people: 
     assert back.sd == pytest.approx(there.sd)
     mirrored = {"holds": "does not hold", "does not hold": "holds", "undecided": "undecided"}
     assert back.verdict == mirrored[there.verdict]
-    assert there.verdict == decide(there.low, there.high)
+    assert (back.seed_low, back.seed_high) == (-there.seed_high, -there.seed_low)
+    assert there.verdict == decide(there.low, there.high, there.by_seed.values())
 
 
 def test_only_what_both_sides_have_is_compared() -> None:
@@ -262,13 +331,20 @@ def test_what_cannot_be_decided_says_why() -> None:
 
 
 def test_seeds_that_disagree_are_named() -> None:
-    def of(*gains: float) -> Any:
+    def of(*gains: float, by: float = 0.0) -> Any:
         ours = [{"p": 10 + gain, "q": 20 + gain} for gain in gains]
-        return compare(cells({("a", "x"): ours, ("b", "x"): [{"p": 10, "q": 20}] * len(gains)}), CLAIM)
+        made = cells({("a", "x"): ours, ("b", "x"): [{"p": 10, "q": 20}] * len(gains)})
+        return compare(made, CLAIM.model_copy(update={"by": by}))
 
-    assert (of(5, -1, 2).verdict, of(5, -1, 2).note) == ("holds", "positive for 2 of 3 seeds")
-    assert of(9, 1, 1).note == "seeds differ by more than the difference"
-    assert of(3, 2, 4).note == ""
+    # The interval over identities is [2, 2], which alone would decide.
+    assert (of(5, -1, 2).low, of(5, -1, 2).verdict) == (2, "undecided")
+    assert of(5, -1, 2).note == "above 0 for 2 of 3 seeds"
+    assert (of(9, 1, 2).verdict, of(9, 1, 2).note) == ("undecided", "the interval over seeds has 0 in it")
+    assert (of(3, 2.5, 3.5).verdict, of(3, 2.5, 3.5).note) == ("holds", "")
+    assert of(-3, -2.5, -3.5).verdict == "does not hold"
+    # Of a margin it is the margin that counts: all three are above -1, though they change sign.
+    assert (of(0.1, -0.1, 0.0, by=-1).verdict, of(0.1, -0.1, 0.0, by=-1).note) == ("holds", "")
+    assert of(0.1, -1.1, 0.0, by=-1).note == "above -1 for 2 of 3 seeds"
 
 
 def test_the_order_of_cells_and_identities_changes_nothing() -> None:

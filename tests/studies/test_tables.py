@@ -75,6 +75,38 @@ def test_tables_for_programs(tmp_path: Path) -> None:
     assert (mean["column"], float(mean["value"])) == ("all mean", summarise(cells, "silent", "x", "mean").mean)
 
 
+def test_groups_repeat_the_rows(tmp_path: Path) -> None:
+    """A paper's table of scenarios: each row once a group, the group's name in its metrics."""
+    numbers = {"NM": 1.0, "NM-045": 2.0, "BG": 3.0, "BG-045": 4.0}
+    made = Cells([Cell(system, "x", 0, {k: v * (s + 1) for k, v in numbers.items()}) for s, system in enumerate("ab")])
+    given = {
+        "name": "t",
+        "title": "T",
+        "rows": [{"first": "a"}, "b"],
+        "groups": ["NM", "BG"],
+        "columns": [
+            {
+                "condition": "x",
+                "label": "",
+                "metrics": ["{group}-045", "{group}"],
+                "names": {"{group}-045": "45°", "{group}": "mean"},
+            }
+        ],
+    }
+    write_tables([TableSettings.parse(given, where="table")], made, tmp_path)
+    assert markdown(tmp_path / "t.md") == [
+        ["", "45°", "mean"],
+        ["NM: first", "2.0", "1.0"],
+        ["NM: b", "4.0", "2.0"],
+        ["BG: first", "4.0", "3.0"],
+        ["BG: b", "8.0", "6.0"],
+    ]
+    with pytest.raises(ConfigError, match="there are no groups"):
+        TableSettings.parse({**given, "groups": []}, where="table")
+    with pytest.raises(ConfigError, match="groups: one is there twice"):
+        TableSettings.parse({**given, "groups": ["NM", "NM"]}, where="table")
+
+
 def test_claims_are_decided_and_written(tmp_path: Path) -> None:
     _, claims, cells = study()
     comparisons = write_claims(claims, cells, tmp_path)
@@ -84,13 +116,17 @@ def test_claims_are_decided_and_written(tmp_path: Path) -> None:
     assert (mirrored.low, mirrored.high) == (-first.high, -first.low)
     assert silent.difference > 0  # it has the lower number
     head, *lines = markdown(tmp_path / "claims.md")
-    assert head[4:7] == ["difference", "interval", "verdict"]
+    assert head[4:8] == ["difference", "interval", "over seeds", "verdict"]
     assert lines[0][4] == f"{first.difference:+.2f} ± {first.sd:.2f}"
-    assert lines[0][5:] == [f"[{first.low:+.2f}, {first.high:+.2f}]", "holds", "Table 1", "by 5"]
+    assert lines[0][5:7] == [
+        f"[{first.low:+.2f}, {first.high:+.2f}]",
+        f"[{first.seed_low:+.2f}, {first.seed_high:+.2f}]",
+    ]
+    assert lines[0][7:] == ["holds", "Table 1", "by 5"]
     assert lines[1][0] == "theirs is better (by more than 2)"
     assert lines[2][3] == "mean, px (lower is better)"
-    assert lines[2][5:7] == ["–", "undecided (1)"]
-    assert lines[3][4:7] == ["–", "–", "not run"]
+    assert (lines[2][5], lines[2][7]) == ("–", "undecided (1)")
+    assert lines[3][4:8] == ["–", "–", "–", "not run"]
     text = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert "holds: 1, does not hold: 1, undecided: 1, not run: 1." in text
     assert "over 12 test identities" in text
@@ -98,7 +134,8 @@ def test_claims_are_decided_and_written(tmp_path: Path) -> None:
     read = json.loads((tmp_path / "claims.json").read_text())
     assert [claim["verdict"] for claim in read] == [c.verdict for c in comparisons]
     assert read[0]["by_seed"] == {str(seed): value for seed, value in first.by_seed.items()}
-    assert (read[2]["low"], read[3]["difference"]) == (None, None)
+    assert (read[2]["low"], read[3]["difference"], read[3]["seed_low"]) == (None, None, None)
+    assert (read[0]["seed_low"], read[0]["seed_high"]) == (first.seed_low, first.seed_high)
     with (tmp_path / "claims.csv").open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream))
     assert [float(line["low"]) if line["low"] else None for line in table] == [claim["low"] for claim in read]
