@@ -25,7 +25,7 @@ _LONG = 1 << 12  # bytes from which on they become a Blob
 _LINE = 1 << 10  # of numbers and names in protocol 0
 _STACK = 1 << 18
 _FLOAT = 64
-_INTEGER = 16  # bytes of an integer that can be a size
+_INTEGER = 255  # bytes: what str() of an integer still takes
 
 
 class DamagedPickle(Exception):
@@ -104,13 +104,16 @@ def describe(value: Any) -> str:
     return known or f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
 
 
-def read_pickle(stream: BinaryIO, size: int, *, most: int = 4_000_000) -> tuple[Any, int]:
+def read_pickle(
+    stream: BinaryIO, size: int, *, most: int = 4_000_000, notes: list[Call | Persistent] | None = None
+) -> tuple[Any, int]:
     """Read one pickle of any protocol.
 
     Args:
         stream: at the pickle's beginning.
         size: bytes from there to the end of the file.
         most: operations.
+        notes: where every call and reference is noted, those too that the result does not hold.
 
     Returns:
         What it describes, and the bytes it takes.
@@ -120,7 +123,7 @@ def read_pickle(stream: BinaryIO, size: int, *, most: int = 4_000_000) -> tuple[
         Unread: it uses extensions or buffers outside the file, or is longer than ``most``.
         OSError: the stream cannot be read.
     """
-    reader = _Reader(stream, size)
+    reader = _Reader(stream, size, notes)
     try:
         return reader.load(most), reader.at
     except (IndexError, KeyError, ValueError, TypeError, struct.error) as error:
@@ -128,8 +131,8 @@ def read_pickle(stream: BinaryIO, size: int, *, most: int = 4_000_000) -> tuple[
 
 
 class _Reader:
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self.stream, self.size, self.at = stream, size, 0
+    def __init__(self, stream: BinaryIO, size: int, notes: list[Call | Persistent] | None) -> None:
+        self.stream, self.size, self.at, self.notes = stream, size, 0, notes
         self.stack: list[Any] = []
         self.outer: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -197,6 +200,15 @@ class _Reader:
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
+    def note(self, made: Call | Persistent) -> None:
+        if self.notes is not None:
+            self.notes.append(made)
+
+    def refer(self, key: Any) -> None:
+        made = Persistent(key)
+        self.note(made)
+        self.push(made)
+
     def since_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.outer.pop()
         return items
@@ -223,7 +235,7 @@ class _Reader:
     def long(self, form: str) -> None:
         count = self.number(form)
         if count > _INTEGER:
-            raise DamagedPickle(f"an integer of {count} bytes is no size")
+            raise DamagedPickle(f"an integer of {count} bytes is none")
         self.push(int.from_bytes(self.take(count), "little", signed=True))
 
     def put(self, key: int) -> None:
@@ -245,9 +257,11 @@ class _Reader:
         self.push(Name(module, attribute))
 
     def call(self, function: Any, arguments: Any) -> None:
-        if not isinstance(function, Name) or not isinstance(arguments, tuple):
-            raise Unread(f"{describe(function)} that is called", "write the array itself")
-        self.push(Call(function.text, arguments))
+        if not isinstance(arguments, tuple):
+            raise DamagedPickle("it calls with what are no arguments")
+        call = Call(function.text if isinstance(function, Name) else describe(function), arguments)
+        self.note(call)
+        self.push(call)
 
     def reduce(self) -> None:
         arguments = self.stack.pop()
@@ -344,8 +358,8 @@ _OPERATIONS: dict[int, _Operation] = {
         "L": _Reader.decimal,
         "M": lambda r: r.push(r.number("<H")),
         "N": lambda r: r.push(None),
-        "P": lambda r: r.push(Persistent(r.line(_LINE).decode("latin-1"))),
-        "Q": lambda r: r.push(Persistent(r.stack.pop())),
+        "P": lambda r: r.refer(r.line(_LINE).decode("latin-1")),
+        "Q": lambda r: r.refer(r.stack.pop()),
         "R": _Reader.reduce,
         "S": _Reader.escaped,
         "T": lambda r: r.binary("<i"),

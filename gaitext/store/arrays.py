@@ -82,12 +82,14 @@ def map_sequence(path: str | Path) -> Array | CompactSequence:
         with path.open("rb") as stream:
             layout = plain_layout(stream.read(4096))
             size = os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - len(PLAIN_TAIL)))
+            tail = stream.read()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from error
     if layout is None:
         return open_sequence(path)
     dtype, shape, start = layout
-    if start + math.prod(shape) * dtype.itemsize + PLAIN_TAIL != size:
+    if start + math.prod(shape) * dtype.itemsize + len(PLAIN_TAIL) != size or tail != PLAIN_TAIL:
         return open_sequence(path)  # whose error says what is wrong
     try:
         return np.memmap(path, dtype, "r", start, shape)

@@ -209,6 +209,9 @@ def _dtype(value: Any) -> np.dtype[Any]:
         if not isinstance(value, Call) or value.name not in _DTYPES or not 1 <= len(value.arguments) <= 3:
             raise Unread(f"{describe(value)} as an array's dtype", _TAMPERED)
         name, order = value.arguments[0], value.state
+        flags = value.arguments[1:]  # not aligned, a copy: without one, the state would be another dtype's, too
+        if not all(type(f) in (bool, int) for f in flags) or tuple(map(int, flags)) != (0, 1)[: len(flags)]:
+            raise Unread("a dtype that numpy does not write so", _TAMPERED)
     dtype = plain_dtype(name)
     if dtype is None:
         text = words(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from abc import ABC, abstractmethod
@@ -20,9 +21,8 @@ __all__ = ["PLAIN_TAIL", "FrameWriter", "SequenceWriter", "plain_layout"]
 
 Self = TypeVar("Self", bound="FrameWriter")
 
-_TAIL = b"\x87R."  # TUPLE3, REDUCE, STOP
-#: Bytes behind the frames of a file that :class:`SequenceWriter` wrote.
-PLAIN_TAIL = len(_TAIL)
+#: Behind the frames of a file that :class:`SequenceWriter` wrote: TUPLE3, REDUCE, STOP.
+PLAIN_TAIL = b"\x87R."
 
 
 class FrameWriter(ABC):
@@ -161,7 +161,7 @@ class SequenceWriter(FrameWriter):
     def _finish(self) -> tuple[bytes, list[tuple[int, bytes]]]:
         count = struct.pack("<i", self.frames)
         size = struct.pack("<Q", self.frames * self._frame_bytes)
-        return _TAIL, [(self._count_at, count), (self._bytes_at, size)]
+        return PLAIN_TAIL, [(self._count_at, count), (self._bytes_at, size)]
 
 
 def plain_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int] | None:
@@ -174,5 +174,7 @@ def plain_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int] | No
     name = head[match.end() : at]
     dtype = plain_dtype(name)
     if head[at : at + 1] != b"\x96" or dtype is None or min(shape) <= 0:
+        return None
+    if head[at + 1 : at + 9] != struct.pack("<Q", math.prod(shape) * dtype.itemsize):
         return None
     return dtype, tuple(map(int, shape)), at + 9

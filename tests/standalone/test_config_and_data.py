@@ -224,7 +224,7 @@ def test_check_data_names_every_kind_of_damage(copy: Path) -> None:
     (root / "001" / "nm-01" / "000" / "0_frames.pkl").write_bytes(b"")
     (root / "001" / "nm-01" / "090" / "0_frames.pkl").unlink()
     shutil.copy(root / "001/nm-02/000/0_frames.pkl", root / "001/nm-02/000/1_more.pkl")
-    nan = np.zeros((5, 3, 4), np.float32)
+    nan = np.zeros((5, 3, 4), np.float16)
     nan[2] = np.nan
     write_leaf(root, "002", "nm-01", "000", {"0_frames": nan})
     write_leaf(root, "002", "nm-02", "000", {"0_frames": np.zeros((5, 3, 5), np.float32)})
