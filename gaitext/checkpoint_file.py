@@ -141,7 +141,10 @@ def _look_through_stream(stream: BinaryIO, size: int) -> None:
     for part in range(5):
         value, used = read_pickle(stream, left, most=_OPERATIONS, notes=notes)
         if part == 0 and not isinstance(value, int):
-            raise Unread("a pickle that torch.save did not write", "torch.save the state dict")
+            raise Unread(
+                "a pickle that torch.save did not write, which is not opened because it can run code",
+                "of a trusted file, torch.save the state dict alone",
+            )
         left -= used
     stored = dict(_storages(notes))
     if sum(stored.values()) + 8 * len(stored) > left:

@@ -10,7 +10,7 @@ toolboxes' own pickles there is a compact form, which they read as well (docs/st
 from gaitext.store.arrays import FORMS, Array, Form, map_sequence, open_sequence, read_sequence, write_sequence, writer
 from gaitext.store.compact import CompactSequence, CompactWriter
 from gaitext.store.files import atomic_path, clear_temporaries, full_disk, is_full, locked, make_folder, write_json
-from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, write_leaf
+from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, root_within, write_leaf
 from gaitext.store.partition import read_partition
 from gaitext.store.writing import FrameWriter, SequenceWriter
 
@@ -38,6 +38,7 @@ __all__ = [
     "read_leaf",
     "read_partition",
     "read_sequence",
+    "root_within",
     "write_json",
     "write_leaf",
     "write_sequence",
