@@ -1,4 +1,4 @@
-"""The configs that come with gaitext: in a checkout its folder ``configs``, in an installed package beside this file."""
+"""The configs that come with gaitext: a checkout's folder ``configs``, in an installed package beside this file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def find_config(path: str | Path) -> Path:
         path: of a file, or a shipped config's name: ``gaitheat/tiny``, with ``.yaml`` and ``configs/``
             or without.
 
-    >>> find_config("gaitheat/tiny") == find_config("configs/gaitheat/tiny.yaml").resolve() == shipped_configs()["gaitheat/tiny"]
-    True
+    >>> find_config("gaitheat/tiny").name
+    'tiny.yaml'
     """
     path = Path(path)
     if path.exists() or path.is_absolute() or ".." in path.parts:

@@ -220,9 +220,8 @@ def _scores(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, li
     frames: list[float] = []
     for i in spread(len(listed), _SCORED):
         leaf = listed[i]
-        name = min(
-            (file for file in leaf.files if _kind(leaf, file[0]) in poses), key=lambda file: file[1], default=("", 0)
-        )[0]
+        told = [file for file in leaf.files if _kind(leaf, file[0]) in poses]
+        name = min(told, key=lambda file: file[1], default=("", 0))[0]
         try:
             scores = inspect_file(Path(leaf.path, name)).scores if name else []
         except DataError:
