@@ -331,3 +331,23 @@ except DataError as error:
         [sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.endswith("the file: is not to its taste\nTo mend it: try another\n"), done.stderr
+
+
+def test_fine_tuning_on_other_people_takes_what_fits(
+    data: Path, run: standalone.TrainResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny.config(data, restore_hint=str(run.checkpoint), restore_ckpt_strict=False, total_iter=2)
+    config["model_cfg"]["class_num"] += 3
+    tuned = standalone.train(config, output=tmp_path, quiet=True)
+    assert tuned.iteration == 2
+    assert "starts anew for" in caplog.text
+    assert "classify.weight" in caplog.text
+    before, after = _weights(run.checkpoint), _weights(tuned.checkpoint)
+    assert after["network.classify.weight"].shape[0] == before["network.classify.weight"].shape[0] + 3
+    state = torch.load(tuned.checkpoint, weights_only=True)["optimizer"]["state"]
+    assert {tuple(entry["momentum_buffer"].shape) for entry in state.values() if "momentum_buffer" in entry} <= {
+        tuple(value.shape) for value in after.values()
+    }
+    config["trainer_cfg"]["restore_ckpt_strict"] = True
+    with pytest.raises(CheckpointError, match="another shape, such as 'classify"):
+        standalone.train(config, output=tmp_path / "strict", quiet=True)
