@@ -54,8 +54,8 @@ def read_file(path: str | Path) -> Any:
                 raise CheckpointError("is empty", where=path, how=_AGAIN)
             if _is_safetensors(stream, path.stat().st_size):
                 return _safetensors(path)
-            _look(stream, path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+            checked = _look(stream, path)
+        return torch.load(checked or path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except FileNotFoundError as error:
@@ -77,8 +77,8 @@ def read_file(path: str | Path) -> Any:
         raise CheckpointError(f"is damaged ({type(error).__name__})", where=path, how=_AGAIN) from error
 
 
-def _look(stream: BinaryIO, path: Path) -> None:
-    """Refuse what torch should not see."""
+def _look(stream: BinaryIO, path: Path) -> BinaryIO | None:
+    """Refuse what torch should not see; what it is to see instead of the file, if anything."""
     size = path.stat().st_size
     start = stream.read(512)
     stream.seek(0)
@@ -88,7 +88,7 @@ def _look(stream: BinaryIO, path: Path) -> None:
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise CheckpointError("is a web page, not the file", where=path, how="download the file itself")
     if start.startswith(b"PK"):
-        _look_through_archive(stream, size)
+        return _look_through_archive(stream, size)
     elif start[257:262] == b"ustar" or (start[:1] != b"\x80" and tarfile.is_tarfile(path)):
         raise CheckpointError(
             "is of torch's oldest format (tar), which is not opened without running code",
@@ -97,12 +97,18 @@ def _look(stream: BinaryIO, path: Path) -> None:
         )
     else:
         _look_through_stream(stream, size)
+    return None
 
 
-def _look_through_archive(stream: BinaryIO, size: int) -> None:
-    """A zip, as torch has written since 1.6: records of their claimed sizes and checksums."""
+def _look_through_archive(stream: BinaryIO, size: int) -> BinaryIO:
+    """A zip, as torch has written since 1.6: records of their claimed sizes and checksums.
+
+    Returns:
+        The same records in a sound archive. Where local headers are damaged, torch reads memory that nobody wrote.
+    """
+    sound = io.BytesIO()
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(stream) as archive, zipfile.ZipFile(sound, "w", zipfile.ZIP_STORED) as clean:
             records = archive.infolist()
             if sum(record.file_size for record in records) > max(_ROOM, _TIMES * size):
                 raise _Damaged("it claims to hold far more than its size")
@@ -118,9 +124,9 @@ def _look_through_archive(stream: BinaryIO, size: int) -> None:
             for record in records:
                 if record.CRC == 0:  # torch was told not to compute any
                     record.CRC = None  # type: ignore[assignment]
-                with archive.open(record) as content:
-                    while content.read(_BLOCK):  # compares the checksum at the end
-                        pass
+                with archive.open(record) as content, clean.open(zipfile.ZipInfo(record.filename), "w") as copy:
+                    while block := content.read(_BLOCK):  # compares the checksum at the end
+                        copy.write(block)
             described = archive.read(f"{root}/data.pkl")
     except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise _Damaged(str(error)) from error
@@ -132,6 +138,8 @@ def _look_through_archive(stream: BinaryIO, size: int) -> None:
             raise _Damaged(f"its storage {key[:40]} is missing")
         if found != claimed:
             raise _Damaged(f"its storage {key[:40]} has {found} bytes and claims {claimed}")
+    sound.seek(0)
+    return sound
 
 
 def _look_through_stream(stream: BinaryIO, size: int) -> None:

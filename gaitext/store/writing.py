@@ -175,6 +175,6 @@ def plain_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int] | No
     dtype = plain_dtype(name)
     if head[at : at + 1] != b"\x96" or dtype is None or min(shape) <= 0:
         return None
-    if head[at + 1 : at + 9] != struct.pack("<Q", math.prod(shape) * dtype.itemsize):
+    if int.from_bytes(head[at + 1 : at + 9], "little") != math.prod(shape) * dtype.itemsize:
         return None
     return dtype, tuple(map(int, shape)), at + 9

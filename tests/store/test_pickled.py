@@ -247,7 +247,7 @@ def test_a_map_of_a_file_whose_header_lies_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pkl"
     write_sequence(path, FRAMES)
     whole = path.read_bytes()
-    for count in (1, 3):
+    for count in (1, 3, (1 << 31) - 1):
         path.write_bytes(whole.replace(b"(J" + struct.pack("<i", 2), b"(J" + struct.pack("<i", count)))
         for read in (read_sequence, map_sequence):
             with pytest.raises(DataError, match="claims"):
@@ -264,3 +264,12 @@ def test_reading_leaves_descriptions_alone() -> None:
     for cut in range(len(content)):
         with pytest.raises((DamagedPickle, Unread)):
             read_pickle(io.BytesIO(content[:cut]), cut)
+
+
+def test_a_map_of_a_file_of_impossible_sizes_is_refused(tmp_path: Path) -> None:
+    """Sizes whose product fits no integer of 64 bits."""
+    shape = b"".join(b"J" + struct.pack("<i", (1 << 31) - 1) for _ in range(3))
+    path = written(tmp_path, b"\x80\x05cnumpy\nndarray\n(" + shape + b"tX\x03\0\0\0<f4\x96" + bytes(8) + b"\x87R.")
+    for read in (read_sequence, map_sequence):
+        with pytest.raises(DataError, match="claims"):
+            read(path)
