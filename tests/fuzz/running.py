@@ -64,7 +64,7 @@ def kinds() -> dict[str, str]:
     found = {}
     for path in sorted(_HERE.glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if "\ndef mutate" in text and "\ndef check(" in text:
+        if not path.stem.startswith("test_") and "\ndef mutate" in text and "\ndef check(" in text:
             found[path.stem] = f"{__package__}.{path.stem}"
     return found
 
