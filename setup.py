@@ -66,8 +66,13 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["gaitext", "gaitext.*"]),
-    package_data={"gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt"]},
+    # The folder configs goes into the package, where gaitext.shipped looks for it first.
+    packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
+    package_dir={"gaitext.configs": "configs"},
+    package_data={
+        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt"],
+        "gaitext.configs": ["*/*.yaml", "*/*/*.yaml"],
+    },
     install_requires=[
         "filelock>=3.21",
         "numpy>=1.24",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,86 +10,141 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gaitext.checkpoint_file import read_file
 from gaitext.errors import CheckpointError, nearest
 
-__all__ = ["load", "named", "read_file", "read_state_dict"]
+__all__ = ["check_values", "fitting", "load", "named", "read_file", "read_state_dict"]
 
-#: Wrappers that trainers put around a network; removed wherever all keys carry them.
+#: Wrappers that trainers put around a network; removed wherever keys carry them.
 _PREFIXES = ("module.", "_orig_mod.", "network.", "model.", "corrector.")
 #: Entries of a checkpoint file under which trainers keep the weights.
 _SECTIONS = ("model", "state_dict", "model_state_dict")
 
 
-def load(model: nn.Module, source: str | Path | Mapping[str, Any]) -> nn.Module:
+def load(model: nn.Module, source: str | Path | Mapping[str, Any], where: object = None) -> nn.Module:
     """Load weights into ``model``, recognising where they come from by their keys.
 
     Read are: this package's own checkpoints; those that a toolbox or the embedded host trained
-    (weights under ``model`` and behind ``network.``, with DataParallel's ``module.`` or not);
-    and published ones, through the model's ``published_keys`` and, where names are not all that
-    differs, its ``adapt_published(weights)``. Loading is strict: every weight of the model is set,
-    and every weight of the checkpoint is used.
+    (weights under ``model`` and behind ``network.``, with DataParallel's ``module.`` or not, on all
+    keys or some); and published ones, through the model's ``published_keys`` and, where names are not
+    all that differs, its ``adapt_published(weights)``. Loading is strict: every weight of the model is
+    set, and every weight of the checkpoint is used.
 
     Args:
         model: the network, on any device. It is changed in place and returned.
         source: a file, or a state dict (or whole checkpoint) already in memory.
+        where: what errors name, of a checkpoint in memory.
 
     Raises:
-        CheckpointError: the file cannot be read, or keys or shapes do not fit; nothing is
-            loaded then.
+        CheckpointError: the file cannot be read, keys or shapes do not fit, or a weight is no
+            finite number of the model's kind; nothing is loaded then.
     """
-    where = source if isinstance(source, (str, Path)) else "state dict"
-    weights = read_state_dict(source)
+    where = source if isinstance(source, (str, Path)) else where or "state dict"
     own = model.state_dict()
-    fitted, published = _rename(weights, own, getattr(model, "published_keys", ()), where)
-    adapt: Any = getattr(model, "adapt_published", None)
-    if published and adapt is not None:
-        fitted = adapt(fitted)
+    fitted = _named(model, source, own, where)
     _check(fitted, own, where)
+    check_values(fitted, own, where)
     model.load_state_dict(fitted)
     return model
 
 
-def read_file(path: str | Path) -> Any:
-    """Read a file that ``torch.save`` wrote, on the CPU, unpickling tensors and plain values only.
+def fitting(model: nn.Module, source: str | Path | Mapping[str, Any], where: object = None) -> dict[str, Tensor]:
+    """Those of a checkpoint's weights whose names and shapes are the model's, under the model's names.
 
     Raises:
-        CheckpointError: no such file, empty, damaged, or holding more than tensors.
+        CheckpointError: as :func:`load`, but for names and shapes; or no weight fits.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError("is a folder", where=path, how="give the checkpoint's file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise CheckpointError("is empty", where=path, how="make or download it again")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError("no such file", where=path, how="check the path") from error
-    except pickle.UnpicklingError as error:
-        # torch's own text advises to switch the protection off.
-        raise CheckpointError(
-            "is damaged, or holds more than tensors and plain values, which is not opened because it can run code",
-            where=path,
-            how="make or download it again; of a trusted file, save the state dict alone",
-        ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
-        raise CheckpointError("is damaged", where=path, how="make or download it again") from error
+    where = source if isinstance(source, (str, Path)) else where or "state dict"
+    own = model.state_dict()
+    weights = _named(model, source, own, where)
+    found = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    if not found:
+        raise CheckpointError("holds no weight of this model", where=where, how="check model_cfg and the path")
+    check_values(found, own, where)
+    return found
 
 
-def read_state_dict(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
+def _named(model: nn.Module, source: Any, own: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
+    """A checkpoint's weights under the model's names, as far as they are known."""
+    weights = read_state_dict(source, where)
+    fitted, published = _rename(weights, own, getattr(model, "published_keys", ()), where)
+    adapt: Any = getattr(model, "adapt_published", None)
+    return adapt(fitted) if published and adapt is not None else fitted
+
+
+def read_state_dict(source: str | Path | Mapping[str, Any], where: object = None) -> dict[str, Tensor]:
     """The weights of a checkpoint as they are named there, on the CPU.
 
     Raises:
-        CheckpointError: what :func:`read_file` raises, or no weights in it.
+        CheckpointError: what :func:`read_file` raises, no weights in it, or weights that are no
+            plain tensors of numbers (sparse, quantised, of the meta device, complex).
     """
     is_file = isinstance(source, (str, Path))
+    where = source if is_file else where or "state dict"
     loaded = read_file(source) if is_file else source  # type: ignore[arg-type]
     for section in _SECTIONS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(section), Mapping):
             loaded = loaded[section]
             break
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise CheckpointError("holds no state dict of tensors", where=source if is_file else "state dict")
-    return {str(key): value for key, value in loaded.items()}
+    if not isinstance(loaded, Mapping) or not loaded:
+        raise CheckpointError("holds no state dict of tensors", where=where, how="save model.state_dict()")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"holds no state dict of tensors: {str(key)[:80]!r} is {type(value).__name__}",
+                where=where,
+                how="save model.state_dict()",
+            )
+        problem = _unlike_weights(value)
+        if problem is not None:
+            raise CheckpointError(f"its weight '{key}' {problem[0]}", where=where, how=problem[1])
+    return {key: value.detach() for key, value in loaded.items()}
+
+
+def _unlike_weights(value: Tensor) -> tuple[str, str] | None:
+    """What keeps a tensor from being a weight, and what to do."""
+    if value.is_quantized:
+        return "is quantised", "save the network before it is quantised, or tensor.dequantize()"
+    if value.is_nested or value.layout != torch.strided:
+        return f"is no dense tensor ({value.layout})", "save it dense: tensor.to_dense()"
+    if value.is_meta:
+        return "has no values (it is on the device 'meta')", "save the network after its weights were loaded"
+    if value.is_complex():
+        return f"is complex ({value.dtype})", "take a checkpoint of this model"
+    return None
+
+
+def check_values(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], where: object) -> None:
+    """Refuse weights that are no numbers of the model's kind, or not finite.
+
+    Args:
+        weights: to be loaded, of the model's shapes.
+        own: the model's; those that ``weights`` lack are not looked at.
+        where: what errors name.
+
+    Raises:
+        CheckpointError: naming the first such weight.
+    """
+    for key, value in weights.items():
+        if key not in own:
+            continue
+        kind, wanted = _kind(value.dtype), _kind(own[key].dtype)
+        if kind != wanted:
+            raise CheckpointError(
+                f"its weight '{key}' holds {value.dtype}, the model {own[key].dtype}",
+                where=where,
+                how="take a checkpoint of this model that was not converted",
+            )
+        if kind == "float" and not torch.isfinite(value.to(own[key].dtype)).all() and torch.isfinite(own[key]).all():
+            raise CheckpointError(
+                f"its weight '{key}' holds NaN or infinity", where=where, how="take one from before training diverged"
+            )
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype.is_floating_point:
+        return "float" if dtype.itemsize > 1 else "eighth"  # 8 bits come with scales of their own
+    return "complex" if dtype.is_complex else "bool" if dtype == torch.bool else "integer"
 
 
 def named(weights: Mapping[str, Tensor], own: Iterable[str], tables: Any, where: object = None) -> dict[str, Tensor]:
@@ -110,17 +164,34 @@ def _rename(
 ) -> tuple[dict[str, Tensor], bool]:
     """The weights under the model's own names, if some known naming leads there, else as they are; is it published?"""
     own = set(own)
-    stripped = weights
+    stripped, best = weights, weights
     while True:
-        if own & stripped.keys():
-            return stripped, False
+        known = len(own & stripped.keys())
+        if 2 * known >= len(stripped):
+            return _each(stripped, own), False
+        if known > len(own & best.keys()):
+            best = stripped
         renamed = _apply(stripped, tables, where)
         if renamed is not None:
             return renamed, True
-        prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in stripped)), None)
+        prefix = next((p for p in _PREFIXES if 2 * sum(key.startswith(p) for key in stripped) > len(stripped)), None)
         if prefix is None:
-            return weights, False
-        stripped = {key[len(prefix) :]: value for key, value in stripped.items()}
+            return _each(best, own), False
+        without = {key.removeprefix(prefix): value for key, value in stripped.items()}
+        if len(without) != len(stripped):
+            return _each(best, own), False
+        stripped = without
+
+
+def _each(weights: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
+    """The few weights too that carry a wrapper's prefix which the others lack, without it."""
+    found: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        bare = key
+        while bare not in own and (prefix := next((p for p in _PREFIXES if bare.startswith(p)), None)) is not None:
+            bare = bare[len(prefix) :]
+        found[bare if bare in own and bare not in weights and bare not in found else key] = value
+    return found
 
 
 def _apply(weights: dict[str, Tensor], table: Iterable[tuple[str, str]], where: object) -> dict[str, Tensor] | None:

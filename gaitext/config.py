@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gaitext.errors import ConfigError, GaitextError, nearest
+from gaitext.shipped import find_config
 
 __all__ = ["Settings", "load_yaml", "merge", "need"]
 
@@ -123,12 +124,12 @@ def _options(kind: Any) -> list[Any]:
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file as a dict.
+    """Read a YAML file as a dict; a shipped config may be given by its name (``gaitheat/tiny``).
 
     Raises:
         ConfigError: the file is missing, is not YAML, or is not a mapping.
     """
-    path = Path(path)
+    path = find_config(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -26,6 +26,7 @@ from gaitext.store import (
     leaves,
     only_one,
     open_sequence,
+    root_within,
     write_json,
 )
 
@@ -135,7 +136,7 @@ def convert_dataset(
     to resume: what is finished is not done again. One call at a time may write to ``out``.
 
     Args:
-        source: root of a data set, ``<id>/<type>/<view>/*.pkl``.
+        source: root of a data set, ``<id>/<type>/<view>/*.pkl``, or the folder that extraction wrote to.
         out: a new or empty folder, or one that this function wrote with the same settings.
         form: ``plain`` (the toolboxes' own), ``compact`` (8 bits) or ``lossless``.
         merge: a partition: 17 joints' maps become its K parts', for ``alignment.merge: offline``.
@@ -151,7 +152,7 @@ def convert_dataset(
         ConfigError: unknown partition, or ``out`` was written with other settings.
         DataError: no data set, ``out`` overlaps it or holds something else, or a full disk.
     """
-    source, out = Path(source), Path(out)
+    source, out = root_within(source) or Path(source), Path(out)
     one, other = source.resolve(), out.resolve()
     if one == other or one in other.parents or other in one.parents:
         raise DataError(
@@ -216,7 +217,7 @@ def _convert(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floo
     change = Change()
     files = leaf.files()
     if not files:
-        raise DataError("no .pkl file", where=leaf.path, how="remove the folder")
+        raise DataError("no .pkl file", where=leaf.path, how="give the root of <id>/<type>/<view>/*.pkl")
     heatmaps: list[tuple[Path, Array | CompactSequence]] = []
     with LeafWriter(out, leaf.identity, leaf.type, leaf.view, {f.stem: form for f in files}, floor=floor) as writer:
         for file in files:

@@ -26,7 +26,7 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True)
 
-Config = Annotated[Path, typer.Argument(help="YAML in the toolboxes' format, such as configs/gaitheat/tiny.yaml.")]
+Config = Annotated[Path, typer.Argument(help="YAML in the toolboxes' format, or gaitext's own by name: gaitheat/tiny.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 Devices = Annotated[int, typer.Option("--nproc", "--devices", min=1, help="Processes (one per GPU).")]
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. Default: as the config says.")]

@@ -20,7 +20,9 @@ from gaitext.cli.app import (
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Root of a dataset: <id>/<type>/<view>/*.pkl.")],
+    source: Annotated[
+        Path, typer.Argument(help="Root of a dataset: <id>/<type>/<view>/*.pkl, or an extraction's folder.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to write the new one to; run again to resume.")],
     form: Annotated[Form, typer.Option(help="plain (the toolboxes' own), compact (8 bits) or lossless.")],
     merge: Annotated[

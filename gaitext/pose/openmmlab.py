@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from gaitext.checkpoints import read_file
+from gaitext.checkpoints import check_values, read_file, read_state_dict
 from gaitext.errors import CheckpointError, ConfigError, MissingDependencyError, import_extra
 
 __all__ = ["build", "find_config", "load_weights", "prepare", "read_config"]
@@ -152,6 +152,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
         consume_prefix_in_state_dict_if_present(weights, "module.")
     for key in [key for key in weights if key.startswith("data_preprocessor.")]:
         del weights[key]  # normalisation is the config's
+    read_state_dict(weights, path)  # plain tensors alone
+    check_values(weights, network.state_dict(), path)
     try:
         # Not strict itself: the networks' hooks first rename what older versions called otherwise.
         missing, unexpected = network.load_state_dict(weights, strict=False)

@@ -36,14 +36,15 @@ class TunedEstimator(TorchEstimator):
     ) -> None:
         content = read_file(model)
         own = content.get("gaitext", {}) if isinstance(content, dict) else {}
-        if own.get("kind") != "estimator":
+        own = own if isinstance(own, dict) else {}
+        if own.get("kind") != "estimator" or not isinstance(own.get("estimator"), str):
             raise CheckpointError(
                 "holds no fine-tuned estimator",
                 where=model,
                 how="give one of gaitext correct train --finetune-estimator",
             )
         base = cast(TorchEstimator, load_estimator(own["estimator"], device="cpu", precision="float32", trainable=True))
-        load(base.network, content)
+        load(base.network, content, model)
         super().__init__(
             base.network,
             input_size=base.input_size,

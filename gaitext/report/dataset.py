@@ -132,15 +132,20 @@ def _partition(path: Path, identities: set[str]) -> dict[str, int]:
     return {"in training": len(train), "in test": len(test), "in neither": len(identities - train - test)}
 
 
+def _kind(leaf: Listed, name: str) -> str:
+    """A file's name as other leaves have it: OpenGait's silhouettes are called after their view."""
+    return "<view>.pkl" if name == f"{leaf.view}.pkl" else name
+
+
 def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, SizeRule]:
     """Open some files of each name; returns how sizes tell lengths, and finds leaves that differ."""
-    sets = Counter(tuple(name for name, _ in leaf.files) for leaf in listed)
+    sets = Counter(tuple(_kind(leaf, name) for name, _ in leaf.files) for leaf in listed)
     usual = sets.most_common(1)[0][0]
-    members: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    members: dict[str, list[tuple[Path, int]]] = defaultdict(list)
     for leaf in listed:
-        names = tuple(name for name, _ in leaf.files)
+        names = tuple(_kind(leaf, name) for name, _ in leaf.files)
         for name, size in leaf.files:
-            members[name].append((leaf.path, size))
+            members[_kind(leaf, name)].append((Path(leaf.path, name), size))
         if names != usual:
             lacks, more = set(usual) - set(names), set(names) - set(usual)
             said = [f"lacks {', '.join(sorted(lacks))}"] if lacks else []
@@ -148,13 +153,13 @@ def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, Si
     rules = {}
     for name, files in sorted(members.items()):
         group = FileGroup(name, len(files), sum(size for _, size in files))
-        chosen = [(Path(files[i][0], name), files[i][1]) for i in spread(len(files), _OPENED)]
+        chosen = [files[i] for i in spread(len(files), _OPENED)]
         forms: Counter[str] = Counter()
         for path, _ in chosen:
             try:
                 sequence = open_sequence(path)
             except DataError as error:
-                contents.odd.setdefault("/".join(path.parts[-4:-1]), f"{name}: {error.what}")
+                contents.odd.setdefault("/".join(path.parts[-4:-1]), f"{path.name}: {error.what}")
                 continue
             group.kind = guess_kind(name, sequence.shape, sequence.dtype)
             group.frame = f"{sequence.dtype} {list(sequence.shape[1:])}"
@@ -174,12 +179,13 @@ def _lengths(
     lengths = np.zeros(len(listed), np.int64)
     unknown = []
     for i, leaf in enumerate(listed):
-        told = {name: count for name, size in leaf.files if name in rules and (count := rules[name].frames(size))}
+        ruled = {name: rules.get(_kind(leaf, name)) for name, _ in leaf.files}
+        told = {name: count for name, size in leaf.files if (rule := ruled[name]) and (count := rule.frames(size))}
         if len(set(told.values())) > 1:
             said = ", ".join(f"{name} {count}" for name, count in told.items())
             contents.odd.setdefault(leaf.name, f"files of different lengths: {said}")
         for name, size in leaf.files:
-            if name in rules and name not in told and not _is_compact(Path(leaf.path, name)):
+            if ruled[name] and name not in told and not _is_compact(Path(leaf.path, name)):
                 contents.odd.setdefault(leaf.name, f"{name}: its size of {size} bytes is that of no whole frames")
         count = next(iter(told.values()), 0)
         if told and kept.get(leaf.name, count) != count:
@@ -214,7 +220,8 @@ def _scores(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, li
     frames: list[float] = []
     for i in spread(len(listed), _SCORED):
         leaf = listed[i]
-        name = min((file for file in leaf.files if file[0] in poses), key=lambda file: file[1], default=("", 0))[0]
+        told = [file for file in leaf.files if _kind(leaf, file[0]) in poses]
+        name = min(told, key=lambda file: file[1], default=("", 0))[0]
         try:
             scores = inspect_file(Path(leaf.path, name)).scores if name else []
         except DataError:

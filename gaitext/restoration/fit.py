@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import gaitext
+from gaitext.checkpoints import load
 from gaitext.errors import CheckpointError, GaitextError
 from gaitext.progress import progress
 from gaitext.restoration.average import Average
@@ -27,6 +28,7 @@ from gaitext.stages import ahead
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
 from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
+from gaitext.training.restoring import restore_optimizer, restore_schedule
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, write_checkpoint
 
 __all__ = ["BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
@@ -99,7 +101,7 @@ class _Run:
         checkpoint = None if job.resume is None else read_checkpoint(job.resume)
         if checkpoint is not None:
             self._check_same(checkpoint)
-            self.learner.kept.load_state_dict(checkpoint["model"])
+            load(self.learner.kept, checkpoint, job.resume)
         self.wrapped, self.optimizer = fabric.setup(self.learner.objective, self.inner)
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)
         if checkpoint is not None:
@@ -117,7 +119,19 @@ class _Run:
         return 3 * SIGMA * estimator.input_size[1] / estimator.heatmap_size[1]
 
     def _check_same(self, checkpoint: dict[str, Any]) -> None:
-        theirs = checkpoint.get("gaitext", {}).get("config", {})
+        written = checkpoint.get("gaitext")
+        theirs = written.get("config") if isinstance(written, dict) else None
+        wanted = ("iteration", "optimizer", "scheduler")
+        if (
+            not isinstance(theirs, dict)
+            or not all(key in checkpoint for key in wanted)
+            or "best" not in (written or ())
+        ):
+            raise CheckpointError(
+                "is no checkpoint of gaitext correct train to go on from",
+                where=self.job.resume,
+                how="give one of the run's checkpoints folder, or --overwrite",
+            )
         own = self.job.config
         differing = [k for k in ("mode", "estimator", "model", "objective") if theirs.get(k) != own.get(k)]
         if differing:
@@ -128,8 +142,12 @@ class _Run:
             )
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
-        self.inner.load_state_dict(checkpoint["optimizer"])
-        self.scheduler.load_state_dict(checkpoint["scheduler"])
+        kept, again = (
+            self.learner.objective,
+            "go on from another of the run's checkpoints, or begin anew with --overwrite",
+        )
+        restore_optimizer(self.inner, kept, checkpoint["optimizer"], self.job.resume, reset=again)
+        restore_schedule(self.scheduler, checkpoint["scheduler"], self.job.resume, partial=False, reset=again)
         self.iteration = int(checkpoint["iteration"])
         own = checkpoint["gaitext"]
         self.best = float(own["best"])

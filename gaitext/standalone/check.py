@@ -24,7 +24,7 @@ Depth = Literal["auto", "tail", "full"]
 _SMALL = 2**30
 #: An array's pickle has at least its dtype and shape.
 _LEAST_BYTES = 32
-_MEND = "delete the damaged sequences and make them again"
+_MEND = "make the damaged sequences again"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def check_data(
         config: a YAML file, or its contents.
         phase: whose identities.
         depth: ``full`` reads every file: truncated, not an array, different lengths in a leaf,
-            unlike shapes between leaves, NaN. ``tail`` looks at every file's existence, size and
+            shapes or dtypes unlike other leaves', NaN. ``tail`` looks at every file's existence, size and
             last byte only, which finds nearly all truncated files in seconds. ``auto`` is
             ``full`` up to 1 GiB.
         workers: processes to read with.
@@ -143,7 +143,7 @@ def check_leaves(
     if depth == "tail" or (depth == "auto" and size > _SMALL):
         return DataReport("tail", len(found), count, size, None, problems)
     whole = [leaf for leaf in found if leaf not in damaged]
-    facts: list[tuple[int, tuple[tuple[int, ...], ...]]] = []
+    facts: list[tuple[int, tuple[str, ...]]] = []
     checked = map_sequences(
         partial(_read, data_in_use=settings.data_in_use), whole, workers=workers, label="checking", quiet=quiet
     )
@@ -156,15 +156,14 @@ def check_leaves(
                 else f"{outcome.item.path}: {type(failure).__name__}: {failure}"
             )
         else:
-            length, shapes, found_damage = outcome.result
-            facts.append((length, shapes))
+            length, kinds, found_damage = outcome.result
+            facts.append((length, kinds))
             problems += found_damage
-    shapes_seen = Counter(shapes for _, shapes in facts).most_common()
+    usual_kinds = Counter(kinds for _, kinds in facts).most_common(1)
     for outcome in checked:
-        if outcome.result is not None and outcome.result[1] != shapes_seen[0][0]:
-            problems.append(
-                f"{outcome.item.path}: frames of shape {outcome.result[1]}, most leaves have {shapes_seen[0][0]}"
-            )
+        if outcome.result is not None and outcome.result[1] != usual_kinds[0][0]:
+            own, most = (", ".join(kinds) for kinds in (outcome.result[1], usual_kinds[0][0]))
+            problems.append(f"{outcome.item.path}: frames are {own}, those of most leaves {most}")
     lengths = [length for length, _ in facts]
     frames = (min(lengths), int(np.median(lengths)), max(lengths)) if lengths else None
     return DataReport("full", len(found), count, size, frames, problems)
@@ -193,17 +192,13 @@ def _size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def _read(
-    leaf: Leaf, data_in_use: Sequence[bool] | Sequence[int] | None
-) -> tuple[int, tuple[tuple[int, ...], ...], list[str]]:
-    """Read a leaf: its length, its inputs' frame shapes, and what is wrong with their numbers."""
+def _read(leaf: Leaf, data_in_use: Sequence[bool] | Sequence[int] | None) -> tuple[int, tuple[str, ...], list[str]]:
+    """Read a leaf: its length, what its inputs' frames are (``float16 [17, 64, 48]``), and what is wrong with them."""
     sequences = read_leaf(leaf, data_in_use)
     files = choose(leaf.files(), data_in_use)
     damage = []
     for file, sequence in zip(files, sequences):
-        if sequence.dtype.kind not in "fiub":
-            damage.append(f"{file}: holds {sequence.dtype}, not numbers")
-        elif sequence.dtype.kind == "f" and not np.isfinite(sequence).all():
+        if sequence.dtype.kind == "f" and not np.isfinite(sequence).all():
             bad = int(np.argmin(np.isfinite(sequence).reshape(len(sequence), -1).all(1)))
             damage.append(f"{file}: NaN or infinity, first in frame {bad}")
-    return len(sequences[0]), tuple(sequence.shape[1:] for sequence in sequences), damage
+    return len(sequences[0]), tuple(f"{sequence.dtype} {list(sequence.shape[1:])}" for sequence in sequences), damage

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gaitext import losses as own_losses
-from gaitext.checkpoints import load
-from gaitext.errors import CheckpointError, ConfigError, suggest
+from gaitext.checkpoints import fitting, load
+from gaitext.errors import ConfigError, suggest
 from gaitext.standalone.data import SequenceDataset
 from gaitext.standalone.settings import SamplerSettings, arguments_for
 from gaitext.toolboxes.adapter import Host, HostModel
@@ -225,19 +225,25 @@ def _construct(kind: type, subject: Any, given: Mapping[str, Any], where: str) -
         raise ConfigError(f"{kind.__name__} cannot be built: {error}", where=where) from error
 
 
-def load_weights(model: EmbeddedModel, path: Path, checkpoint: Mapping[str, Any], *, strict: bool) -> None:
-    """Load weights, strictly through :func:`gaitext.checkpoints.load`, or as far as names and shapes agree."""
+def load_weights(model: EmbeddedModel, path: Path, checkpoint: Mapping[str, Any], *, strict: bool) -> set[str] | None:
+    """Load weights, strictly through :func:`gaitext.checkpoints.load`, or as far as names and shapes agree.
+
+    Returns:
+        What was loaded, as the model names it; None: all.
+    """
     if strict:
-        try:
-            load(model.network, checkpoint)
-        except CheckpointError as error:
-            raise CheckpointError(error.what, where=path, how=error.how) from error
-        return
-    weights = checkpoint.get("model", checkpoint)
-    own = model.state_dict()
-    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        raise CheckpointError("holds no weight of this model", where=path, how="check model_cfg and the path")
-    model.load_state_dict(fitting, strict=False)
-    left = len(own) - len(fitting)
-    log.warning("%s: %d weights restored, %d kept as they were (restore_ckpt_strict: false)", path, len(fitting), left)
+        load(model.network, checkpoint, path)
+        return None
+    found = fitting(model.network, checkpoint, path)
+    model.network.load_state_dict(found, strict=False)
+    left = [key for key in model.network.state_dict() if key not in found]
+    named = f", such as '{left[0]}'" if left else ""
+    log.warning(
+        "%s: %d weights restored, %d kept as they were%s (restore_ckpt_strict: false)",
+        path,
+        len(found),
+        len(left),
+        named,
+    )
+    inner = {id(value): name for name, value in model.network.named_parameters()}
+    return {name for name, value in model.named_parameters() if inner.get(id(value)) in found}

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import gaitext
-from gaitext.errors import GaitextError
+from gaitext.errors import CheckpointError, GaitextError
 from gaitext.models.statistics import unsettled
 from gaitext.progress import progress
 from gaitext.standalone.data import SequenceDataset, loader
@@ -32,6 +32,7 @@ from gaitext.standalone.tester import embed, evaluate, testing_set
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
 from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
+from gaitext.training.restoring import check_steps, restore_optimizer, restore_schedule, warn_of_schedule
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside, write_checkpoint
 
 __all__ = ["Job", "TrainResult", "run_job"]
@@ -103,29 +104,48 @@ class _Trainer:
         self.iteration = 0
         self.inner = build_optimizer(self.model, self.host.optimizer)
         self.scheduler = build_scheduler(self.inner, self.host.scheduler)
+        self._rates = [group.get("initial_lr", group["lr"]) for group in self.inner.param_groups]
         checkpoint = read_checkpoint(job.restore) if job.restore is not None else None
+        loaded: set[str] | None = None
         if checkpoint is not None and job.restore is not None:
-            load_weights(self.model, job.restore, checkpoint, strict=self.cfg.restore_ckpt_strict)
+            loaded = load_weights(self.model, job.restore, checkpoint, strict=self.cfg.restore_ckpt_strict)
         self.wrapped, self.optimizer = fabric.setup(self.model, self.inner)
         #: Of float16; its state belongs to the run's.
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)
         if checkpoint is not None:
-            self._restore_state(checkpoint)
+            self._restore_state(checkpoint, loaded)
+        check_steps(self.scheduler, self.cfg.total_iter - self.iteration, "scheduler_cfg")
 
-    def _restore_state(self, checkpoint: Mapping[str, Any]) -> None:
+    def _restore_state(self, checkpoint: Mapping[str, Any], loaded: set[str] | None) -> None:
         """Optimizer, schedule and, going on, the iteration and what else makes the run the same."""
-        for name, part, reset in (
-            ("optimizer", self.inner, self.cfg.optimizer_reset),
-            ("scheduler", self.scheduler, self.cfg.scheduler_reset),
-        ):
-            if not reset and name in checkpoint:
-                part.load_state_dict(checkpoint[name])
-            else:
-                log.warning("%s: the %s starts anew", self.job.restore, name)
-        if not self.job.resume:
+        job, cfg = self.job, self.cfg
+        how = "set trainer_cfg.{}_reset: true, and it starts anew"
+        taken = [
+            name for name in ("optimizer", "scheduler") if not getattr(cfg, f"{name}_reset") and name in checkpoint
+        ]
+        for name in ("optimizer", "scheduler"):
+            if name not in taken:
+                log.warning("%s: the %s starts anew", job.restore, name)
+        if "optimizer" in taken:
+            state = checkpoint["optimizer"]
+            reset = how.format("optimizer")
+            restore_optimizer(self.inner, self.model, state, job.restore, loaded=loaded, reset=reset)
+        if "scheduler" in taken:
+            state, reset = checkpoint["scheduler"], how.format("scheduler")
+            restore_schedule(self.scheduler, state, job.restore, partial=loaded is not None, reset=reset)
+        if not job.resume:
+            if taken:
+                anew = "to begin it anew, set trainer_cfg.scheduler_reset and optimizer_reset: true"
+                warn_of_schedule(self.scheduler, self._rates, job.restore, anew)
             return
-        self.iteration = int(checkpoint["iteration"])
-        own = checkpoint.get("gaitext", {})
+        iteration = checkpoint.get("iteration")
+        if type(iteration) is not int or iteration < 0:
+            raise CheckpointError(
+                "does not say its iteration", where=job.restore, how="start from it: restore_hint: PATH"
+            )
+        self.iteration = iteration
+        own = checkpoint.get("gaitext")
+        own = own if isinstance(own, Mapping) else {}
         if "means" in own:
             self.means.restore(own["means"])
         if self.scaler is not None and "scaler" in own:

@@ -19,7 +19,7 @@ from gaitext.store.files import (
     make_folder,
     write_json,
 )
-from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, write_leaf
+from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, root_within, write_leaf
 from gaitext.store.locks import at_work, is_unused, locked, locked_item, only_one
 from gaitext.store.partition import read_partition
 from gaitext.store.writing import FrameWriter, SequenceWriter
@@ -53,6 +53,7 @@ __all__ = [
     "read_leaf",
     "read_partition",
     "read_sequence",
+    "root_within",
     "write_json",
     "write_leaf",
     "write_sequence",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
+from gaitext.pickles import DamagedPickle, Unread
 from gaitext.store.compact import PREFIX, CompactSequence, CompactWriter, is_compact
-from gaitext.store.writing import FrameWriter, SequenceWriter, plain_layout
+from gaitext.store.pickled import read_array
+from gaitext.store.writing import PLAIN_TAIL, FrameWriter, SequenceWriter, plain_layout
 
 __all__ = ["FORMS", "Array", "Form", "map_sequence", "open_sequence", "read_sequence", "write_sequence", "writer"]
 
@@ -21,36 +24,6 @@ FORMS: tuple[Form, ...] = ("plain", "compact", "lossless")
 
 #: Frames coded at a time.
 _BATCH = 64
-
-
-#: Everything a sequence file may name. Nothing here runs code of the file's choosing.
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy", "float16"),
-    ("numpy", "float32"),
-    ("numpy", "float64"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("builtins", "bytearray"),
-    ("_codecs", "encode"),
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}; only numpy arrays are allowed")
-        try:
-            return super().find_class(module, name)
-        except ImportError:  # numpy renamed its core in 2.0: take the name that this one has
-            old = "numpy._core" in module
-            other = module.replace("numpy._core", "numpy.core") if old else module.replace("numpy.core", "numpy._core")
-            return super().find_class(other, name)
 
 
 def writer(
@@ -85,8 +58,8 @@ def write_sequence(path: str | Path, sequence: Array, form: Form = "plain") -> N
 def read_sequence(path: str | Path) -> Array:
     """Read a sequence [T, …] of any form without running anything the file might contain.
 
-    A list of equally shaped arrays, as some toolbox scripts write, is stacked. A compact file is
-    compared with its hash.
+    A flat list of equally shaped arrays, as some toolbox scripts write, is stacked. A compact file is
+    compared with its hash. What else is read says docs/storage.md.
 
     Raises:
         DataError: missing, truncated, damaged, empty, or holding something else than arrays.
@@ -108,11 +81,16 @@ def map_sequence(path: str | Path) -> Array | CompactSequence:
     try:
         with path.open("rb") as stream:
             layout = plain_layout(stream.read(4096))
+            size = os.fstat(stream.fileno()).st_size
+            stream.seek(max(0, size - len(PLAIN_TAIL)))
+            tail = stream.read()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from error
     if layout is None:
         return open_sequence(path)
     dtype, shape, start = layout
+    if start + math.prod(shape) * dtype.itemsize + len(PLAIN_TAIL) != size or tail != PLAIN_TAIL:
+        return open_sequence(path)  # whose error says what is wrong
     try:
         return np.memmap(path, dtype, "r", start, shape)
     except (OSError, ValueError) as error:
@@ -126,34 +104,21 @@ def open_sequence(path: str | Path) -> Array | CompactSequence:
         with path.open("rb") as stream:
             if is_compact(stream.peek(len(PREFIX))):
                 return CompactSequence(path)
-            loaded = _ArrayUnpickler(stream).load()
-    except DataError:
-        raise
+            sequence = read_array(stream, os.fstat(stream.fileno()).st_size)
     except FileNotFoundError as error:
         raise DataError("no such file", where=path) from error
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        OverflowError,
-        MemoryError,
-        ImportError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-    ) as error:
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or error})", where=path) from error
+    except DamagedPickle as error:
         raise DataError(
-            f"is not a readable sequence ({error})",
-            where=path,
-            how="it is truncated or damaged: delete it and make it again",
+            f"is not a readable sequence: {error}", where=path, how="it is truncated or damaged: make it again"
         ) from error
-    try:
-        sequence = np.asarray(loaded)
-    except ValueError as error:
-        raise DataError(f"its frames have different shapes ({error})", where=path) from error
-    if sequence.dtype.hasobject or sequence.ndim == 0:
-        raise DataError("holds no numeric array with a time axis", where=path)
-    if len(sequence) == 0:
-        raise DataError("the sequence is empty", where=path, how="delete the leaf or make it again")
+    except Unread as error:
+        raise DataError(f"holds {error.what}", where=path, how=error.how) from error
+    if sequence.ndim == 0:
+        raise DataError("holds no numeric array with a time axis", where=path, how="write frames, one after the other")
+    if sequence.size == 0:
+        raise DataError(
+            f"the sequence is empty {list(sequence.shape)}", where=path, how="make it again, or leave it out"
+        )
     return sequence

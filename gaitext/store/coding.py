@@ -16,6 +16,7 @@ is the smallest one, but at least 1/2048, with which the channel's values fit; `
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from gaitext.errors import DataError
 from gaitext.store.arena import zeros
+from gaitext.store.pickled import PLAIN_KINDS
 
 __all__ = ["SEGMENT", "STEP_FLOOR", "FrameCoder"]
 
@@ -63,11 +65,11 @@ class FrameCoder:
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...], bits: int = 8, floor: float = 0.0) -> None:
         self.dtype, self.shape, self.bits, self.floor = dtype, shape, bits, floor
-        self.size = int(np.prod(shape, dtype=np.int64))
+        self.size = math.prod(shape)
         self.channels = shape[0] if len(shape) > 2 else 1
         if bits == 8 and dtype.kind != "f":
             raise DataError(f"frames of {dtype} have no 8-bit form", how="take the lossless form")
-        if dtype.hasobject or dtype.itemsize not in (1, 2, 4, 8, 16):
+        if dtype.kind not in PLAIN_KINDS or dtype.itemsize not in (1, 2, 4, 8, 16):
             raise DataError(f"frames of {dtype} have no compact form")
         if self.size == 0:
             raise DataError(f"frames of shape {shape} hold nothing")
@@ -136,6 +138,13 @@ class FrameCoder:
         values += zero[..., None]
         return values.astype(np.uint8), (exponent - _LEAST) * _ROW + _ROW // 2 - zero
 
+    def possible(self, lengths: Array) -> bool:
+        """Whether frames may take so many bytes [T]: what a damaged index claims is not made room for."""
+        rest = lengths.astype(np.int64) - self._payload
+        return bool(
+            (rest >= 0).all() and (rest % self._bytes == 0).all() and (rest <= self._bytes * self.segments).all()
+        )
+
     # Decoding: a frame at a time, for the toolboxes ask for one at a time.
 
     def decode(self, coded: bytes) -> Array:
@@ -154,6 +163,8 @@ class FrameCoder:
             head = np.frombuffer(coded, "<u2", 2 * self.channels).astype(np.int64)
             starts, counts = head[: self.channels], head[self.channels :]
             # Four uint16 are added at a time, as one int64: no sum overflows into its neighbour.
+            if int(counts.sum()) * SEGMENT != len(coded) - self._payload:
+                raise ValueError("its channels' counts do not fit its pixels")
             index = np.frombuffer(coded, np.uint8, offset=self._payload).astype(np.uint16).view(np.int64)
             index += (starts * _FOUR).repeat(counts + counts)
             values = self._values.take(index.view(np.uint16), mode="clip").view(self._item)

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.store.coding import SEGMENT, FrameCoder
 from gaitext.store.descriptors import Descriptor, descriptor
+from gaitext.store.pickled import plain_dtype
 from gaitext.store.writing import FrameWriter
 
 __all__ = ["CompactSequence", "CompactWriter", "is_compact", "reopen"]
@@ -43,7 +44,7 @@ PREFIX = b"\x80\x04cgaitext.store.compact\nreopen\nC\x10"
 _ID = len(PREFIX)
 _PATH = _ID + 16  # BINUNICODE: X, uint32 length, utf-8
 _STREAMS = (io.BufferedReader, io.BufferedRandom, io.FileIO)
-_AGAIN = "delete it and make it again"
+_AGAIN = "make it again"
 
 
 def is_compact(start: bytes) -> bool:
@@ -93,7 +94,7 @@ class CompactSequence:
         sizes = np.frombuffer(lengths, "<u4") if newline and len(lengths) % 4 == 0 else np.empty(0, "<u4")
         ends = sizes.cumsum(dtype=np.int64) + (after + 16)
         self._ends = [after + 16, *ends.tolist()]
-        if len(sizes) == 0 or self._ends[-1] != at:
+        if len(sizes) == 0 or self._ends[-1] != at or not self._coder.possible(sizes):
             raise DataError("is damaged: its index does not fit its frames", where=self.path, how=_AGAIN)
         file.expect()
 
@@ -210,9 +211,12 @@ def _coder(header: bytes) -> tuple[FrameCoder, int, float]:
         version, segment = fields["version"], fields["segment"]
         if version != VERSION or segment != SEGMENT:
             raise DataError(f"its compact form {version} is not known here", how="install a later gaitext")
-        dtype = np.dtype(fields["dtype"])
-        return FrameCoder(dtype, tuple(fields["shape"]), fields["bits"]), fields["bits"], fields["floor"]
-    except (ValueError, KeyError, TypeError) as error:
+        dtype, shape, bits, floor = plain_dtype(fields["dtype"]), fields["shape"], fields["bits"], fields["floor"]
+        whole = isinstance(shape, list) and all(type(n) is int and 0 < n < 1 << 32 for n in shape)
+        if dtype is None or not whole or type(bits) is not int or bits not in (8, 16):
+            raise DataError("its header describes no frames", how=_AGAIN)
+        return FrameCoder(dtype, tuple(shape), bits), bits, float(floor)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"its header cannot be read ({error})", how=_AGAIN) from error

@@ -18,7 +18,7 @@ from gaitext.store.compact import CompactSequence
 from gaitext.store.files import disk_errors
 from gaitext.store.writing import FrameWriter
 
-__all__ = ["Leaf", "LeafWriter", "choose", "clear_staging", "leaves", "read_leaf", "write_leaf"]
+__all__ = ["Leaf", "LeafWriter", "choose", "clear_staging", "leaves", "read_leaf", "root_within", "write_leaf"]
 
 #: Folders under a dataset's root in which leaves are written before they are moved to their place.
 _STAGING = ".staging."
@@ -42,15 +42,24 @@ class Leaf:
         return sorted(f for f in self.path.iterdir() if f.suffix == ".pkl" and not f.name.startswith("."))
 
 
+def root_within(out: str | Path) -> Path | None:
+    """``out/sequences``, if that is a dataset's root: ``out`` is what extraction or preparing wrote to."""
+    inner = Path(out) / "sequences"
+    return inner if next(inner.glob("*/*/*/*.pkl"), None) is not None else None
+
+
 def leaves(root: str | Path) -> list[Leaf]:
     """All leaves of ``<root>/<id>/<type>/<view>``, sorted by id, type, view.
 
     Raises:
-        DataError: ``root`` is not a folder.
+        DataError: ``root`` is not a folder, or the one above a dataset's root.
     """
     root = Path(root)
     if not root.is_dir():
         raise DataError("no such folder", where=root, how="check dataset_root")
+    inner = root_within(root)
+    if inner is not None:
+        raise DataError("is the folder above the dataset's root", where=root, how=f"give {inner}, as dataset_root")
     found = []
     for identity in _folders(root):
         for kind in _folders(identity):
@@ -275,7 +284,9 @@ def read_leaf(
         leaf = Leaf(path.parent.parent.name, path.parent.name, path.name, path)
     files = choose(leaf.files(), data_in_use)
     if not files:
-        raise DataError("no .pkl file to use", where=leaf.path, how="check data_in_use, or remove the folder")
+        raise DataError(
+            "no .pkl file to use", where=leaf.path, how="check data_in_use, and that <id>/<type>/<view> is the layout"
+        )
     sequences = [open_sequence(file) if lazy else read_sequence(file) for file in files]
     lengths = [len(sequence) for sequence in sequences]
     if len(set(lengths)) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from abc import ABC, abstractmethod
@@ -14,10 +15,14 @@ import numpy.typing as npt
 
 from gaitext.errors import DataError
 from gaitext.store.files import disk_errors, publish, temporary_beside
+from gaitext.store.pickled import PLAIN_KINDS, plain_dtype
 
-__all__ = ["FrameWriter", "SequenceWriter", "plain_layout"]
+__all__ = ["PLAIN_TAIL", "FrameWriter", "SequenceWriter", "plain_layout"]
 
 Self = TypeVar("Self", bound="FrameWriter")
+
+#: Behind the frames of a file that :class:`SequenceWriter` wrote: TUPLE3, REDUCE, STOP.
+PLAIN_TAIL = b"\x87R."
 
 
 class FrameWriter(ABC):
@@ -47,13 +52,16 @@ class FrameWriter(ABC):
         """Append frames [n, …], of the dtype and shape of the first ones.
 
         Raises:
-            DataError: they are unlike the first ones, hold objects, or the disk is full.
+            DataError: they are unlike the first ones, hold other than numbers, or the disk is full.
         """
         if self._ended:
             raise DataError("was closed or abandoned: nothing can be appended", where=self.written)
         frames = np.asarray(frames)
-        if frames.ndim == 0 or frames.dtype.hasobject:
-            raise DataError("frames must be an array of numbers with a time axis", where=self.written)
+        if frames.ndim == 0 or frames.dtype.kind not in PLAIN_KINDS:
+            raise DataError(
+                f"frames must be an array of numbers with a time axis, not {frames.dtype} {list(frames.shape)}",
+                where=self.written,
+            )
         if self._dtype is None:
             self._dtype, self._shape = frames.dtype, frames.shape[1:]
             with disk_errors(self.written):
@@ -153,7 +161,7 @@ class SequenceWriter(FrameWriter):
     def _finish(self) -> tuple[bytes, list[tuple[int, bytes]]]:
         count = struct.pack("<i", self.frames)
         size = struct.pack("<Q", self.frames * self._frame_bytes)
-        return b"\x87R.", [(self._count_at, count), (self._bytes_at, size)]  # TUPLE3, REDUCE, STOP
+        return PLAIN_TAIL, [(self._count_at, count), (self._bytes_at, size)]
 
 
 def plain_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int] | None:
@@ -164,6 +172,9 @@ def plain_layout(head: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int] | No
     shape = struct.unpack("<" + "xi" * (len(match[1]) // 5), match[1])
     at = match.end() + int(struct.unpack("<I", match[2])[0])
     name = head[match.end() : at]
-    if head[at : at + 1] != b"\x96" or not re.fullmatch(rb"[<>|=]?[a-z]\d+", name) or 0 in shape:
+    dtype = plain_dtype(name)
+    if head[at : at + 1] != b"\x96" or dtype is None or min(shape) <= 0:
         return None
-    return np.dtype(name.decode()), tuple(map(int, shape)), at + 9
+    if int.from_bytes(head[at + 1 : at + 9], "little") != math.prod(shape) * dtype.itemsize:
+        return None
+    return dtype, tuple(map(int, shape)), at + 9

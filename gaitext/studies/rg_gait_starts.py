@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gaitext.checkpoints import read_state_dict
 from gaitext.studies.training import Training, checkpoint_of, train
 from gaitext.training.runs import read_checkpoint, write_checkpoint
 
@@ -48,8 +49,7 @@ def adapt(adaptation: Adaptation) -> None:
 
 def read_weights(path: Path) -> Weights:
     """A host's checkpoint's weights, under the host's names."""
-    weights: Weights = read_checkpoint(path)["model"]
-    return weights
+    return read_state_dict(read_checkpoint(path), path)
 
 
 def add_class(weights: Weights) -> None:

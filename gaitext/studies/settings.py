@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml
 from gaitext.errors import ConfigError, suggest
+from gaitext.shipped import find_config
 from gaitext.studies.reporting import ClaimSettings, TableSettings
 from gaitext.studies.tables import places
 
@@ -132,7 +133,7 @@ def parse_study(path: str | Path, overrides: dict[str, Any] | None = None) -> An
     """
     from gaitext.studies.kinds import KINDS
 
-    path = Path(path)
+    path = find_config(path)
     values = {**load_yaml(path), **(overrides or {})}
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:

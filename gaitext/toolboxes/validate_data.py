@@ -8,7 +8,7 @@ from typing import Any
 
 from gaitext.config import need
 from gaitext.errors import ConfigError
-from gaitext.store import read_partition
+from gaitext.store import read_partition, root_within
 
 __all__ = ["compare_with_data", "phases", "section"]
 
@@ -47,6 +47,11 @@ def compare_with_data(
     if not root.is_dir():
         raise ConfigError(
             f"there is no folder {root}", where="data_cfg.dataset_root", how="give the folder that holds <id>/…"
+        )
+    inner = root_within(root)
+    if inner is not None:
+        raise ConfigError(
+            f"{root} is the folder above the dataset's root", where="data_cfg.dataset_root", how=f"give {inner}"
         )
     train, test = read_partition(base / str(need(data, "dataset_partition", where="data_cfg")))
     remarks = []

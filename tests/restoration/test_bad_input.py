@@ -328,7 +328,7 @@ def bad_checkpoint(path: Path, good: Path, kind: str) -> None:
         ("not a layer", "holds no FBCNN"),
         ("one missing", "1 weights are missing, such as 'tail.bias'"),
         ("other size", "another shape, such as 'tail.bias'"),
-        ("NaN", "no numbers"),
+        ("NaN", "NaN or infinity"),
         ("grey", "1 channels, no RGB"),
         ("a list", "no state dict"),
     ],

@@ -224,11 +224,12 @@ def test_check_data_names_every_kind_of_damage(copy: Path) -> None:
     (root / "001" / "nm-01" / "000" / "0_frames.pkl").write_bytes(b"")
     (root / "001" / "nm-01" / "090" / "0_frames.pkl").unlink()
     shutil.copy(root / "001/nm-02/000/0_frames.pkl", root / "001/nm-02/000/1_more.pkl")
-    nan = np.zeros((5, 3, 4), np.float32)
+    nan = np.zeros((5, 3, 4), np.float16)
     nan[2] = np.nan
     write_leaf(root, "002", "nm-01", "000", {"0_frames": nan})
     write_leaf(root, "002", "nm-02", "000", {"0_frames": np.zeros((5, 3, 5), np.float32)})
-    (root / "005" / "nm-01" / "000" / "0_frames.pkl").write_bytes(b"cos\nsystem\n(S'echo'\ntR." + b"0" * 40 + b".")
+    write_leaf(root, "003", "nm-01", "000", {"0_frames": np.zeros((5, 3, 4), np.float64)})
+    (root / "005" / "nm-01" / "000" / "0_frames.pkl").write_bytes(b"cos\nsystem\n(S'echo " + b"0" * 40 + b"'\ntR.")
     report = standalone.check_data(tiny.config(copy), workers=0, quiet=True)
     text = "\n".join(report.problems)
     for expected in (
@@ -236,13 +237,14 @@ def test_check_data_names_every_kind_of_damage(copy: Path) -> None:
         "001/nm-01/090: no .pkl",
         "001/nm-02/000: 2 files",
         "002/nm-01/000/0_frames.pkl: NaN or infinity, first in frame 2",
-        "002/nm-02/000: frames of shape",
+        "002/nm-02/000: frames are float32 [3, 5], those of most leaves float16 [3, 4]",
+        "003/nm-01/000: frames are float64 [3, 4], those of most",
         "os.system",
     ):
         assert expected in text
-    assert len(report.problems) == 6
+    assert len(report.problems) == 7
     assert report.leaves == 120
-    with pytest.raises(DataError, match="6 problems"):
+    with pytest.raises(DataError, match="7 problems"):
         report.raise_problems()
 
 

@@ -372,3 +372,23 @@ def test_a_full_disk_ends_a_training_in_a_sentence(data: Path, tmp_path: Path) -
         assert done.returncode == 1, done.stderr
         assert "cannot be written: File too large\nTo mend it: free some space" in done.stderr
         assert "inline_container" not in done.stderr
+
+
+def test_fine_tuning_on_other_people_takes_what_fits(
+    data: Path, run: standalone.TrainResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny.config(data, restore_hint=str(run.checkpoint), restore_ckpt_strict=False, total_iter=2)
+    config["model_cfg"]["class_num"] += 3
+    tuned = standalone.train(config, output=tmp_path, quiet=True)
+    assert tuned.iteration == 2
+    assert "starts anew for" in caplog.text
+    assert "classify.weight" in caplog.text
+    before, after = _weights(run.checkpoint), _weights(tuned.checkpoint)
+    assert after["network.classify.weight"].shape[0] == before["network.classify.weight"].shape[0] + 3
+    state = torch.load(tuned.checkpoint, weights_only=True)["optimizer"]["state"]
+    assert {tuple(entry["momentum_buffer"].shape) for entry in state.values() if "momentum_buffer" in entry} <= {
+        tuple(value.shape) for value in after.values()
+    }
+    config["trainer_cfg"]["restore_ckpt_strict"] = True
+    with pytest.raises(CheckpointError, match="another shape, such as 'classify"):
+        standalone.train(config, output=tmp_path / "strict", quiet=True)
