@@ -72,8 +72,8 @@ def _boxes(stream: BinaryIO, size: int) -> int | None:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        elif length == 0:  # as far as the file goes
-            return None
+        elif length == 0:  # as far as the file goes; or zeros
+            return at if fragments and head[4:8] not in _IN_FRAGMENTED else None
         if length < 8 or at + length > size:
             # Zeros or a few bytes that other programs append are no part of it.
             return at if fragments or head[4:8] in (b"mdat", b"moof", b"moov") else None

@@ -32,6 +32,7 @@ __all__ = [
     "decode",
     "digest",
     "frame_times",
+    "is_video",
     "probe",
     "read_frames",
     "read_timed",
@@ -46,10 +47,22 @@ Frame = npt.NDArray[np.uint8]
 #: A file, or one in memory.
 _Readable = Union[Path, io.BytesIO]
 
-#: Suffixes (lower case) by which a video is found in a folder; any file may be given by name.
+#: Suffixes (lower case) by which a video is found in a folder without opening it. Others are tried
+#: (:func:`is_video`), and any file may be given by name.
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp"}
+    ".264 .265 .3g2 .3gp .asf .av1 .avc .avi .dav .divx .dv .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v "
+    ".mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogm .ogv .qt .trp .ts .vob .webm .wmv "
+    ".xvid .y4m".split()
 )
+#: What certainly is no video, so that looking through a folder of it is quick.
+_OTHER_SUFFIXES = frozenset(
+    ".7z .aac .ass .bak .bin .bz2 .c .cfg .conf .cpp .crdownload .css .csv .db .dll .doc .docx .exe .flac .gz .h .h5 "
+    ".hdf5 .html .ini .ipynb .js .json .jsonl .lnk .log .lst .m .m3u .m3u8 .m4a .mat .md .md5 .mp3 .npy .npz .onnx .part "
+    ".pdf .pickle .pkl .ply .pt .pth .py .pyc .rar .rst .sha256 .sh .srt .sub .svg .tar .tex .tgz .tmp .toml .tsv .txt "
+    ".vtt .wav .xls .xlsx .xml .yaml .yml .zip".split()
+)
+#: Demuxers that take text, or single pictures, for video.
+_NO_VIDEO = {"tty", "image2", "image2pipe", "ico", "concat", "hls", "lavfi", "txd", "bin", "xbin", "idf", "adf"}
 
 #: A frame of more is taken for a damaged header; twice a 16K video's.
 _MOST_PIXELS = 1 << 28
@@ -127,6 +140,25 @@ def probe(path: str | Path) -> VideoInfo:
             audio=bool(container.streams.audio),
             pixel_aspect=1 / aspect if _display(first)[0] else aspect,
         )
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file that is not named as videos are is one all the same: its first frame decodes.
+
+    Raises:
+        MissingDependencyError: PyAV is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _OTHER_SUFFIXES:
+        return False
+    try:
+        with _open(path) as (container, stream):
+            names = set(container.format.name.split(","))
+            if names & _NO_VIDEO or any(name.endswith("_pipe") for name in names):
+                return False
+            return next(iter(Pictures(container, stream, path)), None) is not None
+    except VideoError:
+        return False
 
 
 def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Iterator[tuple[int, Frame]]:

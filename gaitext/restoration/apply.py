@@ -227,7 +227,10 @@ def _write_frames(
             staging.mkdir(parents=True)
             with closing(timed_frames(source, done)) as frames:
                 for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):
-                    image.fromarray(frame).save(staging / f"{number:06d}.png")
+                    aspect = done.pixel_aspect
+                    # Pixels an inch: as many more across as they are narrower.
+                    shape = {} if aspect == 1 else {"dpi": (72 * aspect.denominator, 72 * aspect.numerator)}
+                    image.fromarray(frame).save(staging / f"{number:06d}.png", **shape)
                     if progress is not None:
                         progress(number, None)
             if not done.frames:
