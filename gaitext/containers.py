@@ -75,8 +75,10 @@ def _boxes(stream: BinaryIO, size: int) -> int | None:
         elif length == 0:  # as far as the file goes; or zeros
             return at if fragments and head[4:8] not in _IN_FRAGMENTED else None
         if length < 8 or at + length > size:
+            if head[4:8] == b"mdat":  # in which the index says where pictures lie
+                return size
             # Zeros or a few bytes that other programs append are no part of it.
-            return at if fragments or head[4:8] in (b"mdat", b"moof", b"moov") else None
+            return at if fragments or head[4:8] in (b"moof", b"moov") else None
         if fragments and head[4:8] not in _IN_FRAGMENTED:
             return at
         at += length
@@ -130,7 +132,8 @@ def _matroska(stream: BinaryIO, size: int) -> int | None:
 
 def _ogg(stream: BinaryIO, size: int) -> int | None:
     """Pages side by side, each with a sum of its bytes; every stream's last is marked."""
-    at, open_streams = 0, set()
+    at = 0
+    open_streams: set[bytes] = set()
     while at < size:
         stream.seek(at)
         head = stream.read(27)

@@ -101,8 +101,9 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         for packet, following, error in self._ahead():
-            entry = None if packet is None else self._enter(packet, following)
+            entry = None
             if packet is not None:
+                entry = self._enter(packet, following)
                 if packet.size == 0:  # a decoder would take it for the end
                     continue
                 packet.pts, packet.dts = entry.number, None

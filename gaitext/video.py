@@ -47,20 +47,22 @@ Frame = npt.NDArray[np.uint8]
 #: A file, or one in memory.
 _Readable = Union[Path, io.BytesIO]
 
+_VIDEOS = """
+    .264 .265 .3g2 .3gp .asf .av1 .avc .avi .dav .divx .dv .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v
+    .mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogm .ogv .qt .trp .ts .vob .webm .wmv
+    .xvid .y4m
+"""
 #: Suffixes (lower case) by which a video is found in a folder without opening it. Others are tried
 #: (:func:`is_video`), and any file may be given by name.
-VIDEO_SUFFIXES = frozenset(
-    ".264 .265 .3g2 .3gp .asf .av1 .avc .avi .dav .divx .dv .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v "
-    ".mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogm .ogv .qt .trp .ts .vob .webm .wmv "
-    ".xvid .y4m".split()
-)
+VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
+_OTHERS = """
+    .7z .aac .ass .bak .bin .bz2 .c .cfg .conf .cpp .crdownload .css .csv .db .dll .doc .docx .exe .flac .gz .h .h5
+    .hdf5 .html .ini .ipynb .js .json .jsonl .lnk .log .lst .m .m3u .m3u8 .m4a .mat .md .md5 .mp3 .npy .npz .onnx .part
+    .pdf .pickle .pkl .ply .pt .pth .py .pyc .rar .rst .sha256 .sh .srt .sub .svg .tar .tex .tgz .tmp .toml .tsv .txt
+    .vtt .wav .xls .xlsx .xml .yaml .yml .zip
+"""
 #: What certainly is no video, so that looking through a folder of it is quick.
-_OTHER_SUFFIXES = frozenset(
-    ".7z .aac .ass .bak .bin .bz2 .c .cfg .conf .cpp .crdownload .css .csv .db .dll .doc .docx .exe .flac .gz .h .h5 "
-    ".hdf5 .html .ini .ipynb .js .json .jsonl .lnk .log .lst .m .m3u .m3u8 .m4a .mat .md .md5 .mp3 .npy .npz .onnx .part "
-    ".pdf .pickle .pkl .ply .pt .pth .py .pyc .rar .rst .sha256 .sh .srt .sub .svg .tar .tex .tgz .tmp .toml .tsv .txt "
-    ".vtt .wav .xls .xlsx .xml .yaml .yml .zip".split()
-)
+_OTHER_SUFFIXES = frozenset(_OTHERS.split())
 #: Demuxers that take text, or single pictures, for video.
 _NO_VIDEO = {"tty", "image2", "image2pipe", "ico", "concat", "hls", "lavfi", "txd", "bin", "xbin", "idf", "adf"}
 
@@ -432,7 +434,10 @@ def _ended_early(container: Any, stream: Any, pictures: Pictures, whole: Wholene
         missing = float((end - pictures.end) * stream.time_base * rate)
     if missing is not None and missing < 0.5:
         # An edit list (a clip trimmed without re-encoding) leaves out frames that mp4's count includes.
-        return 0 if not promised or "mp4" in container.format.name else promised
+        if promised:
+            return 0 if "mp4" in container.format.name else promised
+        # Of fragments, FFmpeg adds up those that are there.
+        return count if whole.broken is not None and "mp4" in container.format.name else 0
     if promised:
         return max(promised, count + 1)
     if missing is not None and missing > 1.5:
