@@ -310,7 +310,9 @@ def _open(path: _Readable) -> Iterator[tuple[Any, Any]]:
             raise VideoError("has no video stream", where=path, how="give a file with pictures in it")
         context = stream.codec_context
         if context is None:
-            raise VideoError("is coded in a way that FFmpeg does not know", where=path, how=REENCODE)
+            cut = isinstance(path, Path) and look_over(path).broken is not None
+            what = "cannot be opened as a video (cut off, or damaged)" if cut else "is coded in a way unknown to FFmpeg"
+            raise VideoError(what, where=path, how=REENCODE)
         # Never more: what is decoded, and what is said of damage, must not depend on the machine.
         context.thread_count = 1
         context.options = {"max_pixels": str(_MOST_PIXELS)}
