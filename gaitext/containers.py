@@ -85,7 +85,7 @@ def _boxes(stream: BinaryIO, size: int) -> int | None:
     return None
 
 
-def _riff(stream: BinaryIO, at: int, end: int, found: Wholeness) -> None:
+def _riff(stream: BinaryIO, at: int, end: int, found: Wholeness, depth: int = 0) -> None:
     before = at
     while at + 8 <= end and found.broken is None:
         stream.seek(at)
@@ -98,9 +98,10 @@ def _riff(stream: BinaryIO, at: int, end: int, found: Wholeness) -> None:
             if kind != b"\0\0\0\0":  # padding
                 found.broken = before  # which may be where the wrong length stands
             return
-        holds = kind == b"RIFF" or (kind == b"LIST" and inside in (b"movi", b"rec "))
+        # A file, its movie, and records in it: deeper is no AVI.
+        holds = depth < 3 and (kind == b"RIFF" or (kind == b"LIST" and inside in (b"movi", b"rec ")))
         if holds:
-            _riff(stream, at + 12, min(at + 8 + length, end), found)
+            _riff(stream, at + 12, min(at + 8 + length, end), found, depth + 1)
         elif kind[2:] in (b"dc", b"db") and length == 0:
             found.empty += 1
         if found.broken is None and at + 8 + length > end:
@@ -138,7 +139,7 @@ def _ogg(stream: BinaryIO, size: int) -> int | None:
         stream.seek(at)
         head = stream.read(27)
         lengths = stream.read(head[26]) if len(head) == 27 else b""
-        if head[:4] != b"OggS" or len(lengths) < head[26]:
+        if head[:4] != b"OggS" or len(head) < 27 or len(lengths) < head[26]:
             return at
         content = stream.read(sum(lengths))
         page = head[:22] + bytes(4) + head[26:] + lengths + content
