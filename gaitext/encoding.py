@@ -31,6 +31,7 @@ def write_video(
     preset: str = "medium",
     gop: int | None = None,
     threads: int | None = None,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> int:
     """Encode frames as H.264 (libx264, yuv420p); the file appears whole or not at all.
 
@@ -42,6 +43,7 @@ def write_video(
         preset: x264's trade of time for size.
         gop: frames between key frames; None leaves it to x264.
         threads: x264's; None lets it choose. Equal frames give equal files for equal numbers only.
+        pixel_aspect: a pixel's width as it is to be shown, divided by its height.
 
     Returns:
         The number of frames written.
@@ -55,7 +57,15 @@ def write_video(
     options = h264_options(crf=crf, preset=preset, gop=gop, threads=threads)
     rate = Fraction(fps).limit_denominator(100_000)
     with atomic_path(path) as temporary:
-        return encode(temporary, enumerate(frames), rate=rate, time_base=1 / rate, options=options, where=path)
+        return encode(
+            temporary,
+            enumerate(frames),
+            rate=rate,
+            time_base=1 / rate,
+            options=options,
+            where=path,
+            pixel_aspect=pixel_aspect,
+        )
 
 
 def h264_options(
@@ -91,6 +101,7 @@ def encode(
     time_base: Fraction,
     options: Mapping[str, str],
     where: object,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> int:
     """Encode timed frames as H.264 (libx264, yuv420p).
 
@@ -101,6 +112,7 @@ def encode(
         time_base: seconds a tick.
         options: of :func:`h264_options`.
         where: what errors name.
+        pixel_aspect: as for :func:`write_video`.
 
     Returns:
         The number of frames written.
@@ -125,6 +137,8 @@ def encode(
                     stream.height, stream.width = image.shape[:2]
                     stream.pix_fmt = "yuv420p"
                     stream.codec_context.time_base = time_base
+                    if pixel_aspect != 1:
+                        stream.codec_context.sample_aspect_ratio = pixel_aspect
                     stream.options = dict(options)
                 picture = av.VideoFrame.from_ndarray(image, format="rgb24")
                 picture.pts = ticks

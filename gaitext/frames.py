@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ import numpy.typing as npt
 
 from gaitext.errors import VideoError, import_extra
 
-__all__ = ["IMAGE_SUFFIXES", "frame_files", "frame_sizes", "has_alpha", "is_image", "natural_key", "read_images"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "frame_files",
+    "frame_sizes",
+    "has_alpha",
+    "is_image",
+    "natural_key",
+    "pixel_aspect",
+    "read_images",
+]
 
 #: Suffixes (lower case) of the files in a folder that are frames.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -97,6 +107,21 @@ def has_alpha(path: str | Path) -> bool:
     path = Path(path)
     with _opened(path, 0) as image:
         return "A" in image.mode or "transparency" in image.info
+
+
+def pixel_aspect(path: str | Path) -> Fraction:
+    """Width of a picture's pixels over their height, after turning, by its header; 1 where it does not say.
+
+    Only PNG is believed: its pixels' size is written on purpose, a JPEG's is often left over from a scan.
+    """
+    path = Path(path)
+    with _opened(path, 0) as image:
+        density = image.info.get("dpi") if image.format == "PNG" else None
+        # Of the file's kind, a PNG keeps pixels a metre; Pillow gives them an inch.
+        x, y = (round(value / 0.0254) for value in density) if density else (1, 1)
+        aspect = Fraction(y, x) if x > 0 and y > 0 else Fraction(1)
+        turned = image.getexif().get(_ORIENTATION) in _TURNED
+    return 1 / aspect if turned else aspect
 
 
 def read_images(

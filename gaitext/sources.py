@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from gaitext.errors import DataError
 from gaitext.frames import is_image
-from gaitext.video import VIDEO_SUFFIXES
+from gaitext.video import VIDEO_SUFFIXES, is_video
 
-__all__ = ["VideoSource", "find_videos"]
+__all__ = ["VideoSource", "expected", "find_videos", "is_named_as_video", "name_passed_over"]
 
 logger = logging.getLogger(__name__)
+
+#: What belongs beside videos: boxes, and what systems leave in folders.
+_BESIDE = {".csv", ".txt", ".json"}
+_SYSTEM = {"thumbs.db", "desktop.ini"}
+_SHOWN = 5
 
 _EXPECTED = "<id>/<type>/<view>.mp4 or <id>/<type>/<view>/ with pictures in it"
 
@@ -55,9 +60,10 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
 
     ``root`` may be a video file; a folder with pictures in it, which is one source; or a tree that
     holds, mixed at will, ``<id>/<type>/<view>.<suffix>``, ``<id>/<type>/<view>/`` with pictures, or
-    ``<id>/<type>/<view>/`` with one video in it. Hidden files, and files that are neither videos
-    nor pictures, are passed over. An empty view folder and a link to nowhere are sources like any
-    other: reading them fails and is reported.
+    ``<id>/<type>/<view>/`` with one video in it. A file in a video's place whose suffix is unknown is a
+    video if it decodes (:func:`gaitext.video.is_video`). Hidden files are passed over, and so are files
+    that are neither videos nor pictures, which a warning names. An empty view folder and a link to
+    nowhere are sources like any other: reading them fails and is reported.
 
     Args:
         root: see above.
@@ -81,11 +87,40 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
             where=out,
             how=f"give --out a folder outside {root}",
         )
-    sources = [VideoSource(root)] if top is None or _single(root, top) else sorted(_walk(root, top), key=_order)
+    passed: list[Path] = []
+    if top is None or _single(root, top):
+        sources = [VideoSource(root)]
+        passed += [] if top is None else top.others
+    else:
+        sources = sorted(_walk(root, top, passed), key=_order)
+    name_passed_over(root, passed)
     if not sources or all(source.path.is_dir() and not _has_images(source.path) for source in sources):
         raise DataError("holds no videos and no pictures", where=root, how=f"expected {_EXPECTED}")
     _refuse_twins(sources)
     return sources
+
+
+def is_named_as_video(path: Path) -> bool:
+    """Whether a file's suffix is one of videos'."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def expected(path: Path) -> bool:
+    """Whether a file that is no video need not be mentioned: boxes, and what systems leave in folders."""
+    return path.suffix.lower() in _BESIDE or path.name.lower() in _SYSTEM
+
+
+def name_passed_over(root: Path, files: Iterable[Path]) -> None:
+    """Warn of files that are not used; those that belong beside videos are not mentioned."""
+    named = [str(file.relative_to(root)) for file in files if not expected(file)]
+    if named:
+        more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+        logger.warning(
+            "%s: passed over, being no video in a video's place, or none that decodes: %s%s",
+            root,
+            ", ".join(named[:_SHOWN]),
+            more,
+        )
 
 
 @dataclass
@@ -95,10 +130,11 @@ class _Listing:
     folders: list[Path]
     videos: list[Path]
     images: list[Path]
+    others: list[Path]
 
     @classmethod
     def of(cls, folder: Path) -> _Listing:
-        listing = cls([], [], [])
+        listing = cls([], [], [], [])
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
@@ -110,13 +146,23 @@ class _Listing:
             is_folder = path.is_dir() if link else entry.is_dir()
             if entry.name.startswith("."):
                 continue
-            if path.suffix.lower() in VIDEO_SUFFIXES and not is_folder:
+            if is_named_as_video(path) and not is_folder:
                 listing.videos.append(path)
             elif is_image(entry.name) and not is_folder:
                 listing.images.append(path)
             elif (link and not path.exists()) or (is_folder and not (link and _climbs(path))):
                 listing.folders.append(path)
+            elif not is_folder:
+                listing.others.append(path)
         return listing
+
+    def try_others(self) -> None:
+        """Take what decodes for videos, but for what stands beside one of the same name, or beside pictures."""
+        known = {path.stem for path in self.videos} | {path.name for path in self.folders}
+        if not self.images:
+            found = [path for path in self.others if path.stem not in known and is_video(path)]
+            self.videos = sorted(self.videos + found)
+            self.others = [path for path in self.others if path not in found]
 
 
 def _climbs(link: Path) -> bool:
@@ -142,18 +188,22 @@ def _order(source: VideoSource) -> tuple[str, ...]:
     return str(source.identity), str(source.type), str(source.view), str(source.path)
 
 
-def _walk(root: Path, top: _Listing) -> Iterator[VideoSource]:
+def _walk(root: Path, top: _Listing, passed: list[Path]) -> Iterator[VideoSource]:
     _refuse(root, top, 1)
+    passed += top.others
     for identity in top.folders:
         middle = _listed(identity)
         _refuse(root, middle, 2)
+        passed += middle.others
         for kind in middle.folders:
             bottom = _listed(kind)
-            _refuse(root, _Listing([], [], bottom.images), 3)
+            _refuse(root, _Listing([], [], bottom.images, []), 3)
+            bottom.try_others()
+            passed += bottom.others
             for video in bottom.videos:
                 yield VideoSource(video, identity.name, kind.name, video.stem)
             for view in bottom.folders:
-                yield VideoSource(_view(root, view), identity.name, kind.name, view.name)
+                yield VideoSource(_view(root, view, passed), identity.name, kind.name, view.name)
 
 
 def _listed(folder: Path) -> _Listing:
@@ -173,11 +223,14 @@ def _refuse(root: Path, listing: _Listing, depth: int) -> None:
         )
 
 
-def _view(root: Path, folder: Path) -> Path:
+def _view(root: Path, folder: Path, passed: list[Path]) -> Path:
     """The video in a view's folder, or the folder itself where it holds pictures or nothing."""
     if not folder.exists():
         return folder
     listing = _Listing.of(folder)
+    if not listing.videos:
+        listing.try_others()
+    passed += listing.others
     if listing.folders:
         raise DataError(
             f"holds the folder {listing.folders[0].relative_to(root)}, which is a level too deep; expected {_EXPECTED}",

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Union
@@ -19,10 +18,12 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
+from gaitext.containers import Wholeness, look_over
 from gaitext.digests import digest, sha256
 from gaitext.encoding import write_video
 from gaitext.errors import VideoError, import_extra
-from gaitext.frames import frame_files, frame_sizes, has_alpha, read_images
+from gaitext.frames import frame_files, frame_sizes, has_alpha, pixel_aspect, read_images
+from gaitext.packets import REENCODE, Picture, Pictures, reason
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -31,10 +32,12 @@ __all__ = [
     "decode",
     "digest",
     "frame_times",
+    "is_video",
     "probe",
     "read_frames",
     "read_timed",
     "sha256",
+    "sizes",
     "write_video",
 ]
 
@@ -44,12 +47,32 @@ Frame = npt.NDArray[np.uint8]
 #: A file, or one in memory.
 _Readable = Union[Path, io.BytesIO]
 
-#: Suffixes (lower case) by which a video is found in a folder; any file may be given by name.
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mkv", ".mov", ".m4v", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp"}
-)
+_VIDEOS = """
+    .264 .265 .3g2 .3gp .asf .av1 .avc .avi .dav .divx .dv .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v
+    .mjpeg .mjpg .mk3d .mkv .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogm .ogv .qt .trp .ts .vob .webm .wmv
+    .xvid .y4m
+"""
+#: Suffixes (lower case) by which a video is found in a folder without opening it. Others are tried
+#: (:func:`is_video`), and any file may be given by name.
+VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
+_OTHERS = """
+    .7z .aac .ass .bak .bin .bz2 .c .cfg .conf .cpp .crdownload .css .csv .db .dll .doc .docx .exe .flac .gz .h .h5
+    .hdf5 .html .ini .ipynb .js .json .jsonl .lnk .log .lst .m .m3u .m3u8 .m4a .mat .md .md5 .mp3 .npy .npz .onnx .part
+    .pdf .pickle .pkl .ply .pt .pth .py .pyc .rar .rst .sha256 .sh .srt .sub .svg .tar .tex .tgz .tmp .toml .tsv .txt
+    .vtt .wav .xls .xlsx .xml .yaml .yml .zip
+"""
+#: What certainly is no video, so that looking through a folder of it is quick.
+_OTHER_SUFFIXES = frozenset(_OTHERS.split())
+#: Demuxers that take text, or single pictures, for video.
+_NO_VIDEO = {"tty", "image2", "image2pipe", "ico", "concat", "hls", "lavfi", "txd", "bin", "xbin", "idf", "adf"}
 
-_REENCODE = "copy or download the file again, or re-encode what is left of it (ffmpeg -i IN -c:v libx264 OUT.mp4)"
+#: A frame of more is taken for a damaged header; twice a 16K video's.
+_MOST_PIXELS = 1 << 28
+_ATTACHED_PICTURE = 0x400
+#: Of this many steps from frame to frame one may be a hole in an even rate.
+_MANY = 10
+#: (file, warning) that this process has given.
+_said: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,8 @@ class VideoInfo:
         fps: average frames per second; 0.0 when the file does not say, and for folders.
         frames: number of frames, None when the file does not say (mkv, webm, raw streams).
         rate: ``fps`` exactly; 0 likewise.
+        pixel_aspect: width of a pixel as shown, divided by its height, after the rotation; 1 in most videos. Frames
+            and boxes are in stored pixels; what is shown is ``pixel_aspect`` times as wide.
         time_base: seconds a tick of its clock; 0 for folders.
         bits: of a sample; 8 in most videos. Frames are read as 8 bits whatever it is.
         alpha: whether there is transparency, which is dropped in reading; in a folder, in its first picture.
@@ -77,6 +102,7 @@ class VideoInfo:
     bits: int = 8
     alpha: bool = False
     audio: bool = False
+    pixel_aspect: Fraction = Fraction(1)
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -93,14 +119,15 @@ def probe(path: str | Path) -> VideoInfo:
     if path.is_dir():
         files = frame_files(path)
         ((width, height),) = frame_sizes(path, (0,))
-        return VideoInfo(width, height, 0.0, len(files), alpha=has_alpha(files[0]))
+        aspect = pixel_aspect(files[0])
+        return VideoInfo(width, height, 0.0, len(files), alpha=has_alpha(files[0]), pixel_aspect=aspect)
     with _open(path) as (container, stream):
-        first = next(_decoded(container, stream, path), None)
-        if first is None:
-            raise VideoError("holds no frame that decodes", where=path, how=_REENCODE)
-        height, width = (first.height, first.width)
-        if _display(first)[0]:
-            height, width = width, height
+        found = next(iter(Pictures(container, stream, path)), None)
+        if found is None:
+            raise VideoError("holds no frame that decodes", where=path, how=REENCODE)
+        first = found.frame
+        width, height = _size(first)
+        aspect = _pixel_aspect(stream)
         components = first.format.components
         return VideoInfo(
             width,
@@ -113,7 +140,27 @@ def probe(path: str | Path) -> VideoInfo:
             # FFmpeg's own decoders of VP8 and VP9 leave alpha out; WebM says that it is there.
             alpha=any(component.is_alpha for component in components) or stream.metadata.get("alpha_mode") == "1",
             audio=bool(container.streams.audio),
+            pixel_aspect=1 / aspect if _display(first)[0] else aspect,
         )
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file that is not named as videos are is one all the same: its first frame decodes.
+
+    Raises:
+        MissingDependencyError: PyAV is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _OTHER_SUFFIXES:
+        return False
+    try:
+        with _open(path) as (container, stream):
+            names = set(container.format.name.split(","))
+            if names & _NO_VIDEO or any(name.endswith("_pipe") for name in names):
+                return False
+            return next(iter(Pictures(container, stream, path)), None) is not None
+    except VideoError:
+        return False
 
 
 def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Iterator[tuple[int, Frame]]:
@@ -146,9 +193,9 @@ def read_frames(path: str | Path, indices: Collection[int] | None = None) -> Ite
         yield from read_images(path, indices)
         return
     last = None if indices is None else max(indices, default=-1)
-    for index, frame in _all_frames(path, last):
+    for index, picture in _all_frames(path, last):
         if indices is None or index in indices:
-            yield index, _upright(frame)
+            yield index, _upright(picture.frame, index, path)
 
 
 def read_timed(path: str | Path) -> Iterator[tuple[Fraction | None, Frame]]:
@@ -165,8 +212,8 @@ def read_timed(path: str | Path) -> Iterator[tuple[Fraction | None, Frame]]:
     if path.is_dir():
         yield from ((None, frame) for _, frame in read_images(path))
         return
-    for seconds, frame in _timed(path):
-        yield seconds, _upright(frame)
+    for index, (seconds, frame) in enumerate(_timed(path)):
+        yield seconds, _upright(frame, index, path)
 
 
 def frame_times(path: str | Path) -> Iterator[Fraction | None]:
@@ -177,10 +224,10 @@ def frame_times(path: str | Path) -> Iterator[Fraction | None]:
 
 def _timed(path: Path) -> Iterator[tuple[Fraction | None, Any]]:
     begin = None
-    for _, frame in _all_frames(path, None):
-        shown = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
+    for _, picture in _all_frames(path, None):
+        shown = picture.seconds
         begin = shown if begin is None else begin
-        yield None if shown is None or begin is None else shown - begin, frame
+        yield None if shown is None or begin is None else shown - begin, picture.frame
 
 
 def decode(content: bytes) -> Iterator[Frame]:
@@ -190,8 +237,8 @@ def decode(content: bytes) -> Iterator[Frame]:
         VideoError: not a video, or a frame that does not decode.
         MissingDependencyError: PyAV is not installed.
     """
-    for _, frame in _all_frames(io.BytesIO(content), None):
-        yield _upright(frame)
+    for index, picture in _all_frames(io.BytesIO(content), None):
+        yield _upright(picture.frame, index, "a video in memory")
 
 
 def count_frames(path: str | Path) -> int:
@@ -206,24 +253,38 @@ def count_frames(path: str | Path) -> int:
     return len(frame_files(path)) if path.is_dir() else sum(1 for _ in _all_frames(path, None))
 
 
-def _all_frames(path: _Readable, last: int | None) -> Iterator[tuple[int, Any]]:
-    """(index, PyAV frame) up to ``last``, or of all frames, which must be as many as promised."""
-    count, end = 0, None
+def sizes(path: str | Path) -> Iterator[tuple[int, int]]:
+    """Width and height of every frame as :func:`read_frames` yields it; a video is decoded, but not converted.
+
+    Raises:
+        VideoError: as :func:`read_frames`.
+    """
+    path = Path(path)
+    yield from frame_sizes(path) if path.is_dir() else (_size(picture.frame) for _, picture in _all_frames(path, None))
+
+
+def _all_frames(path: _Readable, last: int | None) -> Iterator[tuple[int, Picture]]:
+    """(index, picture) up to ``last``, or of all, which must be as many as promised."""
     with _open(path) as (container, stream):
-        for frame in _decoded(container, stream, path):
-            if last is not None and count > last:
+        whole = look_over(path) if isinstance(path, Path) else Wholeness()
+        pictures = Pictures(container, stream, path, whole.broken)
+        notes = _Notes(path, whole.empty)
+        for index, picture in enumerate(pictures):
+            if last is not None and index > last:
+                notes.conclude(pictures)
                 return
-            yield count, frame
-            if frame.pts is not None:
-                end = frame.pts + (getattr(frame, "duration", None) or 0)
-            count += 1
+            yield index, picture
+            notes.see(index, picture)
+        notes.conclude(pictures)
+        count = pictures.count
         if count == 0:
-            raise VideoError("holds no frame that decodes", where=path, how=_REENCODE)
+            raise VideoError("holds no frame that decodes", where=path, how=REENCODE)
         if last is not None and count > last:
             return
-        stated = _ended_early(container, stream, count, end)
+        stated = _ended_early(container, stream, pictures, whole)
         if stated:
-            raise VideoError(f"ends early: frame {count} is the last of {stated}", where=path, how=_REENCODE)
+            of = f"is the last of {stated}" if stated > count else f"is the last; byte {whole.broken} is missing"
+            raise VideoError(f"ends early: frame {count} {of}", where=path, how=REENCODE)
 
 
 @contextmanager
@@ -235,50 +296,87 @@ def _open(path: _Readable) -> Iterator[tuple[Any, Any]]:
         if path.stat().st_size == 0:
             raise VideoError("is empty", where=path, how="copy or download the file again")
     try:
-        container = av.open(str(path) if isinstance(path, Path) else path)
-    except (av.error.FFmpegError, OSError) as error:
+        # A path that begins as a protocol does is a path all the same.
+        container = av.open(f"file:{path}" if isinstance(path, Path) else path, metadata_errors="replace")
+    except Exception as error:  # damaged headers make PyAV raise nearly anything
         raise VideoError(
-            f"cannot be opened as a video ({_why(error)})",
+            f"cannot be opened as a video ({reason(error)})",
             where=path,
-            how="it is no video, or was cut short: " + _REENCODE,
+            how="it is no video, or was cut short: " + REENCODE,
         ) from error
     with container:
-        if not container.streams.video:
+        stream = _stream(container)
+        if stream is None:
             raise VideoError("has no video stream", where=path, how="give a file with pictures in it")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        if stream.codec_context.name == "mjpeg":
+        context = stream.codec_context
+        if context is None:
+            cut = isinstance(path, Path) and look_over(path).broken is not None
+            what = "cannot be opened as a video (cut off, or damaged)" if cut else "is coded in a way unknown to FFmpeg"
+            raise VideoError(what, where=path, how=REENCODE)
+        # Never more: what is decoded, and what is said of damage, must not depend on the machine.
+        context.thread_count = 1
+        context.options = {"max_pixels": str(_MOST_PIXELS)}
+        if context.name == "mjpeg":
             # This decoder marks no frame as damaged: it fails, or conceals.
-            stream.codec_context.options = {"err_detect": "explode"}
-        # Worker processes share the cores; this says how many are for each (0: as many as there are).
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        stream.codec_context.thread_count = int(threads) if threads.isdigit() else 0
+            context.options |= {"err_detect": "explode"}
         yield container, stream
 
 
-def _decoded(container: Any, stream: Any, where: object) -> Iterator[Any]:
-    """The stream's frames, decoding errors turned into ours."""
-    av = import_extra("av", "video", "reading a video")
-    frames = container.decode(stream)
-    count = 0
-    while True:
-        try:
-            frame = next(frames)
-        except StopIteration:
+def _stream(container: Any) -> Any:
+    """The first video stream that is no cover picture; None where there is none."""
+    for stream in container.streams.video:
+        if not int(getattr(stream, "disposition", 0)) & _ATTACHED_PICTURE:
+            return stream
+    return None
+
+
+@dataclass
+class _Notes:
+    """What is worth a warning, said once of each file."""
+
+    path: _Readable
+    empty: int
+    interlaced: int = -1
+    times: list[float] = field(default_factory=list)
+
+    def see(self, index: int, picture: Picture) -> None:
+        if self.interlaced < 0 and picture.frame.interlaced_frame:
+            self.interlaced = index
+        if picture.seconds is not None:
+            self.times.append(float(picture.seconds))
+
+    def conclude(self, pictures: Pictures) -> None:
+        if self.interlaced >= 0:
+            self._say(
+                "is interlaced: each frame shows two moments, combed where something moves; "
+                "separate them first (ffmpeg -i IN -vf bwdif=send_frame OUT.mp4; send_field gives both)"
+            )
+        if pictures.undecodable:
+            self._say(
+                f"begins in the middle of a recording: its first {pictures.undecodable} pictures cannot be decoded "
+                "and are not counted"
+            )
+        steps = np.diff(self.times)
+        if len(steps) < _MANY or self.empty:
             return
-        except (av.error.FFmpegError, OSError) as error:
-            what = f"cannot be decoded after frame {count} ({_why(error)})"
-            raise VideoError(what, where=where, how=_REENCODE) from error
-        if frame.is_corrupt:
-            # The decoder has guessed the missing parts: poses found there would be made up.
-            raise VideoError(f"frame {count + 1} is damaged", where=where, how=_REENCODE)
-        yield frame
-        count += 1
+        usual = float(np.median(steps))
+        # Matroska rounds to milliseconds.
+        even = np.abs(steps - usual) <= max(0.0011, usual / 10)
+        holes = np.flatnonzero(steps > 1.5 * usual)
+        if usual > 0 and 0 < len(holes) <= len(steps) // _MANY and even.sum() + len(holes) == len(steps):
+            first = int(holes[0])
+            skipped = round(float(steps[first]) / usual) - 1
+            more = f", and {len(holes) - 1} more times" if len(holes) > 1 else ""
+            self._say(
+                f"shows nothing new for {skipped} frames' time after frame {first + 1}{more}: the camera paused, or "
+                "packets were lost; frames are counted as they are there"
+            )
 
-
-def _why(error: Exception) -> str:
-    """FFmpeg's reason without its number and the name of its function."""
-    return str(getattr(error, "strerror", None) or error)
+    def _say(self, what: str) -> None:
+        key = (str(self.path), what)
+        if isinstance(self.path, Path) and key not in _said:
+            _said.add(key)
+            logger.warning("%s: %s", self.path, what)
 
 
 def _display(frame: Any) -> tuple[bool, bool, bool]:
@@ -296,8 +394,24 @@ def _display(frame: Any) -> tuple[bool, bool, bool]:
     return False, False, False
 
 
-def _upright(frame: Any) -> Frame:
-    image: Frame = frame.to_ndarray(format="rgb24")
+def _size(frame: Any) -> tuple[int, int]:
+    """Width and height upright."""
+    return (frame.height, frame.width) if _display(frame)[0] else (frame.width, frame.height)
+
+
+def _pixel_aspect(stream: Any) -> Fraction:
+    """As stored, before any rotation. What no camera makes is taken for a damaged header."""
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    return aspect if Fraction(1, 16) <= aspect <= 16 else Fraction(1)
+
+
+def _upright(frame: Any, index: int, where: object) -> Frame:
+    try:
+        image: Frame = frame.to_ndarray(format="rgb24")
+    except Exception as error:  # a kind of pixels that FFmpeg cannot convert, or no memory for it
+        raise VideoError(
+            f"frame {index + 1} cannot be converted to RGB ({reason(error)})", where=where, how=REENCODE
+        ) from error
     transpose, mirror, flip = _display(frame)
     if transpose:
         image = image.swapaxes(0, 1)
@@ -308,22 +422,46 @@ def _upright(frame: Any) -> Frame:
     return np.ascontiguousarray(image)
 
 
-def _ended_early(container: Any, stream: Any, count: int, end: int | None) -> int:
-    """The number of frames the container promised, if fewer were decoded; else 0."""
-    rate = stream.average_rate
+def _ended_early(container: Any, stream: Any, pictures: Pictures, whole: Wholeness) -> int:
+    """The number of frames the container promised, or those decoded if it is only known to be cut; 0 if all are there.
+
+    What is missing within is found packet by packet; this is about the end.
+    """
+    count, promised = pictures.count, stream.frames
+    if promised and pictures.packets + whole.empty >= promised:
+        return 0
+    rate, end = stream.average_rate, _end(container, stream)
     missing = None  # frames' worth of time between the last frame's end and the stated end
-    if rate and end is not None:
-        duration = stream.duration
-        if duration is None and "DURATION" in stream.metadata:  # Matroska's per-stream tag
+    if rate and end is not None and pictures.end is not None:
+        missing = float((end - pictures.end) * stream.time_base * rate)
+    if missing is not None and missing < 0.5:
+        # An edit list (a clip trimmed without re-encoding) leaves out frames that mp4's count includes.
+        if promised:
+            return 0 if "mp4" in container.format.name else promised
+        # Of fragments, FFmpeg adds up those that are there.
+        return count if whole.broken is not None and "mp4" in container.format.name else 0
+    if promised:
+        return max(promised, count + 1)
+    if missing is not None and missing > 1.5:
+        return count + round(missing)
+    return count if whole.broken is not None else 0
+
+
+def _end(container: Any, stream: Any) -> Any:
+    """When the container says that the stream ends, ticks; None where it does not say."""
+    names, start = container.format.name.split(","), stream.start_time or 0
+    if "matroska" in names and "DURATION" in stream.metadata:
+        try:
             hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-            duration = float((int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)) / stream.time_base
-        if duration is not None:
-            missing = float((duration + (stream.start_time or 0) - end) * stream.time_base * rate)
-    if stream.frames:
-        if count >= stream.frames:
-            return 0
-        # An edit list (a clip trimmed without re-encoding) hides frames that mp4's count includes;
-        # the duration then says that all is there.
-        trimmed = "mp4" in container.format.name and missing is not None and missing < 0.5
-        return 0 if trimmed else stream.frames
-    return count + round(missing) if missing is not None and missing > 1.5 else 0
+            stated = ((int(hours) * 60 + int(minutes)) * 60 + Fraction(seconds)) / stream.time_base
+        except (ValueError, ZeroDivisionError):
+            return None
+        # FFmpeg writes when the stream ends; mkvmerge, how long it is.
+        by_ffmpeg = any(
+            key.lower() == "encoder" and value.startswith("Lavf") for key, value in container.metadata.items()
+        )
+        return stated if by_ffmpeg else stated + start
+    # Of other formats FFmpeg works it out of what is there.
+    if not {"mp4", "avi", "asf"} & set(names) or stream.duration is None:
+        return None
+    return stream.duration + start

@@ -11,8 +11,7 @@ import numpy as np
 from gaitext.errors import DataError
 from gaitext.extraction.coco import read_coco
 from gaitext.extraction.track import Track
-from gaitext.frames import frame_sizes
-from gaitext.video import count_frames, probe
+from gaitext.video import sizes
 
 __all__ = ["Track", "full_frame", "is_json", "read_boxes"]
 
@@ -29,8 +28,8 @@ def full_frame(path: str | Path) -> Track:
     is given no boxes.
 
     Args:
-        path: a video file, which is decoded to count its frames (a container may miscount), or a frame
-            folder, of which only the files' headers are read; frames may differ in size.
+        path: a video file, which is decoded for it (a container may miscount), or a frame folder, of which
+            only the files' headers are read; frames of either may differ in size.
 
     Returns:
         Track 1, with a box in every frame.
@@ -38,15 +37,10 @@ def full_frame(path: str | Path) -> Track:
     Raises:
         VideoError: it cannot be read.
     """
-    path = Path(path)
-    if path.is_dir():
-        sizes = list(frame_sizes(path))
-    else:
-        info = probe(path)
-        sizes = [(info.width, info.height)] * count_frames(path)
-    boxes = np.zeros((len(sizes), 4))
-    boxes[:, 2:] = sizes
-    return Track(1, np.arange(1, len(sizes) + 1), boxes)
+    each = list(sizes(path))
+    boxes = np.zeros((len(each), 4))
+    boxes[:, 2:] = each
+    return Track(1, np.arange(1, len(each) + 1), boxes)
 
 
 def is_json(path: str | Path) -> bool:

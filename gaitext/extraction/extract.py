@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,12 @@ def extract_source(
     if isinstance(estimator, str):
         estimator = load_estimator(estimator)
     records = Records(out)
-    todo = _remaining(clips, source, found_by, estimator, settings, out, records, report, resume, correction)
+    info = probe(video)
+    todo = _remaining(
+        clips, source, info.pixel_aspect, found_by, estimator, settings, out, records, report, resume, correction
+    )
     if todo:
-        _check_reach(todo, probe(video).frames, video, boxes)
+        _check_reach(todo, info.frames, video, boxes)
         _check_space(todo, estimator, settings, out)
         # With a records folder there, a leaf it does not name is one whose recording was cut off.
         records.folder.mkdir(parents=True, exist_ok=True)
@@ -193,6 +197,7 @@ def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, 
 def _remaining(
     clips: Sequence[Clip],
     source: Source,
+    pixel_aspect: Fraction,
     found_by: Entry | None,
     estimator: PoseEstimator,
     settings: ExtractSettings,
@@ -204,7 +209,8 @@ def _remaining(
 ) -> list[Assembly]:
     """The clips that are still to be done; what stands already goes into the report."""
     video, scale = source.path, settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
-    aspect = estimator.input_size[1] / estimator.input_size[0]
+    # Boxes and crops are in stored pixels; the estimator sees what is shown.
+    aspect = estimator.input_size[1] / estimator.input_size[0] / float(pixel_aspect)
     recognised = digest(video)
     todo = []
     for clip in clips:
@@ -222,6 +228,8 @@ def _remaining(
         }
         if correction is not None:  # so that records without one stay as they are
             made_with["corrector"] = correction.settings
+        if pixel_aspect != 1:
+            made_with["pixel_aspect"] = str(pixel_aspect)
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
         known = records.get(clip.leaf)
         folder = out / "sequences" / clip.leaf

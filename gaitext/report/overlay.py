@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.frames import frame_sizes
 from gaitext.report.contact_sheet import draw_tile
 from gaitext.report.footage import Footage
 from gaitext.report.paint import Frame, draw_box, draw_heat, draw_skeleton, draw_text
-from gaitext.video import probe, write_video
+from gaitext.video import probe, sizes, write_video
 
 __all__ = ["draw_overlay", "write_overlay"]
 
@@ -67,16 +67,13 @@ def write_overlay(footage: Footage, path: str | Path, *, progress: Callable[[int
         VideoError: it cannot be read, or the new one not be written.
         MissingDependencyError: PyAV or Pillow is not installed.
     """
-    size, fps = (0, 0), 25.0
+    size, fps, aspect = (0, 0), 25.0, Fraction(1)
     if footage.video is not None:
         info = probe(footage.video)
-        fps = info.fps or fps
-        size = (info.height, info.width)
-        if footage.video.is_dir():
-            kept = frozenset((footage.numbers - 1).tolist())
-            sizes = np.array(list(frame_sizes(footage.video, kept)) or [(info.width, info.height)])
-            size = (int(sizes[:, 1].max()), int(sizes[:, 0].max()))
-    return write_video(path, _drawn(footage, size, progress), fps=fps)
+        fps, aspect = info.fps or fps, info.pixel_aspect
+        each = np.array(list(sizes(footage.video)))
+        size = (int(each[:, 1].max()), int(each[:, 0].max()))
+    return write_video(path, _drawn(footage, size, progress), fps=fps, pixel_aspect=aspect)
 
 
 def _drawn(footage: Footage, size: tuple[int, int], progress: Callable[[int, int], None] | None) -> Iterator[Frame]:

@@ -227,7 +227,11 @@ def _write_frames(
             staging.mkdir(parents=True)
             with closing(timed_frames(source, done)) as frames:
                 for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):
-                    image.fromarray(frame).save(staging / f"{number:06d}.png")
+                    aspect = done.pixel_aspect
+                    # Pixels an inch, which PNG keeps as whole pixels a metre: more across, as they are narrower.
+                    sides = (aspect.denominator, aspect.numerator)
+                    shape = {} if aspect == 1 else {"dpi": tuple(1000 * side * 0.0254 for side in sides)}
+                    image.fromarray(frame).save(staging / f"{number:06d}.png", **shape)
                     if progress is not None:
                         progress(number, None)
             if not done.frames:

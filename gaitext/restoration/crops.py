@@ -143,7 +143,14 @@ def _cut_one(out: Path, settings: CropSettings, size: Size, target: Targets) -> 
     records.remove(pair.leaf)
     shutil.rmtree(folder, ignore_errors=True)
     info = probe(pair.degraded)
-    windows = _Windows.of(target, settings, size, info.width, info.height)
+    aspect = float(info.pixel_aspect)
+    if settings.correct_at == "native" and aspect != 1:
+        raise DataError(
+            f"its pixels are not square ({info.pixel_aspect}), and correct_at: native takes them as they are",
+            where=pair.degraded,
+            how="correct_at: input, or scale the original first (ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT.mp4)",
+        )
+    windows = _Windows.of(target, settings, size, info.width, info.height, aspect)
     chosen = np.arange(0, len(pair), settings.stride)
     kept = chosen[windows.inside[chosen]]
     if len(kept):
@@ -224,21 +231,24 @@ class _Windows:
     native: bool
 
     @classmethod
-    def of(cls, target: Targets, settings: CropSettings, size: Size, width: int, height: int) -> _Windows:
+    def of(
+        cls, target: Targets, settings: CropSettings, size: Size, width: int, height: int, aspect: float
+    ) -> _Windows:
+        """Of frames whose pixels are shown ``aspect`` times as wide as high."""
         boxes = target.boxes
         windows: Array
         inside: Array
         if settings.crop == "box":
-            crops = crop_boxes(boxes, scale=settings.scale, aspect=size[1] / size[0])
+            crops = crop_boxes(boxes, scale=settings.scale, aspect=size[1] / size[0] / aspect)
             windows, inside = crops, np.ones(len(boxes), dtype=bool)
         else:
             ratio = 1.0 if settings.window_for is None else height / settings.window_for
-            w, h = (max(2, round(length * ratio)) for length in settings.window)
+            w, h = (max(2, round(length * ratio / side)) for length, side in zip(settings.window, (aspect, 1.0)))
             corner = np.rint(boxes[:, :2] + boxes[:, 2:] / 2 - (w / 2, h / 2))
             windows = np.concatenate((corner, np.full_like(corner, (w, h))), 1)
             ends = corner + np.array((w, h))
             inside = np.asarray((corner >= 0).all(1) & (ends <= (width, height)).all(1))
-            left, top, wide, high = padding(h, w, size)
+            left, top, wide, high = padding(h, w, (size[0], round(size[1] / aspect)))
             crops = np.concatenate((corner - (left, top), np.full_like(corner, (wide, high))), 1)
         native = settings.correct_at == "native"
         return cls(crops, windows, inside, crop_matrices(crops, *size), size, native)

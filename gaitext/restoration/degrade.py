@@ -45,12 +45,14 @@ class Degraded:
         frames: numbers (from 1) of the source's frames that the result holds, in order.
         original_size, size: width and height before and after.
         notes: what was dropped or changed beside the quality.
+        pixel_aspect: the source's (:class:`~gaitext.video.VideoInfo`), which the result keeps.
     """
 
     frames: list[int] = field(default_factory=list)
     original_size: tuple[int, int] = (0, 0)
     size: tuple[int, int] = (0, 0)
     notes: list[str] = field(default_factory=list)
+    pixel_aspect: Fraction = Fraction(1)
 
 
 def degrade_video(
@@ -85,7 +87,7 @@ def degrade_video(
     source, path, settings = Path(source), Path(path), settings or DegradeSettings()
     info = probe(source)
     clock = _Clock(info)
-    done = Degraded(original_size=(info.width, info.height), notes=_notes(info, settings))
+    done = Degraded([], (info.width, info.height), notes=_notes(info, settings), pixel_aspect=info.pixel_aspect)
     shown: list[int] = []
 
     def watched(frames: Iterable[tuple[int, Frames]]) -> Iterator[tuple[int, Frames]]:
@@ -104,6 +106,7 @@ def degrade_video(
             time_base=TICK,
             options=settings.options(),
             where=source,
+            pixel_aspect=_aspect(info, settings),
         )
         _verify(temporary, shown, path)
     done.notes += [clock.note] if clock.note else []
@@ -162,6 +165,7 @@ def timed_frames(source: Path, done: Degraded) -> Generator[tuple[int, Frames], 
     """A source's frames as they would be encoded, but of the size they have; ``done`` learns which they are."""
     info = probe(source)
     done.original_size, done.notes = (info.width, info.height), _dropped(info)
+    done.pixel_aspect = info.pixel_aspect
     with closing(ahead(read_timed(source), _AHEAD)) as timed:
         for number, (ticks, frame) in enumerate(_Clock(info).timed(timed), 1):
             done.frames.append(number)
@@ -214,7 +218,8 @@ def _prepared(
             raise VideoError(
                 f"frame {number} is {width}×{height}, the first was {size[0]}×{size[1]}",
                 where=where,
-                how="a video has one size: crops of persons are not degraded, but the video they are cut from",
+                how="a video that is written has one size: scale it first (ffmpeg -i IN -vf scale=640:480 OUT.mp4); "
+                "crops of persons are not degraded, but the video they are cut from",
             )
         if settings.fps is not None:
             # A quarter of a frame's time early, so that times rounded to milliseconds do not skip one.
@@ -227,6 +232,14 @@ def _prepared(
         ready = _even(_resized(frame, settings.size(width, height)))
         done.size = (ready.shape[1], ready.shape[0])
         yield ticks, ready
+
+
+def _aspect(info: VideoInfo, settings: DegradeSettings) -> Fraction:
+    """The pixels' shape in the result, so that persons are shown as they were."""
+    width, height = settings.size(info.width, info.height)
+    stretched = Fraction(info.width * height, info.height * width)
+    # A width that is rounded to be even is no other shape.
+    return info.pixel_aspect * (stretched if abs(stretched - 1) > Fraction(1, 50) else 1)
 
 
 def _resized(frame: Frames, size: tuple[int, int]) -> Frames:

@@ -10,10 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gaitext.errors import ConfigError
 from gaitext.stages import ahead
-from gaitext.video import read_frames
+from gaitext.video import probe, read_frames
 
 __all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector"]
 
@@ -95,6 +96,8 @@ def detect_video(
 ) -> Iterator[Detections]:
     """Persons in every frame of a video or frame folder, a batch of frames in memory at a time.
 
+    Where pixels are not square, the detector sees frames as they are shown; its boxes are in stored pixels.
+
     Args:
         progress: called with the number of frames done after every batch.
 
@@ -105,16 +108,36 @@ def detect_video(
         VideoError: the video cannot be read; what was yielded before is good.
     """
     batch: list[Frame] = []
-    done = 0
+    done, aspect = 0, float(probe(path).pixel_aspect)
+
+    def detect() -> Iterator[Detections]:
+        if aspect == 1:
+            yield from detector.detect(batch)
+            return
+        shown = [_as_shown(frame, aspect) for frame in batch]
+        for found, frame, seen in zip(detector.detect(shown), batch, shown):
+            scale = np.array([a / b for a, b in zip(frame.shape[1::-1], seen.shape[1::-1])] * 2 + [1.0])
+            yield np.asarray(found, np.float64).reshape(-1, 5) * scale
+
     with closing(ahead(read_frames(path), batch_size)) as frames:
         for _, frame in frames:
             batch.append(frame)
             if len(batch) == batch_size:
-                yield from detector.detect(batch)
+                yield from detect()
                 done, batch = done + len(batch), []
                 if progress is not None:
                     progress(done)
     if batch:
-        yield from detector.detect(batch)
+        yield from detect()
         if progress is not None:
             progress(done + len(batch))
+
+
+def _as_shown(frame: Frame, aspect: float) -> Frame:
+    """A frame with square pixels: the side that is too short is stretched, so that nothing is lost."""
+    height, width = frame.shape[:2]
+    size = (height, max(1, round(width * aspect))) if aspect > 1 else (max(1, round(height / aspect)), width)
+    pixels = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1)))[None].float()
+    stretched = torch.nn.functional.interpolate(pixels, size, mode="bilinear").round()[0].to(torch.uint8)
+    shown: Frame = np.ascontiguousarray(stretched.permute(1, 2, 0).numpy())
+    return shown

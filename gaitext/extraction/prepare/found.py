@@ -11,7 +11,8 @@ from pathlib import Path
 
 from gaitext.errors import DataError
 from gaitext.frames import is_image
-from gaitext.video import VIDEO_SUFFIXES
+from gaitext.sources import expected, is_named_as_video
+from gaitext.video import is_video
 
 __all__ = ["Clip", "Found", "folders", "folders_below", "refuse_twins", "videos_and_frame_folders"]
 
@@ -72,14 +73,29 @@ def folders(root: Path) -> list[Path]:
         raise DataError(f"cannot be listed ({error.strerror})", where=root, how="check the path") from error
 
 
-def videos_and_frame_folders(root: Path) -> Iterator[Path]:
-    """All videos below ``root``, and the folders that hold pictures, however deep, sorted."""
-    found = []
+def videos_and_frame_folders(root: Path) -> tuple[list[Path], dict[str, str]]:
+    """All videos below ``root``, and the folders that hold pictures, however deep, sorted; and what is neither.
+
+    Files whose suffix is unknown are tried (:func:`gaitext.video.is_video`), but not beside pictures.
+
+    Returns:
+        Videos and folders; path -> why it was not taken, of files that do not belong beside videos.
+    """
+    found, left_out = [], {}
     for folder, files in folders_below(root):
-        if any(is_image(file.name) for file in files):
+        pictures = [file for file in files if is_image(file.name)]
+        if pictures:
             found.append(folder)
-        found += [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-    yield from sorted(found)
+        for file in files:
+            if is_named_as_video(file):
+                found.append(file)
+            elif is_image(file.name) or expected(file):
+                continue
+            elif not pictures and is_video(file):
+                found.append(file)
+            else:
+                left_out[str(file)] = "is no video that decodes"
+    return sorted(found), left_out
 
 
 def folders_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:

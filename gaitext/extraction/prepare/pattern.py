@@ -33,8 +33,9 @@ def find_own(root: Path, pattern: str = "{id}_{type}_{view}.*") -> Found:
         DataError: nothing fits; a name that can be read in two ways; two clips of the same name.
     """
     parts = _parse(pattern)
-    clips, left_out = [], {}
-    for path in videos_and_frame_folders(root):
+    clips = []
+    found, left_out = videos_and_frame_folders(root)
+    for path in found:
         place = path.relative_to(root).as_posix()
         lazy, greedy = (_expression(parts, path.is_dir(), sign).fullmatch(place) for sign in ("?", ""))
         if lazy is None or greedy is None:

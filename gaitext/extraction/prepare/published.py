@@ -31,8 +31,9 @@ def find_casia_b(root: Path) -> Found:
     Raises:
         DataError: none there, or one twice.
     """
-    clips, left_out = [], {}
-    for path in videos_and_frame_folders(root):
+    clips = []
+    found, left_out = videos_and_frame_folders(root)
+    for path in found:
         if path.is_dir():
             continue
         match = _CASIA_B.fullmatch(path.stem)
