@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 
 EXTRAS = {
-    "video": ["av>=12", "pillow>=9.4"],
+    "video": ["av>=14", "pillow>=9.4"],
     "onnx": ["onnxruntime>=1.17"],
     "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
     "plot": ["matplotlib>=3.7"],
