@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import gaitext
+from gaitext.yaml_reader import parse_yaml
 
 __all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table"]
 
@@ -69,7 +69,7 @@ def _options(
 
 def partition(text: str | None) -> Any:
     """A partition as it is typed: a name, or lists of joints such as ``[[0, 1], [2]]``."""
-    return yaml.safe_load(text) if text and text.lstrip()[:1] in ("[", "{") else text
+    return parse_yaml(text, where="the partition") if text and text.lstrip()[:1] in ("[", "{") else text
 
 
 def conclude(report: Any, label: str, place: Path) -> NoReturn:
