@@ -175,6 +175,8 @@ def extract_source(
         )
     for leaf, why in report.skipped.items():
         logger.warning("%s: not written: %s", leaf, why)
+    for leaf, why in report.doubtful.items():
+        logger.warning("%s: are %s the boxes of %s? %s", leaf, boxes, video, why)
 
 
 def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, report: ExtractReport) -> list[Clip]:
