@@ -13,7 +13,7 @@ from gaitext.digests import digest
 from gaitext.errors import DataError
 from gaitext.extraction import Track, read_boxes
 from gaitext.geometry import crop_boxes
-from gaitext.records import Records, frame_numbers
+from gaitext.records import Records, frame_numbers, video_digest
 from gaitext.restoration.truth import Pair, pair_up
 from gaitext.store import read_sequence
 from gaitext.video import probe
@@ -110,7 +110,7 @@ def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
             )
         numbers = frame_numbers(made["frames"])
         original, joints = _video(walkers / "videos", leaf), np.array(read_sequence(files[0]))
-        if made["made_with"]["video_digest"] != digest(original):
+        if video_digest(made) != digest(original):
             raise DataError(
                 f"{leaf} was not made from {original}", where=degraded, how="degrade the walkers' videos again"
             )
