@@ -220,9 +220,7 @@ def _source(leaf: Leaf) -> dict[str, str]:
     return {file.name: content_sha256(file) for file in leaf.files()}
 
 
-def _unless_finished(
-    leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float
-) -> Change | None:
+def _unless_finished(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float) -> Change | None:
     """None: it stands."""
     return None if _finished(leaf, out) else _convert(leaf, out=out, form=form, merge=merge, floor=floor)
 

@@ -61,6 +61,10 @@ def check_template(template: str, fields: Collection[str]) -> str:
     for _, name, form, conversion in parsed:
         if name not in fields:
             raise ValueError(f"'{{{name}}}' is unknown; there are {', '.join(f'{{{f}}}' for f in fields)}")
-        if conversion or "{" in (form or "") or any(len(width) > 3 or int(width) > _LONGEST for width in _WIDTH.findall(form or "")):
+        if (
+            conversion
+            or "{" in (form or "")
+            or any(len(width) > 3 or int(width) > _LONGEST for width in _WIDTH.findall(form or ""))
+        ):
             raise ValueError(f"'{{{name}:{form}}}' is no format for a name: give a width such as {{{name}:03d}}")
     return template

@@ -13,7 +13,9 @@ def test_what_cannot_name_a_folder_is_refused(name: str) -> None:
         folder_name(name)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/a", "..", "../a", "a/..", "a/../../x", "a//b", "a/", "C:/a", "c:a", "..\\x"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "/a", "..", "../a", "a/..", "a/../../x", "a//b", "a/", "C:/a", "c:a", "..\\x"]
+)
 def test_what_leads_elsewhere_than_below_the_output_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"cannot name a folder|names no folder below"):
         folder_path(path)
@@ -29,7 +31,17 @@ def test_names_and_paths_below_are_taken() -> None:
     "template",
     [
         *("{track:999999999d}", "{track:0999999999}", "{track:.999999999f}", "{clip:{track}d}", "{track:٩٩٩٩٩}"),
-        *("{track!r}", "{track.__class__}", "{track[0]}", "{}", "{0}", "{none}", "{track", "}", "{track:" + "9" * 5000 + "}"),
+        *(
+            "{track!r}",
+            "{track.__class__}",
+            "{track[0]}",
+            "{}",
+            "{0}",
+            "{none}",
+            "{track",
+            "}",
+            "{track:" + "9" * 5000 + "}",
+        ),
     ],
 )
 def test_a_template_that_would_hang_or_read_something_else_is_refused(template: str) -> None:

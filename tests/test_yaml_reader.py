@@ -13,9 +13,7 @@ from gaitext.yaml_reader import load_yaml, parse_yaml, told_by
 _ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30)
 )
-_MERGES = "a0: &a0 {k: 1}\n" + "".join(
-    f"a{i}: &a{i}\n  <<: [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30)
-)
+_MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i}\n  <<: [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30))
 
 #: What is wrong -> its line, and words of the sentence.
 _WRONG = {

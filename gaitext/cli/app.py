@@ -84,17 +84,17 @@ def print_evaluation(evaluation: Any) -> None:
     if getattr(evaluation, "protocol", None):
         console.print(evaluation.protocol, soft_wrap=True, highlight=False, markup=False)
     for table in getattr(evaluation, "tables", []):
-        console.print(result_table(table.title, table.columns, table.rows))
+        console.print(result_table(table.title, table.columns, [(name, table.cells(v)) for name, v in table.rows]))
     for note in getattr(evaluation, "notes", []):
         console.print(f"Note: {note}", soft_wrap=True, highlight=False)
 
 
-def result_table(title: str, columns: list[str], rows: list[tuple[str, list[float]]]) -> Table:
-    """A table of numbers with two decimals; NaN is a dash."""
+def result_table(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> Table:
+    """A table of numbers, written out."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right")
     for name, values in rows:
-        table.add_row(name, *("–" if value != value else f"{value:.2f}" for value in values))
+        table.add_row(name, *values)
     return table

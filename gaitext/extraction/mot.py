@@ -45,10 +45,13 @@ _BEFORE = ("", "bb", "bbox", "box", "boundingbox", "rect")
 _NAMES = {before + name: side for side, names in _SIDES.items() for name in names for before in _BEFORE}
 _NAMES |= {before + name: side for side, name in _PLAIN.items() for before in _BEFORE[1:]}
 #: Two columns along each axis that make a box.
-_PAIRS = (("left", "width"), ("left", "right"), ("middle x", "width")), (
-    ("top", "height"),
-    ("top", "bottom"),
-    ("middle y", "height"),
+_PAIRS = (
+    (("left", "width"), ("left", "right"), ("middle x", "width")),
+    (
+        ("top", "height"),
+        ("top", "bottom"),
+        ("middle y", "height"),
+    ),
 )
 
 

@@ -190,7 +190,12 @@ class RecognitionStudy:
                 leaf.mkdir(parents=True)
                 for file in files:
                     (leaf / file).touch()  # a look-alike: what is there is counted, not read
-            data = {"dataset_name": "data", **given.data_cfg, "dataset_root": folder, "dataset_partition": str(partition)}
+            data = {
+                "dataset_name": "data",
+                **given.data_cfg,
+                "dataset_root": folder,
+                "dataset_partition": str(partition),
+            }
             with told_of(f"systems.{name}"):
                 check_config(merge({"data_cfg": data}, config))
 

@@ -59,7 +59,9 @@ def check_shape(cfgs: Mapping[str, Any]) -> None:
 def _keys(value: Any, where: str) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(
-            f"holds {str(value)[:40]!r}, not keys and values", where=where, how="indent its keys below it, as key: value"
+            f"holds {str(value)[:40]!r}, not keys and values",
+            where=where,
+            how="indent its keys below it, as key: value",
         )
 
 

@@ -32,9 +32,27 @@ def table(header: str, mark: str, end: str) -> str:
 
 #: A header's name -> what is written below it.
 MEANS = {name: name for name in ("frame", "id", "x1", "y1", "x2", "y2", "w", "h", "cx", "cy", "conf")} | {
-    **{"left": "x1", "top": "y1", "right": "x2", "bottom": "y2", "xmin": "x1", "ymin": "y1", "xmax": "x2", "ymax": "y2"},
+    **{
+        "left": "x1",
+        "top": "y1",
+        "right": "x2",
+        "bottom": "y2",
+        "xmin": "x1",
+        "ymin": "y1",
+        "xmax": "x2",
+        "ymax": "y2",
+    },
     **{"bb_left": "x1", "bb_top": "y1", "bb_width": "w", "bb_height": "h", "Frame ID": "frame", "TRACK_ID": "id"},
-    **{"X1": "x1", "Y1": "y1", "X2": "x2", "Y2": "y2", " Width": "w", "height ": "h", "x_center": "cx", "y_centre": "cy"},
+    **{
+        "X1": "x1",
+        "Y1": "y1",
+        "X2": "x2",
+        "Y2": "y2",
+        " Width": "w",
+        "height ": "h",
+        "x_center": "cx",
+        "y_centre": "cy",
+    },
     **{"score": "conf", "x": "x1", "y": "y1", "x0": "x1", "y0": "y1", "bbox.x": "x1", "bbox.y": "y1", "note": "note"},
     **{"bbox.w": "w", "bbox.h": "h", "BBox X1": "x1", "BBox Y1": "y1", "BBox X2": "x2", "BBox Y2": "y2"},
 }
@@ -108,7 +126,10 @@ def test_lines_of_other_classes_are_passed_over_with_a_warning(
         ("id,x,y,w,h\n1,1,2,3,4\n", r"csv:1: the header names no frame"),
         ("image,id,x,y,w,h\n1,1,1,2,3,4\n", r"csv:1: the header names no frame"),
         ("nan,1,1,2,3,4\n", r"csv:1: the header names no frame"),
-        ("frame,id,left,xmin,top,w,h\n1,1,1,2,3,4,5\n", r"csv:1: names the box's left more than once: 'left' and 'xmin'"),
+        (
+            "frame,id,left,xmin,top,w,h\n1,1,1,2,3,4,5\n",
+            r"csv:1: names the box's left more than once: 'left' and 'xmin'",
+        ),
         ("frame,id,track_id,x,y,w,h\n1,1,1,2,3,4,5\n", r"csv:1: names the id more than once"),
         ("frame,frame_id,id,x,y,w,h\n1,1,1,2,3,4,5\n", r"csv:1: names the frame more than once"),
         ("frame,id,x,y,w,h\n1,1,10,5,20,3,30,1,60,2\n", r"csv:2: has 10 columns, the header 6"),
@@ -138,7 +159,11 @@ def test_what_is_malformed_is_refused_with_its_line(tmp_path: Path, text: str, m
 def test_all_of_300_boxes_come_back_through_any_order_of_columns(tmp_path: Path) -> None:
     rng = random.Random(0)
     for _ in range(20):
-        names = ["frame", "id", *rng.choice((("x1", "y1", "x2", "y2"), ("left", "top", "w", "h"), ("cx", "cy", "w", "h")))]
+        names = [
+            "frame",
+            "id",
+            *rng.choice((("x1", "y1", "x2", "y2"), ("left", "top", "w", "h"), ("cx", "cy", "w", "h"))),
+        ]
         rng.shuffle(names)
         rows, wanted = [], {}
         for frame in range(1, 16):

@@ -19,7 +19,13 @@ from gaitext.walkers import WalkerSettings
 __all__ = ["check", "mutate"]
 
 _CONFIGS = Path(__file__).parents[2] / "configs"
-_NAMES = ("gaitheat/tiny.yaml", "rg-gait/tiny.yaml", "rg-gait/tiny_oem.yaml", "gaitpt/tiny.yaml", "correction/tiny.yaml")
+_NAMES = (
+    "gaitheat/tiny.yaml",
+    "rg-gait/tiny.yaml",
+    "rg-gait/tiny_oem.yaml",
+    "gaitpt/tiny.yaml",
+    "correction/tiny.yaml",
+)
 #: What stands in for a value.
 _OTHERS: tuple[Any, ...] = (
     *(None, True, 0, -1, 5, 1.5, 10**18, 1e308, "", "x", "..", "../../x", "/x", "1e-3", "{track:999999999d}"),
@@ -27,8 +33,32 @@ _OTHERS: tuple[Any, ...] = (
 )
 #: What is put into the text.
 _TEXTS = (
-    *("\t", "\0", "\x07", "\ufeff", "\ud800", "- ", "? ", "[" * 500, "{" * 500, "&a [*a]", "*none", "!!python/name:os.x "),
-    *("!!binary ", "!!set ", "2001-99-99", "9" * 5000, "0x" + "f" * 999, ".nan", "1.0e+999", "\n---\n", "\n...\n", "%YAML 3\n"),
+    *(
+        "\t",
+        "\0",
+        "\x07",
+        "\ufeff",
+        "\ud800",
+        "- ",
+        "? ",
+        "[" * 500,
+        "{" * 500,
+        "&a [*a]",
+        "*none",
+        "!!python/name:os.x ",
+    ),
+    *(
+        "!!binary ",
+        "!!set ",
+        "2001-99-99",
+        "9" * 5000,
+        "0x" + "f" * 999,
+        ".nan",
+        "1.0e+999",
+        "\n---\n",
+        "\n...\n",
+        "%YAML 3\n",
+    ),
     *('"\\U00110000"', '"\\0"', "1: 2\n", "~: 2\n", "<<: 5\n", "\xf6", "'", '"', "|", ">", "@", "`", "#", ": "),
 )
 
