@@ -45,7 +45,7 @@ def test_names_and_paths_below_are_taken() -> None:
     ],
 )
 def test_a_template_that_would_hang_or_read_something_else_is_refused(template: str) -> None:
-    with pytest.raises(ValueError, match="is no format|is unknown|is no template"):
+    with pytest.raises(ValueError, match=r"is no format|is unknown|is no template"):
         check_template(template, ("track", "clip"))
 
 

@@ -61,7 +61,8 @@ def test_what_is_refused_names_the_file_and_the_line_in_one_sentence(tmp_path: P
         load_yaml(path)
     assert caught.value.where == f"{path}:{line}"
     assert words in caught.value.what
-    assert "\n" not in caught.value.what and len(caught.value.what) < 300
+    assert "\n" not in caught.value.what
+    assert len(caught.value.what) < 300
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_the_line_of_the_byte(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading saved embeddings from an ``.npz`` that may hold anything: nothing is unpickled, nothing is allocated on trust."""
+"""Reading saved embeddings from an ``.npz`` that may hold anything: nothing is unpickled or allocated on trust."""
 
 from __future__ import annotations
 

@@ -160,9 +160,9 @@ class _Content:
         persons = self._persons(loaded)
         for index, entry in enumerate(_dicts(path, loaded, "annotations")):
             where = f"annotations[{index}]"
-            image, category, crowd = (entry.get(key) for key in ("image_id", "category_id", "iscrowd"))
-            if not _is_id(image) or image not in self.boxes:
-                raise self._wrong(where, f"image_id is {_shown(image)}, which is no image's id")
+            of_image, category, crowd = (entry.get(key) for key in ("image_id", "category_id", "iscrowd"))
+            if not _is_id(of_image) or of_image not in self.boxes:
+                raise self._wrong(where, f"image_id is {_shown(of_image)}, which is no image's id")
             if category is not None and not _is_id(category):
                 raise self._wrong(where, f"category_id is {_shown(category)}, not a number")
             if crowd not in (None, 0, 1) or isinstance(crowd, float):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from gaitext.extraction.report import ExtractReport
-from gaitext.records import Entry
+from gaitext.records import Entry, video_digest
 from gaitext.records import Records as SequenceRecords
-from gaitext.records import video_digest
 
 __all__ = ["Entry", "Records"]
 

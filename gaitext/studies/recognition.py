@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 from gaitext.config import Settings, load_yaml, merge, need
 from gaitext.errors import ConfigError, suggest
 from gaitext.execution import cores
+from gaitext.naming import folder_name
 from gaitext.pose import load_estimator
 from gaitext.standalone.settings import HostConfig
-from gaitext.naming import folder_name
 from gaitext.store import write_json
 from gaitext.studies.cells import Cells
 from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of

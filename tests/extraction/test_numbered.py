@@ -40,7 +40,7 @@ def write(tmp_path: Path, names: Sequence[str]) -> Path:
 )
 def test_the_numbers_are_used(tmp_path: Path, names: list[str], frames: list[int]) -> None:
     track = read_boxes(write(tmp_path, names))[1]
-    widths = {frame: width for frame, width in zip(track.frames.tolist(), track.boxes[:, 2].tolist())}
+    widths = dict(zip(track.frames.tolist(), track.boxes[:, 2].tolist()))
     assert widths == {frame: 20 + index for index, frame in enumerate(frames)}
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PT017, PT018
 """Mutated boxes files: COCO-style json, and text with and without a header."""
 
 from __future__ import annotations
@@ -137,5 +138,8 @@ def check(path: Path) -> None:
             raise AssertionError(f"{type(error).__name__}: {error}") from error
         assert tracks, "no boxes, and no error"
         for track in tracks.values():
-            assert (np.diff(track.frames) > 0).all() and (track.frames >= 1).all()
-            assert np.isfinite(track.boxes).all() and (track.boxes[:, 2:] > 0).all() and abs(track.boxes).max() <= 1e6
+            assert (np.diff(track.frames) > 0).all()
+            assert (track.frames >= 1).all()
+            assert np.isfinite(track.boxes).all()
+            assert (track.boxes[:, 2:] > 0).all()
+            assert abs(track.boxes).max() <= 1e6

@@ -1,3 +1,4 @@
+# ruff: noqa: PT017, PT018
 """Mutated embeddings: an .npz whose arrays, headers or bytes are not what `gaitext evaluate` wants."""
 
 from __future__ import annotations

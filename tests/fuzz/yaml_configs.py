@@ -1,3 +1,4 @@
+# ruff: noqa: PT017, PT018
 """Mutated configs: the file's text, and sections of another kind than they should be."""
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def person(x: float, height: float) -> np.ndarray:
 
 
 def walk(frames: int, passing: range) -> tuple[list[np.ndarray], list[list[int | None]]]:
-    """A walker (7), 100 pixels tall, and a passer-by (3) of twice that in some frames, behind the walker in the list."""
+    """A walker (7), 100 pixels tall, and a passer-by (3) of twice that in some frames."""
     people, labels = [], []
     for t in range(frames):
         shown, numbers = [person(100 + 3 * t, 100)], [7]
