@@ -1,4 +1,4 @@
-# ruff: noqa: PT017, PT018
+# ruff: noqa: PT017
 """Mutated configs: the file's text, and sections of another kind than they should be."""
 
 from __future__ import annotations
