@@ -22,7 +22,7 @@ from gaitext.restoration.train import prepare_correction
 from gaitext.sources import find_videos
 from gaitext.store import read_partition, write_json
 from gaitext.studies.compression_settings import CompressionSettings, correction_config
-from gaitext.studies.tasks import Task, digest_of, finish
+from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
 from gaitext.walkers import WalkerSettings, write_dataset
 
 __all__ = ["CompressionData", "read_crops"]
@@ -111,7 +111,7 @@ class CompressionData:
         data = self.config.data
         split = {} if self.settings.walkers is not None else {"split": str(data.split), "split_seed": data.split_seed}
         known = {key: value for key, value in self.videos_about.items() if key in ("walkers", "truth")}
-        return {**known, **split, "estimator": self.config.estimator if self._extracts else None}
+        return {**known, **split, "estimator": estimator_about(self.config.estimator) if self._extracts else None}
 
     @property
     def _extracts(self) -> bool:

@@ -21,10 +21,10 @@ from gaitext.video import read_frames, write_video
 
 pytest.importorskip("av")
 pytest.importorskip("onnxruntime")
-Image = pytest.importorskip("PIL.Image")
 from tests.extraction.people import Counting, box, joints, make_boxes, make_video
 from tests.pose.networks import dot_network
 
+Image = pytest.importorskip("PIL.Image")
 REPOSITORY = Path(__file__).parents[2]
 
 

@@ -58,11 +58,12 @@ def follow(frames: Sequence[Array]) -> Array:
 def follow_tracks(frames: Sequence[Array], labels: Sequence[Sequence[Label]]) -> tuple[Array, int]:
     """:func:`follow` where a tracker has numbered the people: one person all through.
 
-    A number that two people of a frame have tells nobody apart there; where that is so in most of its frames,
-    nobody was tracked, and this is :func:`follow`, as without numbers. Otherwise the walker is the track with
-    the most of this: the sum over its frames of 1 + height / tallest in the frame. A track that ends goes on with one that begins at most 60 frames later and
-    at most 0.5 heights + 0.06 a frame away. In frames without these numbers it is the unnumbered person
-    who is nearest, within the same distance of the frame before or behind; otherwise the frame is left out.
+    A number that two people of a frame have tells nobody apart there; where that is so in most of its
+    frames, nobody was tracked, and this is :func:`follow`, as without numbers. Otherwise the walker is the
+    track with the most of this: the sum over its frames of 1 + height / tallest in the frame. A track that
+    ends goes on with one that begins at most 60 frames later and at most 0.5 heights + 0.06 a frame away. In
+    frames without these numbers it is the unnumbered person who is nearest, within the same distance of the
+    frame before or behind; otherwise the frame is left out.
 
     Args:
         frames: as for :func:`follow`.
