@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz import boxes, npz, yaml_configs
 
 
-@pytest.mark.parametrize(("kind", "count"), [(boxes, 300), (yaml_configs, 40), (npz, 60)])
+@pytest.mark.parametrize(("kind", "count"), [(boxes, 150), (yaml_configs, 15), (npz, 25)])
 def test_mutated_files_are_read_or_refused_in_a_sentence(tmp_path: Path, kind: ModuleType, count: int) -> None:
     for seed in range(count):
         content, suffix = kind.mutate(random.Random(seed))
