@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gaitext.errors import ConfigError, GaitextError, nearest
-from gaitext.shipped import find_config
+from gaitext.yaml_reader import load_yaml, told_by
 
-__all__ = ["Settings", "load_yaml", "merge", "need"]
+__all__ = ["Settings", "load_yaml", "merge", "need", "told_by"]
 
 S = TypeVar("S", bound="Settings")
 
@@ -56,7 +54,7 @@ def _translate(settings: type[Settings], error: ValidationError, where: str) -> 
     for item in error.errors():
         if item["type"] == "too_short" and any(at[: len(item["loc"])] == item["loc"] != at for at in found):
             continue  # pydantic does not count entries that are wrong
-        path = _path(settings, item["loc"])
+        path = _path(settings, item["loc"]) or [str(part) for part in item["loc"][-1:]]
         place = ".".join([where, *path])
         raised = item.get("ctx", {}).get("error")
         if item["type"] == "extra_forbidden":
@@ -121,26 +119,6 @@ def _options(kind: Any) -> list[Any]:
     if get_origin(kind) in (Union, UnionType):
         return [option for member in get_args(kind) for option in _options(member)]
     return [kind]
-
-
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file as a dict; a shipped config may be given by its name (``gaitheat/tiny``).
-
-    Raises:
-        ConfigError: the file is missing, is not YAML, or is not a mapping.
-    """
-    path = find_config(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=path, how="check the path") from error
-    try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not valid YAML: {error}", where=path) from error
-    if not isinstance(loaded, dict):
-        raise ConfigError("holds no mapping of sections", where=path)
-    return loaded
 
 
 def merge(over: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gaitext.digests import content_sha256
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import Outcome, map_sequences, raise_failures
 from gaitext.skeleton import COCO_JOINTS, Partition, PartitionLike, merge_parts, resolve_partition
@@ -22,6 +23,7 @@ from gaitext.store import (
     LeafWriter,
     clear_all_temporaries,
     clear_staging,
+    clear_temporaries,
     is_unused,
     leaves,
     only_one,
@@ -35,6 +37,8 @@ __all__ = ["ConvertReport", "convert_dataset"]
 #: Frames in memory at a time, of compact sources.
 _BATCH = 64
 _RECORD = ".convert.json"
+#: Folder in ``out`` with a file for each leaf, which says what it was made of.
+_SOURCES = ".convert"
 #: Changes whenever equal settings would give other files.
 _VERSION = 1
 
@@ -93,10 +97,10 @@ class ConvertReport:
     written: int = 0
     kept: int = 0
     change: Change = field(default_factory=Change)
-    outcomes: list[Outcome[Leaf, Change]] = field(default_factory=list)
+    outcomes: list[Outcome[Leaf, Change | None]] = field(default_factory=list)
 
     @property
-    def failed(self) -> list[Outcome[Leaf, Change]]:
+    def failed(self) -> list[Outcome[Leaf, Change | None]]:
         return [outcome for outcome in self.outcomes if outcome.error is not None]
 
     def raise_failures(self) -> None:
@@ -133,7 +137,8 @@ def convert_dataset(
 
     Heatmaps are pkls of floating numbers [T, C, H, W]; a leaf's other pkls are copied as they are,
     so that ``data_in_use`` counts the same files. A leaf appears whole or not at all. Run it again
-    to resume: what is finished is not done again. One call at a time may write to ``out``.
+    to resume: what is finished is not done again, as long as the files it was made of hold the same
+    (``out/.convert`` says what they held). One call at a time may write to ``out``.
 
     Args:
         source: root of a data set, ``<id>/<type>/<view>/*.pkl``, or the folder that extraction wrote to.
@@ -169,11 +174,11 @@ def convert_dataset(
     with only_one(out):
         _claim(out, settings)
         clear_staging(out)
-        todo = [leaf for leaf in found if not _finished(leaf, out)]
-        report = ConvertReport(out, kept=len(found) - len(todo))
-        work = partial(_convert, out=out, form=form, merge=partition, floor=floor)
-        report.outcomes = map_sequences(work, todo, workers=workers, label="convert", quiet=quiet)
-    for outcome in report.outcomes:
+        work = partial(_unless_finished, out=out, form=form, merge=partition, floor=floor)
+        outcomes = map_sequences(work, found, workers=workers, label="convert", quiet=quiet)
+    made = [outcome for outcome in outcomes if outcome.error is not None or outcome.result is not None]
+    report = ConvertReport(out, kept=len(found) - len(made), outcomes=made)
+    for outcome in made:
         if outcome.result is not None:
             report.written += 1
             report.change.add(outcome.result)
@@ -210,7 +215,26 @@ def _refuse_strangers(out: Path, settings: dict[str, Any]) -> bool:
 def _finished(leaf: Leaf, out: Path) -> bool:
     # Leaves appear whole; one that somebody has thinned out is made again.
     made = Leaf(leaf.identity, leaf.type, leaf.view, out / leaf.name)
-    return made.path.is_dir() and [file.name for file in made.files()] == [file.name for file in leaf.files()]
+    if not made.path.is_dir() or [file.name for file in made.files()] != [file.name for file in leaf.files()]:
+        return False
+    try:
+        return bool(json.loads(_source_record(leaf, out).read_text(encoding="utf-8")) == _source(leaf))
+    except (OSError, ValueError):
+        return False
+
+
+def _source_record(leaf: Leaf, out: Path) -> Path:
+    return out / _SOURCES / f"{leaf.name}.json"
+
+
+def _source(leaf: Leaf) -> dict[str, str]:
+    """What a leaf is made of: each file's name and SHA-256."""
+    return {file.name: content_sha256(file) for file in leaf.files()}
+
+
+def _unless_finished(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float) -> Change | None:
+    """None: it stands."""
+    return None if _finished(leaf, out) else _convert(leaf, out=out, form=form, merge=merge, floor=floor)
 
 
 def _convert(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float) -> Change:
@@ -219,6 +243,9 @@ def _convert(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floo
     if not files:
         raise DataError("no .pkl file", where=leaf.path, how="give the root of <id>/<type>/<view>/*.pkl")
     heatmaps: list[tuple[Path, Array | CompactSequence]] = []
+    record, source = _source_record(leaf, out), _source(leaf)
+    clear_temporaries(record)
+    record.unlink(missing_ok=True)  # a kill from here on leaves a leaf without one, which is made again
     with LeafWriter(out, leaf.identity, leaf.type, leaf.view, {f.stem: form for f in files}, floor=floor) as writer:
         for file in files:
             sequence = open_sequence(file)
@@ -232,6 +259,7 @@ def _convert(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floo
                 writer.append({file.stem: _as_form(frames, form, file)})
         if not heatmaps:
             raise DataError("holds no heatmaps: no pkl of floating numbers [T, C, H, W]", where=leaf.path)
+    write_json(record, source)
     for file, sequence in heatmaps:
         made = open_sequence(writer.leaf.path / file.name)
         change.frames += len(sequence)

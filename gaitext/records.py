@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.store import clear_temporaries, locked, write_json
 
-__all__ = ["Entry", "Records", "claim", "frame_numbers", "frame_ranges"]
+__all__ = ["Entry", "Records", "claim", "frame_numbers", "frame_ranges", "made_with", "video_digest"]
 
 Entry = dict[str, Any]
 
@@ -107,6 +107,19 @@ class Records:
 
     def _path(self, leaf: str) -> Path:
         return self.folder / f"{leaf}.json"
+
+
+def video_digest(entry: Entry) -> str:
+    """The SHA-256 of the video that a record is of.
+
+    Older records name it apart, and hold a digest of the video's ends alone under ``made_with``.
+    """
+    return str(entry.get("sha256") or entry["made_with"]["video_digest"])
+
+
+def made_with(entry: Entry) -> dict[str, Any]:
+    """What decided a record's result, the whole video's digest in it."""
+    return {**entry["made_with"], "video_digest": video_digest(entry)}
 
 
 def claim(out: Path, option: str = "--out") -> None:

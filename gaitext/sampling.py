@@ -67,8 +67,9 @@ def draw_batch(
 ) -> list[int]:
     """Draw ``identities`` × ``sequences`` positions, as OpenGait's TripletSampler does.
 
-    Identities are drawn without replacement unless there are fewer than asked for; likewise
-    each identity's sequences.
+    Identities are drawn without replacement. Of fewer than asked for, each is drawn equally often, give or
+    take one, so that a batch always holds two where there are two. An identity's sequences are drawn without
+    replacement unless there are fewer than asked for.
 
     Args:
         groups: each identity's positions (:func:`group`).
@@ -90,7 +91,11 @@ def draw_batch(
     if not groups:
         raise DataError("there is no identity to draw from")
     batch: list[int] = []
-    for chosen in draw_some(len(groups), identities, generator):
+    whole, rest = divmod(identities, len(groups))
+    drawn = [generator.permutation(len(groups)) for _ in range(whole if rest or whole > 1 else 0)]
+    if rest or not drawn:
+        drawn.append(draw_some(len(groups), rest or identities, generator))
+    for chosen in np.concatenate(drawn):
         members = groups[chosen]
         if types is None:
             batch += [members[i] for i in draw_some(len(members), sequences, generator)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,7 +149,7 @@ def test_a_kill_while_a_folder_is_claimed_does_not_block_it(source: Path, tmp_pa
     convert_dataset(source, killed, "compact", quiet=True).raise_failures()
     assert [path.name for path in killed.glob("*.json")] == [record.name]
     assert (killed / record.name).read_bytes() == expected
-    assert sorted(killed.rglob(".*")) == [killed / record.name]
+    assert sorted(killed.glob(".*")) == [killed / ".convert", killed / record.name]
 
 
 def test_float16_cannot_hold_everything(tmp_path: Path) -> None:
@@ -214,3 +216,20 @@ def test_the_embedded_host_reads_compact_files_by_the_frame(source: Path, tmp_pa
             assert np.array_equal(one, other)
     with (tmp_path / "out/001/nm-01/000/0_heatmaps.pkl").open("rb") as stream:
         assert len(pickle.load(stream)) == 70
+
+
+def test_a_source_that_has_changed_is_converted_again(source: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(source, data)
+    count = convert_dataset(data, out, "lossless", quiet=True).written
+    again = convert_dataset(data, out, "lossless", quiet=True)
+    assert (again.written, again.kept) == (0, count)
+    file = next(path for path in sorted(data.rglob("*.pkl")) if np.asarray(store.open_sequence(path)).ndim == 4)
+    status, content = file.stat(), bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1  # a bit of a pixel; the size stays, and the time is put back
+    file.write_bytes(content)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    changed = convert_dataset(data, out, "lossless", quiet=True)
+    assert (changed.written, changed.kept) == (1, count - 1)
+    made = store.open_sequence(out / file.relative_to(data))
+    np.testing.assert_array_equal(np.asarray(made[:]), np.asarray(store.open_sequence(file)))

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import gaitext
+from gaitext.yaml_reader import parse_yaml
 
 __all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table"]
 
@@ -69,7 +69,7 @@ def _options(
 
 def partition(text: str | None) -> Any:
     """A partition as it is typed: a name, or lists of joints such as ``[[0, 1], [2]]``."""
-    return yaml.safe_load(text) if text and text.lstrip()[:1] in ("[", "{") else text
+    return parse_yaml(text, where="the partition") if text and text.lstrip()[:1] in ("[", "{") else text
 
 
 def conclude(report: Any, label: str, place: Path) -> NoReturn:
@@ -84,17 +84,17 @@ def print_evaluation(evaluation: Any) -> None:
     if getattr(evaluation, "protocol", None):
         console.print(evaluation.protocol, soft_wrap=True, highlight=False, markup=False)
     for table in getattr(evaluation, "tables", []):
-        console.print(result_table(table.title, table.columns, table.rows))
+        console.print(result_table(table.title, table.columns, [(name, table.cells(v)) for name, v in table.rows]))
     for note in getattr(evaluation, "notes", []):
         console.print(f"Note: {note}", soft_wrap=True, highlight=False)
 
 
-def result_table(title: str, columns: list[str], rows: list[tuple[str, list[float]]]) -> Table:
-    """A table of numbers with two decimals; NaN is a dash."""
+def result_table(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> Table:
+    """A table of numbers, written out."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right")
     for name, values in rows:
-        table.add_row(name, *("–" if value != value else f"{value:.2f}" for value in values))
+        table.add_row(name, *values)
     return table

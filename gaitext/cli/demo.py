@@ -26,6 +26,7 @@ def demo(
     from gaitext.demo import run_demo
 
     result = run_demo(out, seed=seed, quiet=quiet)
-    console.print(result_table(result.title, result.columns, result.rows))
+    rows = [(name, [f"{value:.2f}" for value in values]) for name, values in result.rows]
+    console.print(result_table(result.title, result.columns, rows))
     for line in result.lines:
         console.print(line, soft_wrap=True, highlight=False)

@@ -80,7 +80,9 @@ def evaluate_OEM(data: dict[str, Any], dataset: str = "") -> EvaluationResult:
     scalars["scalar/test_error/all@amount"] = float(error.mean())
     heads = ["sequences", "type accuracy", "amount error", "predicted amount", "true amount"]
     tables = [
-        Table("Occlusion: type accuracy, mean absolute error of the amount, mean amounts (%)", heads, rows),
+        Table(
+            "Occlusion: type accuracy, mean absolute error of the amount, mean amounts (%)", heads, rows, ("sequences",)
+        ),
         Table(
             "Confusion: share of each true type's sequences that is taken for a type (%)",
             [OCCLUSION_TYPES[column] for column in columns],

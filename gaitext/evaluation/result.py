@@ -23,18 +23,24 @@ class Table:
         title: what the table shows, and in which unit.
         columns: names of the columns.
         rows: name of the row and its numbers; NaN where there is no number.
+        counts: names of the columns that count something: whole numbers, without decimals.
     """
 
     title: str
     columns: list[str]
     rows: list[tuple[str, list[float]]]
+    counts: tuple[str, ...] = ()
+
+    def cells(self, values: Sequence[float]) -> list[str]:
+        """A row's numbers as text: two decimals, or none of a count; a missing number is a dash."""
+        digits = [0 if column in self.counts else 2 for column in self.columns]
+        return ["–" if math.isnan(value) else f"{value:.{places}f}" for value, places in zip(values, digits)]
 
     def __str__(self) -> str:
         """The table as Markdown; a missing number is a dash."""
         lines = [self.title, "", "| | " + " | ".join(self.columns) + " |", "|---" * (len(self.columns) + 1) + "|"]
         for name, values in self.rows:
-            cells = ["–" if math.isnan(value) else f"{value:.2f}" for value in values]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            lines.append(f"| {name} | " + " | ".join(self.cells(values)) + " |")
         return "\n".join(lines)
 
 

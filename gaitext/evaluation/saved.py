@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.errors import ConfigError, DataError, ShapeError, suggest
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
+from gaitext.evaluation.embeddings import read_embeddings
 from gaitext.evaluation.psymo import evaluate_PsyMo
 from gaitext.evaluation.result import EvaluationResult
 from gaitext.evaluation.writing import check_table_path
@@ -61,11 +59,9 @@ def evaluate_file(
                 how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
             )
     check_table_path(table)
+    data: dict[str, Any] = dict(read_embeddings(path))
     try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in ("embeddings", "labels", "types", "views")}
-    except FileNotFoundError as error:
-        raise DataError("no such file", where=path) from error
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"holds no saved embeddings ({error})", where=path) from error
-    return evaluate(data, dataset, metric=metric, table=table, **options)
+        return evaluate(data, dataset, metric=metric, table=table, **options)
+    except (DataError, ShapeError) as error:
+        where = path if error.where is None else f"{path}: {error.where}"
+        raise type(error)(error.what, where=where, how=error.how) from error

@@ -40,7 +40,8 @@ def write_result(result: EvaluationResult, path: str | Path) -> None:
 
     * ``.md``: the tables as they are printed.
     * ``.csv``: a line per number: ``protocol``, what :attr:`EvaluationResult.about` names, then
-      ``table``, ``row``, ``column``, ``value`` (empty where there is no number) and ``notes``.
+      ``table``, ``row``, ``column``, ``value`` (empty where there is no number) and ``notes``
+      (in the first line alone).
       Files of several runs can be put one below the other.
     * ``.json``: everything; null where there is no number.
 
@@ -83,6 +84,7 @@ def _lines(result: EvaluationResult) -> list[list[Any]]:
             for column, value in zip(table.columns, values):
                 number = "" if math.isnan(value) else repr(float(value))
                 lines.append([result.protocol, *about, table.title, name, column, number, notes])
+                notes = ""
     return lines
 
 

@@ -20,6 +20,9 @@ from gaitext.store import LeafWriter
 
 __all__ = ["Assembly"]
 
+#: The mean score of a person's keypoints below which GaitHeat drops a frame (§3.2).
+_POOR = 0.4
+
 
 class Assembly:
     """Takes a clip's frames as they are estimated, and writes them as they come.
@@ -43,6 +46,7 @@ class Assembly:
         self.kept: list[int] = []
         self.dropped: dict[str, list[int]] = defaultdict(list)
         self.best = 0.0
+        self.poor = 0
         self._writer: LeafWriter | None = None
 
     def outside(self, position: int) -> None:
@@ -59,6 +63,7 @@ class Assembly:
         """
         scores = poses[..., 2].mean(-1)
         good = scores >= self.settings.min_score  # so written, a NaN is dropped
+        self.poor += int((~(scores >= (self.settings.min_score or _POOR))).sum())
         self.best = max(self.best, float(np.nan_to_num(scores).max(initial=0)))
         for position in np.asarray(positions)[~good].tolist():
             self._drop("score", position)
@@ -90,6 +95,12 @@ class Assembly:
             assert self._writer is not None
             self._writer.commit()
             report.written.append(clip.leaf)
+            poor, outside = self.poor, len(self.dropped["outside"])
+            if 2 * (poor + outside) > len(clip.frames):
+                report.doubtful[clip.leaf] = (
+                    f"of {len(clip.frames)} frames {poor} score below {self.settings.min_score or _POOR:g}, and in "
+                    f"{outside} the box is outside the picture"
+                )
         for reason, numbers in self.dropped.items():
             report.dropped[reason] += len(numbers)
         outcome = {

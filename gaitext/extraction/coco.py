@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.track import Track
-from gaitext.frames import natural_key
+from gaitext.extraction.numbered import first_number, numbers_in
+from gaitext.extraction.track import Track, box_fault, check_pixels, is_number
 from gaitext.video import VIDEO_SUFFIXES
 
 __all__ = ["read_all_boxes", "read_coco"]
@@ -25,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = 'expected {"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "bbox", "track_id"}, …]}'
 _PERSONS = {"person", "pedestrian"}
+#: No video has more frames.
+_MOST = 10**8
 
 
 def read_coco(path: str | Path, frames: Sequence[str] | None = None) -> dict[int, Track]:
@@ -37,8 +38,9 @@ def read_coco(path: str | Path, frames: Sequence[str] | None = None) -> dict[int
     - ``categories``: if there, only those named person or pedestrian count.
 
     Which frame an image is: the file of this name, where ``frames`` has one; else its ``frame_id``,
-    counted from 0 if the file has a 0, and from 1 if not; else its place among all images, by name
-    (2 before 10), so that images without a person must be listed, too.
+    counted from 0 if the file has a 0, and from 1 if not; else the number in its file name
+    (:func:`~gaitext.extraction.numbered.numbers_in`), counted from 0 if the file has a 0, from 1 if it has
+    a 1 and no 0. Where that is not sure, the file is refused.
 
     Args:
         frames: of a frame folder, the names of its files in frame order; None for a video.
@@ -47,8 +49,8 @@ def read_coco(path: str | Path, frames: Sequence[str] | None = None) -> dict[int
         Track id -> :class:`Track`, in ascending order of ids.
 
     Raises:
-        DataError: not such a json, images of several videos, no boxes, or an entry that is not a
-            box; names the entry.
+        DataError: not such a json, images of several videos, no boxes, an entry that is not a box, or images
+            of which it is not sure what frames they are; names the entry.
     """
     content = _Content(Path(path))
     videos = sorted({image.video for image in content.images})
@@ -131,19 +133,21 @@ class _Content:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            loaded = json.loads(path.read_text(encoding="utf-8-sig"))
+            loaded = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
         except OSError as error:
             raise DataError(
                 f"cannot be read ({error.strerror})", where=path, how="check the path after --boxes"
             ) from error
-        except ValueError as error:
-            raise DataError(f"is not valid json ({error})", where=path, how=_FORMAT) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"is not valid json ({str(error)[:120]})", where=path, how=_FORMAT) from error
         if isinstance(loaded, list):
             raise DataError("is a bare list, as of detection results, without the images", where=path, how=_FORMAT)
+        if not isinstance(loaded, dict):
+            raise DataError(f"holds {_shown(loaded)}", where=path, how=_FORMAT)
         for key in ("images", "annotations"):
             if not isinstance(loaded.get(key), list):
                 raise DataError(f'has no list "{key}"', where=path, how=_FORMAT)
-        videos = {v.get("id"): str(v.get("name", v.get("id"))) for v in _dicts(path, loaded, "videos")}
+        videos = self._names(loaded, "videos")
         self.images = [self._image(entry, i, videos) for i, entry in enumerate(_dicts(path, loaded, "images"))]
         frame_ids = [image.frame_id for image in self.images if image.frame_id is not None]
         self.first = 0 if 0 in frame_ids else 1
@@ -156,21 +160,32 @@ class _Content:
         persons = self._persons(loaded)
         for index, entry in enumerate(_dicts(path, loaded, "annotations")):
             where = f"annotations[{index}]"
-            if entry.get("image_id") not in self.boxes:
-                raise self._wrong(where, f"image_id is {entry.get('image_id')!r}, which is no image's id")
-            if not entry.get("iscrowd") and (persons is None or entry.get("category_id") in persons):
+            of_image, category, crowd = (entry.get(key) for key in ("image_id", "category_id", "iscrowd"))
+            if not _is_id(of_image) or of_image not in self.boxes:
+                raise self._wrong(where, f"image_id is {_shown(of_image)}, which is no image's id")
+            if category is not None and not _is_id(category):
+                raise self._wrong(where, f"category_id is {_shown(category)}, not a number")
+            if crowd not in (None, 0, 1) or isinstance(crowd, float):
+                raise self._wrong(where, f"iscrowd is {_shown(crowd)}, neither 0 nor 1")
+            if not crowd and (persons is None or category in persons):
                 self.boxes[entry["image_id"]].append(self._box(entry, where))
 
     def _image(self, entry: dict[str, Any], index: int, videos: dict[Any, str]) -> _Image:
         where = f"images[{index}]"
-        if not isinstance(entry.get("id"), (int, str)):
-            raise self._wrong(where, f"id is {entry.get('id')!r}")
-        file_name = str(entry.get("file_name", "")).replace("\\", "/")
+        if not _is_id(entry.get("id")):
+            raise self._wrong(where, f"id is {_shown(entry.get('id'))}")
+        name = entry.get("file_name")
+        if name is not None and not (isinstance(name, str) and len(name) <= 1000):
+            raise self._wrong(where, f"file_name is {_shown(name)}, not a path")
+        file_name = (name or "").replace("\\", "/")
         number = entry.get("frame_id")
-        if number is not None and (not isinstance(number, int) or number < 0):
-            raise self._wrong(where, f"frame_id is {number!r}, not a number from 0 or 1")
-        if "video_id" in entry:
-            video = videos.get(entry["video_id"], str(entry["video_id"]))
+        if number is not None and (type(number) is not int or not 0 <= number <= _MOST):
+            raise self._wrong(where, f"frame_id is {_shown(number)}, not a number from 0 or 1")
+        video_id = entry.get("video_id")
+        if video_id is not None:
+            if not _is_id(video_id):
+                raise self._wrong(where, f"video_id is {_shown(video_id)}, no video's id")
+            video = videos.get(video_id, str(video_id))
         else:
             parent = str(PurePosixPath(file_name).parent)
             video = "" if parent == "." else parent
@@ -179,7 +194,7 @@ class _Content:
     def _persons(self, loaded: dict[str, Any]) -> set[Any] | None:
         if not loaded.get("categories"):
             return None
-        categories = {entry.get("id"): str(entry.get("name")) for entry in _dicts(self.path, loaded, "categories")}
+        categories = self._names(loaded, "categories")
         persons = {key for key, name in categories.items() if name.lower() in _PERSONS}
         if not persons:
             listed = ", ".join(list(categories.values())[:5])
@@ -190,21 +205,22 @@ class _Content:
 
     def _box(self, entry: dict[str, Any], where: str) -> tuple[str, int | None, list[float], float | None]:
         box = entry.get("bbox")
-        if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
-            raise self._wrong(where, f"bbox is {box!r}, not four numbers x, y, width, height")
-        if box[2] <= 0 or box[3] <= 0:
-            raise self._wrong(where, f"the box is {box[2]} wide and {box[3]} high; both must be positive")
+        if not isinstance(box, list) or len(box) != 4 or not all(is_number(value) for value in box):
+            raise self._wrong(where, f"bbox is {_shown(box)}, not four numbers x, y, width, height")
+        fault = box_fault(box)
+        if fault is not None:
+            raise self._wrong(where, fault)
         attributes = entry.get("attributes")
         places = (entry, entry, attributes if isinstance(attributes, dict) else {})
         for key, place in zip(("track_id", "instance_id", "track_id"), places):
             track = place.get(key)
             if track is not None:
                 break
-        if track is not None and (not _is_number(track) or track != int(track)):
-            raise self._wrong(where, f"{key} is {track!r}, not a whole number")
+        if track is not None and (not is_number(track, 10**15) or track != int(track)):
+            raise self._wrong(where, f"{key} is {_shown(track)}, not a whole number")
         score = entry.get("score")
-        if score is not None and not _is_number(score):
-            raise self._wrong(where, f"score is {score!r}, not a number")
+        if score is not None and not is_number(score):
+            raise self._wrong(where, f"score is {_shown(score)}, not a number")
         return where, None if track is None else int(track), [float(value) for value in box], score
 
     def tracks(self, images: Sequence[_Image], frames: Sequence[str] | None) -> dict[int, Track]:
@@ -227,17 +243,13 @@ class _Content:
                         f"is a second box of track {track} in frame {number} (the first is {rows[track][number][0]})",
                     )
                 rows[track][number] = where, box, score
+        check_pixels((box for track in rows.values() for _, box, _ in track.values()), self.path)
         return {track: _track(track, rows[track]) for track in sorted(rows)}
 
     def _numbers(self, images: Sequence[_Image], frames: Sequence[str] | None) -> list[int]:
         """The number, from 1, of the frame that each image is."""
         if frames is None and not any(image.frame_id is not None for image in images):
-            order = sorted(images, key=lambda image: natural_key(image.file_name))
-            places = {image.id: place for place, image in enumerate(order, 1)}
-            for one, two in pairwise(order):
-                if one.file_name == two.file_name:
-                    raise self._wrong(two.where, f"has no frame_id, and the same file_name as {one.where}")
-            return [places[image.id] for image in images]
+            return self._numbered(images)
         known = {name: place for place, name in enumerate(frames or (), 1)}
         numbers = []
         owners: dict[int, str] = {}
@@ -254,20 +266,97 @@ class _Content:
             numbers.append(number)
         return numbers
 
+    def _numbered(self, images: Sequence[_Image]) -> list[int]:
+        """The frames' numbers by the images' file names."""
+        how = "give each image a frame_id, counted from 0 or 1"
+        owners: dict[str, str] = {}
+        for image in images:
+            if not image.file_name:
+                raise self._wrong(image.where, "has neither frame_id nor file_name", how)
+            if image.file_name in owners:
+                same = f"has no frame_id, and the same file_name as {owners[image.file_name]}"
+                raise self._wrong(image.where, same, how)
+            owners[image.file_name] = image.where
+        names = [image.file_name for image in images]
+        numbers = numbers_in(names)
+        if isinstance(numbers, str):
+            raise DataError(f"has no frame_id, and {numbers}", where=self.path, how=how)
+        first = self._first_in_names
+        if first is None:
+            counted = first_number(numbers, names)
+            if isinstance(counted, str):
+                raise DataError(f"has no frame_id, and {counted}", where=self.path, how=how)
+            first = counted
+        frames = [number + 1 - first for number in numbers]
+        places: dict[int, str] = {}
+        for image, frame in zip(images, frames):
+            if frame in places:
+                raise self._wrong(image.where, f"has no frame_id, and the number of {places[frame]}", how)
+            places[frame] = image.where
+        return frames
+
+    @cached_property
+    def _first_in_names(self) -> int | None:
+        """0 where any video's file names hold a 0: one program has named them all."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        for image in self.images:
+            groups[image.video].append(image.file_name)
+        found = (numbers_in(names) for names in groups.values())
+        return 0 if any(isinstance(numbers, list) and 0 in numbers for numbers in found) else None
+
+    def _names(self, loaded: dict[str, Any], key: str) -> dict[Any, str]:
+        """id -> name of a list of videos or categories."""
+        names: dict[Any, str] = {}
+        for index, entry in enumerate(_dicts(self.path, loaded, key)):
+            number, name = entry.get("id"), entry.get("name", entry.get("id"))
+            if not _is_id(number) or not _is_id(name) or number in names:
+                twice = _is_id(number) and number in names
+                what = f"has the id {number!r} of another" if twice else f"is {_shown(entry)}, not an id and a name"
+                raise self._wrong(f"{key}[{index}]", what)
+            names[number] = str(name)
+        return names
+
     def _wrong(self, where: str, what: str, how: str | None = None) -> DataError:
         return DataError(f"{where} {what}", where=self.path, how=how or _FORMAT)
 
 
 def _dicts(path: Path, loaded: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    entries = loaded.get(key) or []
+    entries = loaded.get(key)
+    if entries is None:
+        return []
+    if not isinstance(entries, list):
+        raise DataError(f"{key} is {_shown(entries)}, not a list", where=path, how=_FORMAT)
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise DataError(f"{key}[{index}] is {entry!r}", where=path, how=_FORMAT)
+            raise DataError(f"{key}[{index}] is {_shown(entry)}", where=path, how=_FORMAT)
     return list(entries)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A json's object, in which no key stands twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"an object has the key '{twice[:40]}' twice")
+    return made
+
+
+def _is_id(value: Any) -> bool:
+    return (type(value) is str and len(value) <= 255) or (type(value) is int and abs(value) <= 10**18)
+
+
+def _shown(value: Any) -> str:
+    """A value for an error, in a few words however large it is."""
+    if isinstance(value, (list, dict)) and len(value) > 8:
+        return f"a {'list' if isinstance(value, list) else 'object'} of {len(value)}"
+    if isinstance(value, int) and abs(value) > 10**20:
+        return "a number of many digits"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # deeper, or longer, than Python prints
+        return "nested deeper than any entry is"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _track(track: int, rows: dict[int, tuple[str, list[float], float | None]]) -> Track:

@@ -29,8 +29,10 @@ from gaitext.extraction.sources import Boxes, Source
 from gaitext.extraction.tracker import longest
 from gaitext.geometry import crop_boxes
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
+from gaitext.records import made_with as recorded
+from gaitext.records import video_digest
 from gaitext.store import clear_staging
-from gaitext.video import digest, probe, sha256
+from gaitext.video import digest, probe
 
 __all__ = ["Correction", "extract_source", "extract_video"]
 
@@ -163,9 +165,6 @@ def extract_source(
         # With a records folder there, a leaf it does not name is one whose recording was cut off.
         records.folder.mkdir(parents=True, exist_ok=True)
         batch = settings.batch_size or getattr(estimator, "batch_size", None) or _BATCH
-        whole = sha256(video)
-        for assembly in todo:
-            assembly.entry["sha256"] = whole
         change = None if correction is None else correction.correct
         Pipeline(todo, estimator, batch, records, report, progress, change).over(video, boxes)
     report.seconds = time.perf_counter() - started
@@ -179,6 +178,8 @@ def extract_source(
         )
     for leaf, why in report.skipped.items():
         logger.warning("%s: not written: %s", leaf, why)
+    for leaf, why in report.doubtful.items():
+        logger.warning("%s: are %s the boxes of %s? %s", leaf, boxes, video, why)
 
 
 def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, report: ExtractReport) -> list[Clip]:
@@ -233,7 +234,7 @@ def _remaining(
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
         known = records.get(clip.leaf)
         folder = out / "sequences" / clip.leaf
-        same = known is not None and known["made_with"] == made_with
+        same = known is not None and recorded(known) == made_with
         if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
             if known["skipped"]:
                 report.skipped[clip.leaf] = known["skipped"]
@@ -249,6 +250,7 @@ def _remaining(
         records.clear(clip.leaf)
         entry: Entry = {
             "video": os.path.abspath(video),
+            "sha256": recognised,
             "clip": clip.number,
             "gaitext": gaitext.__version__,
             "made_with": made_with,
@@ -264,7 +266,7 @@ def _same_origin(known: Entry, video: Path, made_with: Entry) -> bool:
     The same file, or a file of the same name and place with new content. A detector numbers tracks
     anew, so its tracks of one video are taken for the same.
     """
-    same = known["made_with"]["video_digest"] == made_with["video_digest"] or known["video"] == os.path.abspath(video)
+    same = video_digest(known) == made_with["video_digest"] or known["video"] == os.path.abspath(video)
     detected = made_with["detector"] is not None or known["made_with"].get("detector") is not None
     return same and (detected or bool(known["made_with"]["track"] == made_with["track"]))
 

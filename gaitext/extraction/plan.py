@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.extraction.boxes import Track
+from gaitext.naming import check_template, folder_name
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 
@@ -68,14 +68,7 @@ class ExtractSettings(Settings):
     def _known_fields(cls, template: str | None) -> str | None:
         if template is None:
             return None
-        try:
-            used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-        except ValueError as error:
-            raise ValueError(f"is no template ({error})") from error
-        for name in used:
-            if name not in _FIELDS:
-                raise ValueError(f"'{{{name}}}' is unknown; there are {', '.join(f'{{{f}}}' for f in _FIELDS)}")
-        return template
+        return check_template(template, _FIELDS)
 
     @field_validator("merge")
     @classmethod
@@ -167,10 +160,7 @@ def _name(part: str, template: str, fields: dict[str, Any]) -> str:
         ) from error
     except (ValueError, AttributeError, IndexError) as error:
         raise ConfigError(f"'{template}' cannot be filled in ({error})", where=f"extract.{part}") from error
-    if not name or name != name.strip() or name.startswith(".") or any(c in name for c in "/\\\0"):
-        raise ConfigError(
-            f"'{template}' gives '{name}', which cannot name a folder",
-            where=f"extract.{part}",
-            how="use a name without slashes that does not begin with a dot",
-        )
-    return name
+    try:
+        return folder_name(name)
+    except ValueError as error:
+        raise ConfigError(f"'{template}' gives a wrong name: {error}", where=f"extract.{part}") from error

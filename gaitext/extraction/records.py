@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gaitext.extraction.report import ExtractReport
-from gaitext.records import Entry
+from gaitext.records import Entry, video_digest
 from gaitext.records import Records as SequenceRecords
 
 __all__ = ["Entry", "Records"]
@@ -25,4 +25,4 @@ class Records(SequenceRecords):
 
 
 def _origin(entry: Entry) -> tuple[str, int]:
-    return entry["made_with"]["video_digest"], entry["made_with"]["track"]
+    return video_digest(entry), entry["made_with"]["track"]

@@ -16,6 +16,7 @@ class ExtractReport:
         written: leaves (``id/type/view``) written now.
         standing: leaves finished by an earlier run with the same settings.
         skipped: leaf -> why it was not written (now or by an earlier run).
+        doubtful: leaf written now -> why its boxes may be another video's: most of its frames score badly.
         left_out: tracks that were not asked for (all but the longest) -> their number of boxes.
         stale: leaves of these videos in the output folder that these settings do not make; they
             are left alone.
@@ -28,6 +29,7 @@ class ExtractReport:
     written: list[str] = field(default_factory=list)
     standing: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class ExtractReport:
             whole.written += report.written
             whole.standing += report.standing
             whole.skipped |= report.skipped
+            whole.doubtful |= report.doubtful
             whole.left_out |= report.left_out
             whole.stale += report.stale
             whole.failed |= report.failed
@@ -62,6 +65,7 @@ class ExtractReport:
         ]
         lines += [f"not the longest track: {track}, {boxes} boxes" for track, boxes in self.left_out.items()]
         lines += [f"not written: {leaf}: {why}" for leaf, why in self.skipped.items()]
+        lines += [f"doubtful: {leaf}: {why}; are these the boxes of this video?" for leaf, why in self.doubtful.items()]
         lines += [f"left from other settings: {leaf}" for leaf in self.stale]
         lines += [f"FAILED: {source}: {why}" for source, why in self.failed.items()]
         return "\n".join(lines)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from gaitext.errors import ConfigError, ShapeError
+from gaitext.onnx_files import onnx_sha256
 from gaitext.onnx_session import open_session
 from gaitext.pose.estimator import HEATMAP_SHAPE, INPUT_SIZE, check_heatmaps, check_images, mirror_heatmaps
-from gaitext.pose.files import file_digest
 
 __all__ = ["NORMALISATIONS", "Normalisation", "OnnxEstimator"]
 
@@ -78,7 +78,7 @@ class OnnxEstimator:
         self.settings: dict[str, Any] = {
             "estimator": "onnx",
             "file": self.path.name,
-            "sha256": file_digest(self.path),
+            "sha256": onnx_sha256(self.path),
             "normalise": normalise if isinstance(normalise, str) else [list(mean), list(std)],
         }
         if self.input_size != INPUT_SIZE:

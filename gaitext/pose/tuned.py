@@ -54,6 +54,7 @@ class TunedEstimator(TorchEstimator):
             settings={
                 "estimator": "tuned",
                 "of": own["estimator"],
+                "base": base.settings,
                 "checkpoint": Path(model).name,
                 "sha256": file_digest(model),
             },

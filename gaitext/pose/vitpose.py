@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import socket
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +108,25 @@ class _Network(nn.Module):
         return maps
 
 
+@lru_cache
+def _is_cut_off(model: str) -> bool:
+    """Whether the hub cannot be reached, so that only what is on the disk can be had.
+
+    Asked first, once: the hub's own client tries five times, for a quarter of a minute, for each file.
+    """
+    proxies = ("https_proxy", "http_proxy", "all_proxy")
+    if Path(model).is_dir() or any(os.environ.get(key) or os.environ.get(key.upper()) for key in proxies):
+        return False
+    from huggingface_hub import constants
+
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        with socket.create_connection((hub.hostname or "", hub.port or 443), timeout=5):
+            return False
+    except (OSError, ValueError):
+        return True
+
+
 def _read(model: str, name: str) -> dict[str, Any]:
     """A json file of the model."""
     from transformers.utils import cached_file
@@ -111,7 +134,7 @@ def _read(model: str, name: str) -> dict[str, Any]:
     if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise ConfigError("no such folder", where=model, how="check the path after 'vitpose:'")
     try:
-        path = Path(str(cached_file(model, name)))
+        path = Path(str(cached_file(model, name, local_files_only=_is_cut_off(model))))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{name} cannot be had ({_first(error)})",
@@ -131,7 +154,7 @@ def _load(transformers: Any, model: str) -> nn.Module:
     """The network with the model's weights, all of them and no others."""
     try:
         network, info = transformers.VitPoseForPoseEstimation.from_pretrained(
-            model, output_loading_info=True, weights_only=True
+            model, output_loading_info=True, weights_only=True, local_files_only=_is_cut_off(model)
         )
     except (OSError, ValueError, RuntimeError, LookupError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"its weights cannot be loaded ({_first(error)})", where=model) from error

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.records import Records
-from gaitext.records import frame_numbers
+from gaitext.records import frame_numbers, video_digest
 from gaitext.skeleton import resolve_partition
 from gaitext.video import VIDEO_SUFFIXES, digest
 
@@ -139,7 +139,7 @@ def find_video(leaf: Path, origin: Origin | None, given: Path | None, *, check: 
     if origin is None or not places:
         return places[0] if places else None
     for place in places:
-        if digest(place) == origin.made_with["video_digest"]:
+        if digest(place) == video_digest(origin.entry):
             return place
     what = f"is not the video that {leaf} was made from: its contents differ"
     if check:

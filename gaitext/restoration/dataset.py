@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Union
 
 import gaitext
-from gaitext.digests import digest, sha256
+from gaitext.digests import digest
 from gaitext.errors import DataError, GaitextError, import_extra
 from gaitext.execution import Outcome, map_sequences, parse_engine
-from gaitext.records import Records, claim, frame_ranges
+from gaitext.records import Records, claim, frame_ranges, video_digest
+from gaitext.records import made_with as recorded
 from gaitext.restoration.degrade import Degraded, degrade_video
 from gaitext.restoration.settings import DegradeSettings
 from gaitext.sources import VideoSource
@@ -222,7 +223,7 @@ def _make_one(
         }
         made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
         known = records.get(name)
-        if resume and known is not None and known["made_with"] == made_with and path.exists():
+        if resume and known is not None and recorded(known) == made_with and path.exists():
             report.standing.append(name)
             return report
         _refuse_strangers(known, source, made_with, path, records)
@@ -236,7 +237,7 @@ def _make_one(
             name,
             {
                 "video": os.path.abspath(source.path),
-                "sha256": sha256(source.path),
+                "sha256": made_with["video_digest"],
                 "gaitext": gaitext.__version__,
                 "made_with": made_with,
                 "frames": frame_ranges(done.frames),
@@ -264,7 +265,7 @@ def _refuse_strangers(
         raise DataError("is the video itself", where=path, how=how)
     if known is None and path.exists() and not records.folder.exists():
         raise DataError("is there already, and not of this command's making", where=path, how=how)
-    if known is None or known["made_with"]["video_digest"] == made_with["video_digest"]:
+    if known is None or video_digest(known) == made_with["video_digest"]:
         return
     if known.get("video") != os.path.abspath(source.path):
         raise DataError(f"was made from {known.get('video')}", where=path, how=how)

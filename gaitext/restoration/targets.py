@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import numpy.typing as npt
 from gaitext.digests import digest
 from gaitext.errors import DataError
 from gaitext.extraction import Track, read_boxes
+from gaitext.extraction.boxes import is_json
+from gaitext.extraction.coco import read_all_boxes
+from gaitext.frames import frame_files
 from gaitext.geometry import crop_boxes
-from gaitext.records import Records, frame_numbers
+from gaitext.records import Records, frame_numbers, video_digest
 from gaitext.restoration.truth import Pair, pair_up
 from gaitext.store import read_sequence
 from gaitext.video import probe
@@ -50,8 +54,9 @@ def find_targets(truth: str | Path, degraded: str | Path, boxes: str | Path | No
             them), or a folder of ``gaitext walkers`` with keypoints and videos: the renderer's are
             the truth then, and every joint inside the picture counts, hidden or not.
         degraded: ``--out`` of ``gaitext degrade``.
-        boxes: folder of boxes of the originals, ``<id>/<type>/<view>.csv`` (.txt, .json); None takes the
-            walkers' own, or the extraction's crops without their margin.
+        boxes: of the originals, as the extraction took them: a folder of ``<id>/<type>/<view>.csv`` (.txt,
+            .json), or of ``<name>.csv``; a file of one video, or a COCO-style json of all; or ``full``. None takes
+            the walkers' own, or the extraction's crops without their margin.
 
     Raises:
         DataError: nothing fits together, a sequence without boxes, other numbers of frames, or NaN.
@@ -61,19 +66,23 @@ def find_targets(truth: str | Path, degraded: str | Path, boxes: str | Path | No
         return _of_walkers(truth, degraded, truth / "boxes" if boxes is None else Path(boxes))
     scales = {leaf: entry["made_with"].get("crop_scale") or 1.25 for leaf, entry in Records(truth).all()}
     found = []
-    for pair in pair_up(truth, degraded):
-        if boxes is None:
+    pairs = pair_up(truth, degraded)
+    if boxes is not None and str(boxes) == "full" and not Path(boxes).exists():
+        boxes = None
+    given = None if boxes is None else _Given(Path(boxes), {pair.leaf: pair.original for pair in pairs})
+    for pair in pairs:
+        if given is None:
             centre = pair.crops[:, :2] + pair.crops[:, 2:] / 2
             size = pair.crops[:, 2:] / scales[pair.leaf]
             found.append(Targets(pair, np.concatenate((centre - size / 2, size), 1).astype(np.float64)))
         else:
-            found.append(Targets(pair, _boxes(Path(boxes), pair)))
+            found.append(Targets(pair, _boxes(given, pair)))
     return found
 
 
-def _boxes(folder: Path, pair: Pair) -> Array:
+def _boxes(given: _Given, pair: Pair) -> Array:
     """The person's boxes in the degraded frames: of the track that the sequence was cut from."""
-    tracks = _tracks(folder, pair.leaf)
+    tracks = given.tracks(pair.leaf)
     scale = np.tile(pair.scale, 2)
     middle = pair.crops[:, :2] + pair.crops[:, 2:] / 2
     for track in tracks.values():
@@ -85,16 +94,72 @@ def _boxes(folder: Path, pair: Pair) -> Array:
             return np.asarray(boxes, np.float64)
     raise DataError(
         f"holds no track that the crops of {pair.leaf} were cut from",
-        where=folder,
+        where=given.where,
         how="give the boxes of the extraction",
     )
 
 
-def _tracks(folder: Path, leaf: str) -> dict[int, Track]:
-    files = [path for suffix in _BOXES if (path := folder / f"{leaf}{suffix}").is_file()]
-    if len(files) != 1:
-        raise DataError(f"holds {len(files)} files of boxes for {leaf}", where=folder, how=f"expected {leaf}.csv")
-    return read_boxes(files[0])
+class _Given:
+    """Boxes of the originals, wherever they are.
+
+    Args:
+        where: a folder or a file.
+        originals: name of each sequence -> the video, or folder of frames, it was extracted from.
+    """
+
+    def __init__(self, where: Path, originals: Mapping[str, Path]) -> None:
+        self.where, self.originals = where, originals
+        self._of_tree: dict[str, dict[int, Track]] | None = None
+        if not where.exists():
+            raise DataError("no such file or folder", where=where, how="give what --boxes was in the extraction")
+
+    def tracks(self, leaf: str) -> dict[int, Track]:
+        """The tracks of the video that a sequence is of.
+
+        Raises:
+            DataError: none, several files, or malformed ones.
+        """
+        original = self.originals[leaf]
+        # In a tree the video is named as the sequence is; where --id and others were given, by its own place.
+        place = "/".join([*original.parts[-3:-1], original.stem])
+        names = list(dict.fromkeys((leaf, place)))
+        if self.where.is_file():
+            return self._from_file(names, original)
+        stems = [*names, original.stem]
+        files = [path for stem in stems for suffix in _BOXES if (path := self.where / f"{stem}{suffix}").is_file()]
+        files = list(dict.fromkeys(files))
+        if len(files) != 1:
+            how = f"expected {leaf}.csv"
+            raise DataError(f"holds {len(files)} files of boxes for {leaf}", where=self.where, how=how)
+        return read_boxes(files[0], _pictures(original))
+
+    def _from_file(self, names: Sequence[str], original: Path) -> dict[int, Track]:
+        if len(set(self.originals.values())) == 1:
+            return read_boxes(self.where, _pictures(original))
+        if not is_json(self.where):
+            raise DataError(
+                f"is the boxes of one video, but there are {len(set(self.originals.values()))}",
+                where=self.where,
+                how="give a folder of <id>/<type>/<view>.csv, or a COCO-style json for all",
+            )
+        if self._of_tree is None:
+            sources: dict[str, list[str] | None] = {}
+            for leaf, video in self.originals.items():
+                pictures = _pictures(video)
+                sources |= {leaf: pictures, "/".join([*video.parts[-3:-1], video.stem]): pictures}
+            self._of_tree = read_all_boxes(self.where, sources)
+        for name in names:
+            if name in self._of_tree:
+                return self._of_tree[name]
+        raise DataError(f"holds no boxes for {names[0]}", where=self.where, how="give the boxes of the extraction")
+
+
+def _pictures(video: Path) -> list[str] | None:
+    return [file.name for file in frame_files(video)] if video.is_dir() else None
+
+
+def _tracks(folder: Path, leaf: str, original: Path) -> dict[int, Track]:
+    return _Given(folder, {leaf: original}).tracks(leaf)
 
 
 def renderer_poses(sequence: Path, width: int, height: int) -> Array:
@@ -122,7 +187,7 @@ def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
             continue
         numbers = frame_numbers(made["frames"])
         original, joints = _video(walkers / "videos", leaf), renderer_poses(sequence, *made["original_size"])
-        if made["made_with"]["video_digest"] != digest(original):
+        if video_digest(made) != digest(original):
             raise DataError(
                 f"{leaf} was not made from {original}", where=degraded, how="degrade the walkers' videos again"
             )
@@ -138,7 +203,7 @@ def _of_walkers(walkers: Path, degraded: Path, boxes: Path) -> list[Targets]:
         scale = (1.0, 1.0) if asked is None else tuple(b / a for a, b in zip(made["original_size"], made["size"]))
         inside = joints[..., 2] > 0
         joints[inside, :2] = (joints[inside, :2] + 0.5) * scale - 0.5
-        (track,) = _tracks(boxes, leaf).values()
+        (track,) = _tracks(boxes, leaf, original).values()
         if len(track.frames) < numbers[-1]:
             raise DataError(f"has boxes for {len(track.frames)} of {numbers[-1]} frames", where=boxes / leaf)
         person = track.boxes[numbers - 1] * np.tile(scale, 2)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.records import Entry, Records, frame_numbers
+from gaitext.records import Entry, Records, frame_numbers, video_digest
 from gaitext.store import read_sequence
 
 __all__ = ["Pair", "pair_up"]
@@ -77,7 +77,7 @@ def pair_up(extracted: str | Path, degraded: str | Path) -> list[Pair]:
     extracted, degraded = Path(extracted), Path(degraded)
     worse: dict[str, list[tuple[str, Entry]]] = defaultdict(list)
     for name, entry in Records(degraded).all():
-        worse[entry["made_with"]["video_digest"]].append((name, entry))
+        worse[video_digest(entry)].append((name, entry))
     if not worse:
         raise DataError("holds no records of degraded videos", where=degraded, how="give the --out of gaitext degrade")
     entries = [(leaf, entry) for leaf, entry in Records(extracted).all() if not entry.get("skipped")]
@@ -96,7 +96,7 @@ def pair_up(extracted: str | Path, degraded: str | Path) -> list[Pair]:
 def _pairs(
     extracted: Path, degraded: Path, leaf: str, entry: Entry, worse: dict[str, list[tuple[str, Entry]]]
 ) -> Iterator[Pair]:
-    for name, made in worse.get(entry["made_with"]["video_digest"], []):
+    for name, made in worse.get(video_digest(entry), []):
         numbers, there = frame_numbers(entry["frames"]), frame_numbers(made["frames"])
         kept = np.isin(numbers, there)
         if not kept.any():

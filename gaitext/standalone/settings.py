@@ -13,6 +13,7 @@ from gaitext.config import Settings, load_yaml, need
 from gaitext.errors import ConfigError, suggest
 from gaitext.sampling import FrameSampling
 from gaitext.toolboxes.arguments import check_arguments, check_numbers
+from gaitext.toolboxes.validate_shape import check_shape
 
 __all__ = [
     "DataSettings",
@@ -161,6 +162,7 @@ class HostConfig:
         for name in sections:
             if name not in _SECTIONS:
                 raise ConfigError(f"unknown section '{name}'", where=where, how=suggest(name, _SECTIONS))
+        check_shape(sections)
         model = need(sections, "model_cfg", where=where)
         need(model, "model", where="model_cfg")
         evaluator = dict(sections.get("evaluator_cfg") or {})

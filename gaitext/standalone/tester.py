@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,7 +33,16 @@ from gaitext.toolboxes.parts import EVALUATIONS
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 
-__all__ = ["TestResult", "check_test", "embed", "evaluate", "evaluation_function", "run_test", "testing_set"]
+__all__ = [
+    "TestResult",
+    "check_options",
+    "check_test",
+    "embed",
+    "evaluate",
+    "evaluation_function",
+    "run_test",
+    "testing_set",
+]
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +263,29 @@ def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str,
             where="evaluator_cfg.eval_func",
             how=suggest(name, sorted(known)),
         )
+    check_options(host)
     return known[name], arguments_for(known[name], host.evaluation, where="evaluator_cfg")
+
+
+def check_options(host: HostConfig) -> None:
+    """Refuse an option that belongs to another evaluation function than the config's.
+
+    Raises:
+        ConfigError: it says whose it is.
+    """
+    known: dict[str, Callable[..., Any]] = {**_OWN, **EVALUATIONS}
+    name = host.evaluator.eval_func
+    taken = {each: set(inspect.signature(function).parameters) for each, function in known.items()}
+    for key in host.evaluation:
+        having = sorted(each for each, keys in taken.items() if key in keys)
+        if name in taken and key not in taken[name] and having:
+            raise ConfigError(
+                f"{name} has no '{key}': it is {' and '.join(having)}'s",
+                where=f"evaluator_cfg.{key}",
+                how=f"leave it out, or write eval_func: {having[0]}",
+            )
+    if name in known:
+        arguments_for(known[name], host.evaluation, where="evaluator_cfg")
 
 
 def evaluate(host: HostConfig, data: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves
 from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.tester import check_test, testing_set
+from gaitext.standalone.tester import check_options, check_test, testing_set
 from gaitext.standalone.transforms import build_chains
 from gaitext.standalone.validation import validated
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
@@ -65,6 +65,7 @@ def train(
     processes = process_count(devices)
     host = validated(config, training=True, world_size=processes)
     check_batch(host)
+    check_options(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.trainer.enable_float16, device)
     if host.trainer.sync_BN and processes > 1 and device == "cpu":

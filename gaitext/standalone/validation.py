@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gaitext.config import load_yaml
+from gaitext.config import load_yaml, told_by
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.validate import validate_config
 
@@ -23,11 +23,14 @@ def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_s
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition is missing or wrong.
     """
-    if isinstance(config, Mapping):
-        sections, host = dict(config), HostConfig.of(config)
-    else:
-        sections = load_yaml(config)
-        host = HostConfig.of(sections, where=str(config))
+    if not isinstance(config, Mapping):
+        with told_by(config):
+            return _validated(load_yaml(config), str(config), training, world_size)
+    return _validated(dict(config), "the config", training, world_size)
+
+
+def _validated(sections: dict[str, Any], where: str, training: bool, world_size: int) -> HostConfig:
+    host = HostConfig.of(sections, where=where)
     optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
     sections = {**optional, "loss_cfg": host.losses, **sections}
     for remark in validate_config(sections, training, world_size=world_size):

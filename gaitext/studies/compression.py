@@ -41,7 +41,7 @@ from gaitext.studies.compression_settings import (
 )
 from gaitext.studies.driver import Running
 from gaitext.studies.scoring import Config
-from gaitext.studies.tasks import Task, digest_of, seedless
+from gaitext.studies.tasks import Task, digest_of, estimator_about, seedless
 from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder, testing_task, training_task
 
 __all__ = ["CompressionStudy"]
@@ -137,12 +137,19 @@ class CompressionStudy:
     def correction(self, method: str, seed: int, data: CompressionData, running: Running) -> Correction:
         """A training; what only the other method reads is no part of what it is made of."""
         config, finetune = data.config, method == "fine-tuned"
-        about: dict[str, Any] = {"estimator": config.estimator, "data": data.about, "nproc": self.settings.nproc}
+        about: dict[str, Any] = {
+            "estimator": estimator_about(config.estimator),
+            "data": data.about,
+            "nproc": self.settings.nproc,
+        }
         if finetune:
             steps = config.model_copy(update={"mode": "finetune"}).steps
             about["trainer"] = steps.model_dump(mode="json")
         else:
             about |= config.model_dump(mode="json", include={"model", "objective", "trainer"})
+            weights = config.model.weights
+            if weights is not None and weights.is_file():
+                about["weights"] = file_digest(weights)
         about = {"system": method, **about, "seed": seed}
         output = run_folder(running, method, about).parent
         config = config.model_copy(update={"name": f"seed-{seed}"})
@@ -155,7 +162,12 @@ class CompressionStudy:
         if method in UNTRAINED:
             weights = self.settings.released if method == "released" else None
             of_weights = None if weights is None else self._released_digest
-            trained = {"system": method, "estimator": config.estimator, "weights": of_weights, "seed": None}
+            trained = {
+                "system": method,
+                "estimator": estimator_about(config.estimator),
+                "weights": of_weights,
+                "seed": None,
+            }
         else:
             training = self.correction(method, seed, data, running)
             weights, trained = training.weights, dict(training.about)

@@ -12,7 +12,7 @@ from gaitext.config import Settings
 from gaitext.errors import DataError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.store import read_partition
-from gaitext.studies.tasks import Task, digest_of, finish
+from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
 from gaitext.walkers import WalkerSettings, write_dataset
 
 __all__ = ["DataSettings", "PreparedData"]
@@ -86,7 +86,11 @@ class PreparedData:
             "data_cfg": given.data_cfg,
             "evaluator_cfg": given.evaluator_cfg,
         }
-        return about if given.estimator is None else {**about, "estimator": given.estimator, "extract": given.extract}
+        return (
+            about
+            if given.estimator is None
+            else {**about, "estimator": estimator_about(given.estimator), "extract": given.extract}
+        )
 
     @property
     def walkers(self) -> WalkerSettings:
@@ -101,8 +105,11 @@ class PreparedData:
     @property
     def seen(self) -> Path:
         """The folder of ``sequences``."""
-        made = {"estimator": self.settings.estimator, "extract": self.settings.extract, "of": self.filmed.name}
-        return self.filmed if self.settings.estimator is None else self.folder / f"{self.name}-{digest_of(made)}"
+        estimator = self.settings.estimator
+        if estimator is None:
+            return self.filmed
+        made = {"estimator": estimator_about(estimator), "extract": self.settings.extract, "of": self.filmed.name}
+        return self.folder / f"{self.name}-{digest_of(made)}"
 
     @property
     def done(self) -> Path:

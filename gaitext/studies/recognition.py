@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from gaitext.config import Settings, load_yaml, merge, need
 from gaitext.errors import ConfigError, suggest
 from gaitext.execution import cores
+from gaitext.naming import folder_name
 from gaitext.pose import load_estimator
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_json
@@ -87,9 +88,15 @@ class RecognitionSettings(StudySettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> RecognitionSettings:
+        for what, names in (("systems", self.systems), ("data", self.data)):
+            for name in names:
+                try:
+                    folder_name(name)
+                except ValueError as error:
+                    raise ValueError(f"{what}: {error}") from error
         for name, system in self.systems.items():
-            if "@" in name or "/" in name:
-                raise ValueError(f"systems: '{name}' may hold no @ and no /")
+            if "@" in name:
+                raise ValueError(f"systems: '{name}' may hold no @")
             if system.config not in self.configs:
                 raise ValueError(f"systems.{name}.config: '{system.config}'; {suggest(system.config, self.configs)}")
             tested = system.test_on or ()
@@ -213,7 +220,12 @@ class RecognitionStudy:
                 leaf.mkdir(parents=True)
                 for file in files:
                     (leaf / file).touch()  # a look-alike: what is there is counted, not read
-            data = {"dataset_name": "", **given.data_cfg, "dataset_root": folder, "dataset_partition": str(partition)}
+            data = {
+                "dataset_name": "data",
+                **given.data_cfg,
+                "dataset_root": folder,
+                "dataset_partition": str(partition),
+            }
             with told_of(f"systems.{name}"):
                 check_config(merge({"data_cfg": data}, config))
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gaitext.digests import content_sha256
 from gaitext.errors import ConfigError
+from gaitext.onnx_files import onnx_sha256
 from gaitext.store import write_json
 
-__all__ = ["Task", "digest_of", "finish", "seedless", "to_do", "waves"]
+__all__ = ["Task", "digest_of", "estimator_about", "finish", "seedless", "to_do", "waves"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class Task:
 def plain(about: Any) -> Any:
     """As JSON gives it back."""
     return json.loads(json.dumps(about, sort_keys=True, default=str))
+
+
+def estimator_about(specification: str) -> str | dict[str, Any]:
+    """What an estimator is: its specification, and the contents of the files that it names."""
+    kind, _, rest = specification.partition("?")[0].partition(":")
+    files: dict[str, str] = {}
+    for name in (rest, *rest.split(":")):
+        path = Path(name).expanduser()
+        if name and path.exists():
+            files[name] = onnx_sha256(path) if kind == "onnx" else content_sha256(path)
+    return {"specification": specification, "files": files} if files else specification
 
 
 def digest_of(about: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import platform
@@ -170,7 +171,13 @@ def _live(root: Path, toolbox: Toolbox, expected: bool) -> Iterator[Check]:
     if found["error"]:
         error = str(found["error"])
         where = f" in {Path(found['where']).name}" if found["where"] else ""
-        yield Check("import", "fail", f"{toolbox.name} cannot be imported: {error}{where}", _mend_import(error))
+        mend = _mend_import(error)
+        others = _missing_packages(root, toolbox) if mend.startswith("pip install ") else []
+        names = list(dict.fromkeys([mend.removeprefix("pip install "), *others]))
+        if others:
+            mend = f"pip install {' '.join(names)}"
+        lacking = f"; missing are {', '.join(names)}" if len(names) > 1 else ""
+        yield Check("import", "fail", f"{toolbox.name} cannot be imported: {error}{where}{lacking}", mend)
         return
     yield Check("import", "ok", f"{toolbox.name}'s models can be imported")
     if not expected:
@@ -201,6 +208,34 @@ def _probe(root: Path) -> dict[str, Any]:
             return {**empty, **json.loads(result.read_text(encoding="utf-8"))}
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {**empty, "error": f"the process ended with status {done.returncode} ({last})"}
+
+
+def _missing_packages(root: Path, toolbox: Toolbox) -> list[str]:
+    """pip's names of all packages that the toolbox's files import at their top and that are not installed."""
+    package = root / toolbox.package
+    own = {path.stem for path in (*package.iterdir(), *root.iterdir())}
+    found: set[str] = set()
+    for path in sorted(package.rglob("*.py")):
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8", errors="replace"))
+        except (OSError, SyntaxError, ValueError):
+            continue
+        own |= {sibling.stem for sibling in path.parent.iterdir()}
+        # Not inside functions or try blocks: those can do without.
+        for statement in tree.body:
+            if isinstance(statement, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in statement.names}
+            elif isinstance(statement, ast.ImportFrom) and not statement.level and statement.module:
+                found.add(statement.module.partition(".")[0])
+    missing = []
+    for module in sorted(found - own - set(sys.stdlib_module_names)):
+        try:
+            there = importlib.util.find_spec(module) is not None
+        except (ImportError, ValueError):
+            there = False
+        if not there:
+            missing.append(_PIP_NAMES.get(module, module))
+    return missing
 
 
 def _mend_import(error: str) -> str:

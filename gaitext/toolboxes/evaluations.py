@@ -57,7 +57,7 @@ def log_lines(result: EvaluationResult) -> list[str]:
     for table in result.tables:
         lines.append(f"==={table.title}===")
         for name, values in table.rows:
-            lines.append(f"{name}: " + ", ".join(f"{c} {value:.2f}" for c, value in zip(table.columns, values)))
+            lines.append(f"{name}: " + ", ".join(f"{c} {cell}" for c, cell in zip(table.columns, table.cells(values))))
     kinds: dict[str, list[str]] = {}
     for name, value in result.scalars.items():
         short = name.rpartition("/")[2]

@@ -19,6 +19,7 @@ from gaitext.toolboxes.evaluations import check_evaluation
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
 from gaitext.toolboxes.validate_data import compare_with_data, phases, section
 from gaitext.toolboxes.validate_losses import check_losses
+from gaitext.toolboxes.validate_shape import check_shape
 from gaitext.toolboxes.validate_transforms import check_transforms, listed_transforms, typed
 
 __all__ = ["uses_gaitext", "validate_config"]
@@ -54,6 +55,7 @@ def validate_config(
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition file is missing or wrong.
     """
+    check_shape(cfgs)
     model_cfg = section(cfgs, "model_cfg")
     adapter = parts.MODELS.get(str(model_cfg.get("model")))
     for name, phase in phases(cfgs, training):

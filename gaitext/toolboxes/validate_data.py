@@ -67,6 +67,14 @@ def compare_with_data(
             remarks.append(f"data_cfg: {len(wanted) - len(present)} of {name}'s {len(wanted)} identities have no data")
         if name == "TRAIN_SET" and class_count is not None:
             remarks += _check_classes(class_count, len(present), len(wanted))
+        if name == "TRAIN_SET":
+            size = (section(cfgs, "trainer_cfg").get("sampler") or {}).get("batch_size")
+            asked = size[0] if isinstance(size, (list, tuple)) and size else 0
+            if isinstance(asked, int) and asked > len(present):
+                remarks.append(
+                    f"trainer_cfg.sampler.batch_size asks for {asked} identities, and {len(present)} have data: "
+                    f"write [{len(present)}, …], or a toolbox may draw a batch of one identity, which has no triplets"
+                )
         _check_inputs(cfgs, training, root / present[0], makes_inputs)
     return remarks
 

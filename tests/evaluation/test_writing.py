@@ -58,10 +58,10 @@ def test_csv_has_a_line_per_number(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert float(lines[0]["value"]) == 100 / 3
     assert lines[2]["value"] == ""
+    assert [line["notes"] for line in lines] == ["BG: odd; and more", "", "", ""]
     for line in lines:
         assert line["protocol"] == RESULT.protocol
         assert (line["metric"], line["exclude_same_walk"], line["sequences"]) == ("euc", "no", "12")
-        assert line["notes"] == "BG: odd; and more"
         assert line["table"] == "Rank-1, %"
 
 

@@ -32,7 +32,7 @@ def test_reads_tracks_in_order(tmp_path: Path) -> None:
         ("", "holds no boxes"),
         ("frame,id,x,y,w,h\n", "holds no boxes"),
         ("1,1,0,0,2\n", r"csv:1: has 5 columns"),
-        ("1 1 0 0 2 2\n1 1 0 0 2 2\n", r"csv:2: has 1 columns"),
+        ("1 1 0 0 2 2\n1 1 0 0 2 2\n", r"csv:2: track 1 has a second box"),
         ("1,1,0,0,2,2\n2,1,0,zero,2,2\n", r"csv:2: y is 'zero'"),
         ("1,1,0,0,2,2\nframe,id,x,y,w,h\n", r"csv:2: frame is 'frame'"),
         ("0,1,0,0,2,2\n", r"csv:1: frame is 0"),

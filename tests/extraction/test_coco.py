@@ -24,11 +24,11 @@ def coco(names: list[str], boxes: list[dict[str, Any]], **more: Any) -> dict[str
     return {"images": images, "annotations": annotations} | more
 
 
-def test_frames_are_numbered_by_name_where_nothing_else_is_said(tmp_path: Path) -> None:
+def test_frames_are_numbered_by_the_numbers_in_their_names_where_nothing_else_is_said(tmp_path: Path) -> None:
     content = coco(["v/10.jpg", "v/2.jpg", "v/1.jpg"], [{"image_id": 100}, {"image_id": 102}])
     tracks = read_boxes(write(tmp_path, content))
     assert list(tracks) == [1]
-    assert tracks[1].frames.tolist() == [1, 3]
+    assert tracks[1].frames.tolist() == [1, 10]
     assert tracks[1].boxes.tolist() == [[1, 0, 2, 3], [0, 0, 2, 3]]
     assert tracks[1].scores is None
 
@@ -68,7 +68,7 @@ def test_tracks_categories_scores_and_crowds(tmp_path: Path) -> None:
     assert tracks[5].frames.tolist() == [1, 2]
 
 
-ONE = [{"image_id": 100}]
+ONE: list[dict[str, Any]] = [{"image_id": 100}]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,26 @@ ONE = [{"image_id": 100}]
         (coco(["1.jpg"], ONE, categories=[{"id": 1, "name": "dog"}]), "has no category named person: dog"),
         ({"images": [{"id": 1}, {"id": 1}], "annotations": []}, r"images\[1\] has the id 1 of images\[0\]"),
         ({"images": [{"file_name": "a"}], "annotations": []}, r"images\[0\] id is None"),
+        ({"images": [{"id": [1]}], "annotations": []}, r"images\[0\] id is \[1\]"),
+        ({"images": [{"id": True}], "annotations": []}, r"images\[0\] id is True"),
+        ({"images": [{"id": 1, "file_name": 3}], "annotations": []}, r"images\[0\] file_name is 3, not a path"),
+        ({"images": [{"id": 1, "video_id": [1]}], "annotations": []}, r"images\[0\] video_id is \[1\]"),
+        ({"images": [{"id": 1, "frame_id": 10**400}], "annotations": []}, r"images\[0\] frame_id is a number of many"),
+        ({"images": [], "annotations": [], "videos": 5}, "videos is 5, not a list"),
+        ({"images": [], "annotations": [], "videos": [{"id": [2]}]}, r"videos\[0\] is .*, not an id and a name"),
+        (coco(["1.jpg"], ONE, categories=5), "categories is 5, not a list"),
+        (coco(["1.jpg"], ONE, categories=[{"id": {}, "name": "person"}]), r"categories\[0\] is"),
+        (coco(["1.jpg"], [{"image_id": [100]}]), r"annotations\[0\] image_id is \[100\], which is no image's id"),
+        (coco(["1.jpg"], [{"image_id": True}]), r"annotations\[0\] image_id is True"),
+        (coco(["1.jpg"], [{"image_id": 100, "category_id": [1]}]), r"annotations\[0\] category_id is \[1\]"),
+        (coco(["1.jpg"], [{"image_id": 100, "iscrowd": [0]}]), r"annotations\[0\] iscrowd is \[0\]"),
+        (coco(["1.jpg"], [{"image_id": 100, "track_id": 1e300}]), r"annotations\[0\] track_id is 1e\+300"),
+        (coco(["1.jpg"], [{"image_id": 100, "track_id": True}]), r"annotations\[0\] track_id is True"),
+        (coco(["1.jpg"], [{"image_id": 100, "bbox": [1, 2, True, 4]}]), r"annotations\[0\] bbox is"),
+        (coco(["1.jpg"], [{"image_id": 100, "bbox": [1, 2, 10**400, 4]}]), r"annotations\[0\] bbox is"),
+        (coco(["1.jpg"], [{"image_id": 100, "bbox": [1, 2, 1e300, 4]}]), r"annotations\[0\] the box .* is larger"),
+        (coco(["1.jpg"], [{"image_id": 100, "bbox": [[1, 2, 3, 4]] * 4}]), r"annotations\[0\] bbox is"),
+        (coco(["1.jpg"], [{"image_id": 100, "bbox": [0.1, 0.1, 0.2, 0.5]}]), "they are shares of the picture"),
         ({"images": [{"id": 1, "frame_id": "x"}], "annotations": []}, r"images\[0\] frame_id is 'x'"),
         (
             {"images": [{"id": 1, "frame_id": 3}, {"id": 2}], "annotations": []},
@@ -110,6 +130,24 @@ ONE = [{"image_id": 100}]
 def test_entries_that_are_wrong_are_named(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_boxes(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "is not valid json"),
+        ('{"images": ' + "[" * 900 + "]" * 900 + ', "annotations": []}', r"images\[0\] is"),
+        ('{"images": [], "images": [], "annotations": []}', "has the key 'images' twice"),
+        ('{"images": [{"id": ' + "9" * 5000 + '}], "annotations": []}', "is not valid json"),
+        ("\x00", "the header names no frame"),
+    ],
+)
+def test_a_text_that_is_no_such_json_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "boxes.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message) as caught:
+        read_boxes(path)
+    assert "boxes.json" in str(caught.value)
 
 
 def test_the_format_is_told_by_the_content(tmp_path: Path) -> None:

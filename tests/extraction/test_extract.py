@@ -17,13 +17,14 @@ from gaitext.extraction import ExtractSettings, extract_video, read_boxes
 from gaitext.extraction.records import Records
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.store import LeafWriter, leaves, read_leaf
-from gaitext.video import write_video
+from gaitext.video import read_frames, write_video
 
 pytest.importorskip("av")
 pytest.importorskip("onnxruntime")
 from tests.extraction.people import Counting, box, joints, make_boxes, make_video
 from tests.pose.networks import dot_network
 
+Image = pytest.importorskip("PIL.Image")
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -254,3 +255,39 @@ def test_no_video(scene: Path, tmp_path: Path) -> None:
         extract_video(tmp_path / "none.mp4", scene / "boxes.csv", Counting(), tmp_path)
     with pytest.raises(VideoError, match="cannot be opened"):
         extract_video(scene / "boxes.csv", scene / "boxes.csv", Counting(), tmp_path)
+
+
+def test_another_video_of_the_same_size_ends_and_time_is_extracted_anew(tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    make_video(tmp_path / "walk.mp4")
+    for number, (_, frame) in enumerate(read_frames(tmp_path / "walk.mp4"), 1):
+        Image.fromarray(frame).save(frames / f"{number:03d}.bmp")
+    make_boxes(tmp_path / "boxes.csv")
+    arguments = (frames, tmp_path / "boxes.csv")
+    assert len(extract_video(*arguments, Counting(), tmp_path / "out").written) == 2
+    assert len(extract_video(*arguments, Counting(), tmp_path / "out").standing) == 2
+    middle = frames / "012.bmp"
+    status, content = middle.stat(), bytearray(middle.read_bytes())
+    content[-1] ^= 255
+    middle.write_bytes(content)
+    os.utime(middle, ns=(status.st_atime_ns, status.st_mtime_ns))
+    report = extract_video(*arguments, Counting(), tmp_path / "out")
+    assert len(report.written) == 2
+    assert not report.standing
+
+
+def test_boxes_that_merely_fit_are_doubted(scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [f"{frame},1,2,2,12,16" for frame in range(1, 25)]  # where nobody is
+    (tmp_path / "others.csv").write_text("\n".join(lines))
+    settings = ExtractSettings(min_score=0)
+    report = extract_video(
+        scene / "walk.mp4", tmp_path / "others.csv", f"onnx:{scene / 'dots.onnx'}", tmp_path / "out", settings
+    )
+    assert list(report.doubtful) == ["1/nm-01/000"]
+    assert "are these the boxes of this video?" in str(report)
+    assert "others.csv" in caplog.text
+    fine = extract_video(
+        scene / "walk.mp4", scene / "boxes.csv", f"onnx:{scene / 'dots.onnx'}", tmp_path / "fine", settings
+    )
+    assert not fine.doubtful

@@ -16,8 +16,8 @@ from gaitext.errors import ShapeError
 from gaitext.extraction.detect.detector import Detections, Frame
 from gaitext.extraction.detect.layouts import LAYOUTS, find_layout
 from gaitext.extraction.detect.suppression import suppress
+from gaitext.onnx_files import onnx_sha256
 from gaitext.onnx_session import INPUT_TYPES, open_session
-from gaitext.video import sha256
 
 __all__ = ["OnnxDetector", "OnnxDetectorSettings", "load"]
 
@@ -93,7 +93,7 @@ class OnnxDetector:
         self.settings: dict[str, Any] = {
             "detector": "onnx",
             "file": self.path.name,
-            "sha256": sha256(self.path),
+            "sha256": onnx_sha256(self.path),
             "layout": name,
             "input": kind,
             "size": [self.height, self.width],

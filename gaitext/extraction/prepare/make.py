@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -211,11 +212,10 @@ def _stands(clip: Clip, place: Path, copy: bool) -> bool:
 
 
 def _same(file: Path, copied: Path) -> bool:
-    """Whether ``copied`` was made from ``file``: size and time of change are kept by copying."""
+    """Whether ``copied`` holds what ``file`` holds."""
     if copied.is_symlink() or not copied.is_file() or not file.is_file():
         return False
-    one, two = file.stat(), copied.stat()
-    return one.st_size == two.st_size and abs(one.st_mtime - two.st_mtime) < 2  # FAT keeps two seconds
+    return filecmp.cmp(file, copied, shallow=False)
 
 
 def _is_folder(path: Path) -> bool:

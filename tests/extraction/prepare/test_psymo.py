@@ -320,3 +320,31 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="no such folder"):
         prepare("psymo", put(tmp_path / "file.json", "[]"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["number", "text", "float", "list", "nested", "lists of people", "frames of people"])
+def test_the_person_alphapose_numbers_is_followed(tmp_path: Path, form: str) -> None:
+    def label(number: int) -> Any:
+        return {"number": number, "text": str(number), "float": float(number), "list": [number], "nested": [[number]]}[
+            form
+        ]
+
+    def shown(t: int) -> list[tuple[list[float], int]]:
+        """The walker, and somebody twice as tall in frames 10 to 15, first."""
+        mine = [c for j in range(17) for c in (100.0 + 3 * t, 200.0 + 6 * j, 1.0)]
+        other = [c for j in range(17) for c in (400.0 - 9 * t, 150.0 + 12 * j, 1.0)]
+        return [(other, 3), (mine, 7)] if 10 <= t <= 15 else [(mine, 7)]
+
+    content: list[Any] = []
+    for t in range(40):
+        people = shown(t)
+        if form == "lists of people":
+            content.append({"image_id": f"{t}.jpg", "keypoints": [k for k, _ in people], "idx": [n for _, n in people]})
+        elif form == "frames of people":
+            content.append([{"keypoints": k, "idx": n} for k, n in people])
+        else:
+            content += [{"image_id": f"{t}.jpg", "keypoints": k, "idx": label(n)} for k, n in people]
+    put(tmp_path / "d/5/5_0_0_1_bg.json", content)
+    report = ready("psymo", tmp_path / "d", tmp_path / "out")
+    np.testing.assert_array_equal(leaf(tmp_path / "out", "005/bg/000"), expected([shown(t)[-1][0] for t in range(40)]))
+    assert report.counts == {"frames": 40, "frames with several people": 6}

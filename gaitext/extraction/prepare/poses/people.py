@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Union
 
 import numpy as np
 import numpy.typing as npt
 
 from gaitext.extraction.prepare.poses.frames import Array, seen
 
-__all__ = ["follow"]
+__all__ = ["follow", "follow_tracks"]
+
+#: A person's number in a tracker's count, or None.
+Label = Union[int, None]
+#: A walker lost by the tracker is somebody whom it finds so many frames later at most, …
+_GAP = 60
+#: … and so far away at most, in heights: a walker moves by 0.03 a frame.
+_NEAR, _STEP = 0.5, 0.06
 
 
 def follow(frames: Sequence[Array]) -> Array:
@@ -44,6 +53,79 @@ def follow(frames: Sequence[Array]) -> Array:
     for step in reversed(steps):
         chosen.append(int(step[chosen[-1]]))
     return np.stack([people[one] for people, one in zip(frames, reversed(chosen))])
+
+
+def follow_tracks(frames: Sequence[Array], labels: Sequence[Sequence[Label]]) -> tuple[Array, int]:
+    """:func:`follow` where a tracker has numbered the people: one person all through.
+
+    A number that two people of a frame have tells nobody apart there; where that is so in most of its
+    frames, nobody was tracked, and this is :func:`follow`, as without numbers. Otherwise the walker is the
+    track with the most of this: the sum over its frames of 1 + height / tallest in the frame. A track that
+    ends goes on with one that begins at most 60 frames later and at most 0.5 heights + 0.06 a frame away. In
+    frames without these numbers it is the unnumbered person who is nearest, within the same distance of the
+    frame before or behind; otherwise the frame is left out.
+
+    Args:
+        frames: as for :func:`follow`.
+        labels: each person's number.
+
+    Returns:
+        [T', 17, 3], and how many frames are left out.
+    """
+    seen_in = Counter(label for row in labels for label in set(row) if label is not None)
+    doubled = Counter(
+        label for row in labels for label, count in Counter(row).items() if label is not None and count > 1
+    )
+    if not seen_in or any(2 * count > seen_in[label] for label, count in doubled.items()):
+        return follow(frames), 0
+    labels = [[label if row.count(label) == 1 else None for label in row] for row in labels]
+    tracks: dict[int, dict[int, int]] = defaultdict(dict)  # number -> frame -> place in the frame
+    for t, row in enumerate(labels):
+        for place, label in enumerate(row):
+            if label is not None:
+                tracks[label][t] = place
+    chosen = {t: place for label in _chain(frames, tracks) for t, place in tracks[label].items()}
+    unnumbered = [[place for place, label in enumerate(row) if label is None] for row in labels]
+    for times in (range(len(frames)), range(len(frames) - 1, -1, -1)):
+        last: int | None = None
+        for t in times:
+            if t not in chosen and last is not None and unnumbered[t]:
+                moves = _moves(frames[last][[chosen[last]]], frames[t][unnumbered[t]])[0]
+                nearest = int(moves.argmin())
+                if moves[nearest] <= _reach(abs(t - last)):
+                    chosen[t] = unnumbered[t][nearest]
+            last = t if t in chosen else last
+    poses = [frames[t][chosen[t]] for t in sorted(chosen)]
+    return np.stack(poses), len(frames) - len(poses)
+
+
+def _chain(frames: Sequence[Array], tracks: dict[int, dict[int, int]]) -> list[int]:
+    """Numbers of the tracks, one behind the other, that are the walker's."""
+    tall = [_heights(people) / _heights(people).max() for people in frames]
+    order = sorted(tracks, key=lambda label: min(tracks[label]))
+    best: dict[int, tuple[float, int | None]] = {}
+    for place, label in enumerate(order):
+        first = min(tracks[label])
+        before: tuple[float, int | None] = (0.0, None)
+        for other in order[:place]:
+            last = max(tracks[other])
+            if 0 < first - last <= _GAP and best[other][0] > before[0]:
+                one, two = frames[last][[tracks[other][last]]], frames[first][[tracks[label][first]]]
+                if _moves(one, two)[0, 0] <= _reach(first - last):
+                    before = best[other][0], other
+        own = sum(1 + float(tall[t][person]) for t, person in tracks[label].items())
+        best[label] = before[0] + own, before[1]
+    chain: list[int] = []
+    label_or_none: int | None = max(best, key=lambda label: best[label][0])
+    while label_or_none is not None:
+        chain.append(label_or_none)
+        label_or_none = best[label_or_none][1]
+    return chain
+
+
+def _reach(frames: int) -> float:
+    """How far a walker can be after so many frames, in heights."""
+    return _NEAR + _STEP * frames
 
 
 def _heights(people: Array) -> npt.NDArray[np.float64]:

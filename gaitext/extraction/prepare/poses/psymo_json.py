@@ -21,13 +21,15 @@ from gaitext.extraction.prepare.poses.frames import (
     read_source,
     seen,
 )
-from gaitext.extraction.prepare.poses.people import follow
+from gaitext.extraction.prepare.poses.people import Label, follow_tracks
 from gaitext.frames import natural_key
 
 __all__ = ["read_psymo"]
 
 #: What an entry calls its frame.
 _FRAME_KEYS = ("image_id", "frame_id", "frame", "image")
+#: What an entry calls the number that a tracker gave its person.
+_TRACK_KEYS = ("idx", "track_id", "person_id")
 
 
 def read_psymo(clip: Clip) -> Poses:
@@ -36,8 +38,8 @@ def read_psymo(clip: Clip) -> Poses:
     The file is a list of entries with ``keypoints``: 51 numbers (x, y, score), or 17 triples; what
     else AlphaPose says is passed over. Entries of one image are people of one frame; so are the
     entries of a list in the list, and the lists in ``keypoints``. Frames are put in the order of
-    their images' numbers where all entries say theirs. Of several people, one is followed
-    (:func:`~gaitext.extraction.prepare.poses.people.follow`).
+    their images' numbers where all entries say theirs. Of several people, one is followed, by AlphaPose's
+    ``idx`` where it tells them apart (:func:`~gaitext.extraction.prepare.poses.people.follow_tracks`).
 
     Raises:
         DataError: it cannot be read.
@@ -46,23 +48,27 @@ def read_psymo(clip: Clip) -> Poses:
     loaded = _load(clip.source)
     poses = Poses(np.zeros((0, JOINTS, 3), np.float32))
     frames: list[Array] = []
+    labels: list[list[Label]] = []
     for place, entries in _frames(loaded, poses):
-        people: list[Array] = []
+        people: list[tuple[Array, Label]] = []
         try:
             for entry in entries:
                 people += _people(entry)
         except FrameError as error:
             poses.note("malformed frames", f"{clip.source} frame {place}: {error}")
             continue
-        shown = [person for person in people if seen(person).any()]
+        shown = [(person, label) for person, label in people if seen(person).any()]
         if not shown:
             poses.counts["empty frames"] += 1
             continue
         if len(shown) > 1:
             poses.counts["frames with several people"] += 1
-        frames.append(np.stack(shown))
+        frames.append(np.stack([person for person, _ in shown]))
+        labels.append([label for _, label in shown])
     if frames:
-        poses.frames = follow(frames)
+        poses.frames, without = follow_tracks(frames, labels)
+        if without:
+            poses.counts["frames without the person followed"] += without
     return poses
 
 
@@ -107,8 +113,8 @@ def _image(entry: Any) -> str | int | None:
     return found if type(found) in (str, int) else None
 
 
-def _people(entry: Any) -> list[Array]:
-    """The people of an entry: none, one, or several."""
+def _people(entry: Any) -> list[tuple[Array, Label]]:
+    """The people of an entry, none, one or several, and their numbers."""
     if entry is None or entry == []:
         return []
     if not isinstance(entry, dict):
@@ -119,8 +125,27 @@ def _people(entry: Any) -> list[Array]:
     if not isinstance(numbers, list):
         raise FrameError(f"its keypoints are a {type(numbers).__name__}, not a list")
     if all(isinstance(person, list) for person in numbers) and not _is_triples(numbers):
-        return [joints(person) for person in numbers if person]
-    return [joints(numbers)]
+        tracks = _tracks(entry, len(numbers))
+        return [(joints(person), track) for person, track in zip(numbers, tracks) if person]
+    return [(joints(numbers), _tracks(entry, 1)[0])]
+
+
+def _tracks(entry: dict[str, Any], count: int) -> list[Label]:
+    """The numbers that a tracker gave an entry's people; None where there is none."""
+    found = next((entry[key] for key in _TRACK_KEYS if key in entry), None)
+    listed = found if isinstance(found, list) and len(found) == count else [found] * count if count == 1 else []
+    return [_track(one) for one in listed] or [None] * count
+
+
+def _track(value: Any) -> Label:
+    for _ in range(3):  # some versions write [7] or [[7]]
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:18])
+    if type(value) is float and abs(value) < 1e15 and value == int(value):
+        value = int(value)
+    return value if type(value) is int else None
 
 
 def _is_triples(numbers: list[Any]) -> bool:

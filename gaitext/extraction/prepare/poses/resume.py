@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gaitext.errors import ConfigError, DataError
+from gaitext.digests import content_sha256
+from gaitext.errors import ConfigError, DataError, VideoError
 from gaitext.extraction.prepare.found import Clip
 from gaitext.extraction.prepare.poses.casia_b import Rows
 from gaitext.store import disk_errors, write_json
@@ -19,22 +20,21 @@ Entry = dict[str, Any]
 
 
 def signature(clip: Clip) -> str:
-    """Changes with a sequence's source: sizes and times of change; of a folder, the time its list of files changed.
+    """SHA-256 of what a sequence is made of: its file, its rows, or the files of its folder.
 
-    Empty where the source is not there.
+    Empty where it cannot be read.
     """
     try:
-        if isinstance(clip, Rows):
-            parts = [(_stat(file), start, end) for file, start, end in clip.spans]
-            return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-        return _stat(clip.source)
-    except OSError:
+        if not isinstance(clip, Rows):
+            return content_sha256(clip.source)
+        hashed = hashlib.sha256()
+        for file, start, end in clip.spans:
+            with file.open("rb") as stream:
+                stream.seek(start)
+                hashed.update(stream.read(end - start) + b"\0")
+        return hashed.hexdigest()
+    except (OSError, VideoError):
         return ""
-
-
-def _stat(path: Path) -> str:
-    status = path.stat()
-    return f"{0 if path.is_dir() else status.st_size}-{status.st_mtime_ns}"
 
 
 class Journal:

@@ -1,0 +1,35 @@
+"""Options of another evaluation function, and packages that a toolbox lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gaitext.errors import ConfigError
+from gaitext.standalone.tester import check_options
+from gaitext.toolboxes.doctor import _missing_packages
+
+
+def host(function: str, **options: Any) -> Any:
+    return SimpleNamespace(evaluator=SimpleNamespace(eval_func=function), evaluation=options)
+
+
+def test_an_option_of_another_protocol_is_refused_with_whose_it_is() -> None:
+    with pytest.raises(ConfigError, match="evaluate_indoor_dataset has no 'gallery': it is evaluate_PsyMo's") as caught:
+        check_options(host("evaluate_indoor_dataset", gallery="nm"))
+    assert caught.value.how == "leave it out, or write eval_func: evaluate_PsyMo"
+    check_options(host("evaluate_PsyMo", gallery="nm"))
+    check_options(host("evaluate_Gait3D", whatever=1))  # a toolbox's own, which trains here all the same
+
+
+def test_all_missing_packages_of_a_toolbox_are_named(tmp_path: Path) -> None:
+    package = tmp_path / "opengait"
+    (package / "data").mkdir(parents=True)
+    (package / "main.py").write_text("import os, no_such_one\nfrom data import loader\nfrom no_such_two.x import y\n")
+    text = "import numpy\nimport main\ntry:\n    import optional_one\nexcept ImportError:\n    pass\n"
+    (package / "data/loader.py").write_text(text)
+    (package / "broken.py").write_text("def (")
+    assert _missing_packages(tmp_path, SimpleNamespace(package="opengait")) == ["no_such_one", "no_such_two"]  # type: ignore[arg-type]
