@@ -95,7 +95,7 @@ class Assembly:
             assert self._writer is not None
             self._writer.commit()
             report.written.append(clip.leaf)
-            poor, outside = self.poor, len(self.dropped["outside"])
+            poor, outside = self.poor, len(self.dropped.get("outside", ()))
             if 2 * (poor + outside) > len(clip.frames):
                 report.doubtful[clip.leaf] = (
                     f"of {len(clip.frames)} frames {poor} score below {self.settings.min_score or _POOR:g}, and in "
