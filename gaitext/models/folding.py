@@ -40,9 +40,9 @@ def channels_last(maps: Tensor) -> Tensor:
 
 
 def chunk_size(chosen: int | None, frames: Tensor, modules: Iterable[nn.Module]) -> int:
-    """Frames that go through the modules at once: the setting's, or as many as a CPU's caches hold, or a GPU keeps busy with.
+    """Frames that go through at once: the setting's, or as many as a CPU's caches hold, or a GPU keeps busy with.
 
-    It is all of them where a gradient may be wanted, or a BatchNorm takes statistics, which are the whole batch's.
+    It is all of them where a gradient may be wanted, or a BatchNorm in ``modules`` takes statistics.
     """
     if torch.is_grad_enabled() or any(isinstance(m, _BatchNorm) and m.training for n in modules for m in n.modules()):
         return len(frames)
