@@ -6,7 +6,7 @@ copy can never be out of date, whatever loads, trains, moves or copies the netwo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -39,8 +39,13 @@ def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def chunk_size(chosen: int | None, frames: Tensor) -> int:
-    """Frames that go through at once: the setting's, or as many as a CPU's caches hold, or a GPU keeps busy with."""
+def chunk_size(chosen: int | None, frames: Tensor, modules: Iterable[nn.Module]) -> int:
+    """Frames that go through at once: the setting's, or as many as a CPU's caches hold, or a GPU keeps busy with.
+
+    It is all of them where a gradient may be wanted, or a BatchNorm in ``modules`` takes statistics.
+    """
+    if torch.is_grad_enabled() or any(isinstance(m, _BatchNorm) and m.training for n in modules for m in n.modules()):
+        return len(frames)
     return chosen or (16 if frames.device.type == "cpu" else 256)
 
 

@@ -167,10 +167,8 @@ class GaitBase(nn.Module):
 
     def _embed(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
         """Before the BNNeck [n, c, p]; without gradients in chunks, keeping a running maximum per sequence."""
-        if torch.is_grad_enabled():
-            return self.head.embed(max_over_time(self._maps(frames), lengths), bnneck=False)
         strongest: list[Tensor | None] = [None] * len(lengths)
-        layers, size = self._layers(), chunk_size(self.settings.chunk, frames)
+        layers, size = self._layers(), chunk_size(self.settings.chunk, frames, (self.stem, self.stages))
         for start in range(0, len(frames), size):
             stop = min(start + size, len(frames))
             maps = self._maps(frames[start:stop], layers)

@@ -182,7 +182,9 @@ class GaitHeat(nn.Module):
             move = alignment = self.alignment(keypoints=keypoints, matrices=matrices)
             if self.attention is not None:
                 assert keypoints is not None  # the settings allow no matrices then
-                return self._merge(self.attention(alignment(frames), frames, alignment.points(keypoints)))
+                return self._merge(
+                    self.attention(alignment(frames), frames, alignment.points(keypoints).to(frames.dtype))
+                )
         if merge == "after":
             return self._merge(move(frames))
         return self._with_global(move(frames)) if merge == "offline" else move(self._merge(frames))
@@ -260,8 +262,7 @@ class GaitHeat(nn.Module):
         kept, so memory does not grow with the sequences' length.
         """
         total = len(frames.heatmaps)
-        # Layers in training see the whole batch's statistics, not a chunk's.
-        size = total if torch.is_grad_enabled() else chunk_size(self.settings.chunk, frames.heatmaps)
+        size = chunk_size(self.settings.chunk, frames.heatmaps, (self.stem, self.stages, self.fusion_stages))
         strongest_yet: dict[str, list[Tensor | None]] = {b: [None] * len(lengths) for b in self.inference_branches}
         layers = self._layers()
         for start in range(0, total, size):

@@ -13,6 +13,7 @@ from gaitext.errors import ShapeError
 from gaitext.models import augmentation
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.packing import flatten_frames, per_frame, sequence_extremes, sequence_lengths
+from gaitext.models.pgha import precise
 from gaitext.skeleton import resolve_partition
 
 __all__ = ["Frames", "augment", "normalise_sequences", "read_frames"]
@@ -64,7 +65,8 @@ def read_frames(
         keypoints = _flat("poses", poses, (17, 3), heatmaps)
         if settings.alignment.pose_pixels == "frame":
             boxes = _flat("crops", crops, (4,), heatmaps)
-            to_map = geometry.crop_matrices(boxes, *settings.map_size)
+            to_map = geometry.crop_matrices(precise(boxes), *settings.map_size)
+            # A frame's pixels are many: in float32 places would be lost.
             keypoints = torch.cat((geometry.apply(to_map, keypoints[..., :2]), keypoints[..., 2:]), -1)
     elif settings.alignment.needs == "matrices":
         aligning = _flat("matrices", matrices, (2, 3), heatmaps)

@@ -9,7 +9,16 @@ from torch.nn import functional as F
 from gaitext import geometry
 from gaitext.models.gaitheat_settings import AlignmentSettings
 
-__all__ = ["Alignment", "PoseGuidedAlignment", "heatmap_peaks", "warp"]
+__all__ = ["Alignment", "PoseGuidedAlignment", "heatmap_peaks", "precise", "warp"]
+
+
+def precise(x: Tensor) -> Tensor:
+    """As positions are computed: in float64 on a CPU, in float32 elsewhere, where float64 is slow or missing.
+
+    A position in float32 is off by some 1e-5 pixels. That alone makes ReLUs and maxima further on take other
+    elements than they would, thirty times as often as all other rounding, and gradients are off by up to 1 %.
+    """
+    return x.to(torch.float64 if x.device.type == "cpu" else torch.float32)
 
 
 def heatmap_peaks(heatmaps: Tensor) -> Tensor:
@@ -37,12 +46,15 @@ def warp(maps: Tensor, inverse: Tensor, padding: str) -> Tensor:
         maps: [N, C, H, W].
         inverse: [N, 2, 3], output pixels to input pixels.
         padding: ``border`` or ``zeros``.
+
+    Returns:
+        [N, C, H, W], :func:`precise`.
     """
-    theta = geometry.normalised(inverse, *maps.shape[-2:])
+    theta = geometry.normalised(precise(inverse), *maps.shape[-2:])
     # Half precision cannot tell neighbouring pixels apart in a grid; the release tried.
     with torch.autocast(maps.device.type, enabled=False):
-        grid = F.affine_grid(theta.float(), list(maps.shape), align_corners=False)
-        return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode=padding, align_corners=False)
+        grid = F.affine_grid(theta, list(maps.shape), align_corners=False)
+        return F.grid_sample(precise(maps), grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 class Alignment:
@@ -69,7 +81,7 @@ class Alignment:
             return keypoints
         picked = keypoints[self.chosen]
         moved = torch.cat((geometry.apply(self.forward_maps, picked[..., :2]), picked[..., 2:]), -1)
-        return keypoints.index_copy(0, self.chosen, moved)
+        return keypoints.index_copy(0, self.chosen, moved.to(keypoints.dtype))
 
 
 class PoseGuidedAlignment(nn.Module):
@@ -95,10 +107,10 @@ class PoseGuidedAlignment(nn.Module):
         """
         if matrices is None:
             assert keypoints is not None
-            neck, hip, valid = geometry.spine(keypoints.float(), self.settings.min_score)
+            neck, hip, valid = geometry.spine(precise(keypoints), self.settings.min_score)
             matrices = geometry.alignment_matrices(neck, hip, self.settings.anchor)
         else:
-            matrices = matrices.float()
+            matrices = precise(matrices)
             valid = (matrices != geometry.identity(matrices[..., 0, 0])).flatten(1).any(1)
         chosen = geometry.lean_angle(matrices).abs() >= self.settings.threshold
         if self.training and self.settings.probability > 0:

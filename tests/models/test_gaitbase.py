@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -47,6 +49,23 @@ def test_signature_is_the_embedding_before_the_neck_in_either_mode() -> None:
         behind = GaitBase(**TINY, inference="bnneck").eval()
         behind.load_state_dict(network.state_dict())
         torch.testing.assert_close(behind(frames), network.head.neck(network(frames))[0])
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 3, 12]])
+def test_in_training_statistics_are_the_whole_batchs_with_and_without_gradients(lengths: list[int] | None) -> None:
+    frames = torch.rand(4, 5, 64, 44) if lengths is None else torch.rand(1, 20, 64, 44)
+    network = GaitBase(**TINY, chunk=3)
+    twin = copy.deepcopy(network)
+    expected = network.signature(frames, lengths)
+    with torch.no_grad():
+        found = twin.signature(frames, lengths)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(twin.state_dict()[name], value, atol=1e-6, rtol=1e-5)
+    # As an RG-Gait holds it: its layers alone are in training.
+    network.training = False
+    with torch.no_grad():
+        torch.testing.assert_close(network(frames, lengths), expected.detach(), atol=1e-5, rtol=1e-5)
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -83,6 +84,52 @@ def test_fixed_and_packed_training_agree() -> None:
         torch.testing.assert_close(fixed.heads[branch].embeddings, packed.heads[branch].embeddings)
         torch.testing.assert_close(fixed.heads[branch].logits, packed.heads[branch].logits)
         assert fixed.heads[branch].logits.shape == (3, 5, 16)
+
+
+def test_in_training_statistics_are_the_whole_batchs_with_and_without_gradients() -> None:
+    torch.manual_seed(0)
+    network = GaitHeat(**TINY, chunk=2, alignment={"probability": 0})
+    twin = copy.deepcopy(network)
+    heatmaps, lengths = torch.cat([walker(n, 10.0, seed=n) for n in (5, 1, 3)])[None], [5, 1, 3]
+    expected = network.signature(heatmaps, lengths).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(twin.signature(heatmaps, lengths), expected, atol=1e-5, rtol=1e-5)
+        for name, value in network.state_dict().items():
+            torch.testing.assert_close(twin.state_dict()[name], value, atol=1e-6, rtol=1e-5)
+        network.training = False  # as an RG-Gait holds it: its layers alone are in training
+        torch.testing.assert_close(network(heatmaps, lengths), network.heads["fusion"].neck.embed(expected))
+
+
+@pytest.mark.parametrize("source", ["heatmaps", "poses", "frame"])
+def test_aligned_maps_are_those_of_float64(source: str) -> None:
+    """Positions in float32 are off by 1e-5 pixels: ReLUs then flip, and gradients are off by 1 %."""
+    torch.manual_seed(0)
+    how = {} if source == "heatmaps" else {"keypoints": "poses"}
+    how |= {"pose_pixels": "frame"} if source == "frame" else {}
+    network = GaitHeat(**TINY, alignment=how | {"threshold": 0.0}).eval()
+    heatmaps, poses = torch.rand(1, 40, 17, 64, 48), torch.rand(1, 40, 17, 3)
+    crops = torch.tensor([1700.0, 900.0, 48.0, 64.0]).expand(1, 40, 4)
+    poses[..., :2] *= torch.tensor([48, 64])
+    if source == "frame":
+        poses[..., :2] += crops[..., None, :2]
+    given = {} if source == "heatmaps" else {"poses": poses} | ({"crops": crops} if source == "frame" else {})
+    frames, _ = network._read(heatmaps, None, given.get("poses"), given.get("crops"), None, augmented=False)
+    found = network.alignment(keypoints=frames.keypoints)(frames.heatmaps)
+    points = poses[0].double()
+    if source == "frame":
+        points[..., :2] -= crops[0, :, None, :2].double()  # a crop of the map's size
+    elif source == "heatmaps":
+        index = heatmaps[0].flatten(2).argmax(-1)
+        points = torch.stack((index % 48, index // 48, torch.ones_like(index)), -1).double()
+    neck, hip, _ = geometry.spine(points, 0.0)
+    inverse = geometry.invert(geometry.alignment_matrices(neck, hip, network.settings.alignment.anchor))
+    theta = geometry.normalised(inverse, 64, 48)
+    grid = torch.nn.functional.affine_grid(theta, [40, 17, 64, 48], align_corners=False)
+    expected = torch.nn.functional.grid_sample(
+        frames.heatmaps.double(), grid, padding_mode=network.settings.alignment.padding, align_corners=False
+    )
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().max() < 1e-7
 
 
 def test_normalisation_is_per_sequence_and_survives_a_constant_one() -> None:
