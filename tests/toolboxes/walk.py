@@ -3,7 +3,8 @@
 ``python -m tests.toolboxes.walk ROOT RESULT [config …]``, in a process of its own, as a toolbox's import
 leaves top-level packages named ``data``, ``utils``, … behind. ROOT is a linked checkout. The data are
 made up, in the form that each config's transforms expect; networks have their published sizes;
-weights are random, normalisations' statistics too.
+weights are random, normalisations' statistics too. Each config has a process of its own and ``LIMIT``
+seconds: one that crashes or hangs is told of, and the others are walked.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import copy
 import importlib
 import json
 import logging
+import multiprocessing
 import os
 import re
 import shutil
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +37,11 @@ from gaitext.toolboxes.hosts import detect
 
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 6}
 FRAMES = 4
+#: Seconds for a config, on one busy core.
+LIMIT = 440
 IDENTITIES = ["001", "002"]
+#: Over which MimicGait is tried as well: a model of frames, of clips, and of two inputs.
+MIMICKED = ("Baseline", "DeepGaitV2", "SkeletonGaitPP")
 SKELETONS = ("GaitTR", "GaitGraph", "MSGG", "SkeletonInput", "TwoView", "HOD_")
 
 
@@ -101,7 +108,7 @@ def make_dataset(cfgs: Mapping[str, Any], root: Path) -> None:
     long = 200 if "SelectSequence" in str(cfgs["trainer_cfg"]["transform"]) else 0
     for identity in [*IDENTITIES, "075", "076"]:
         for kind in types if identity in IDENTITIES else types[:1]:
-            frames = long or int(generator.integers(5, 9))
+            frames = long or int(generator.integers(5, 8))
             named = {f"{i}_in": each for i, each in enumerate(raw_inputs(cfgs, frames, generator))}
             store.write_leaf(root / "data", identity, kind, "000", named)
     store.write_json(root / "partition.json", {"TRAIN_SET": IDENTITIES, "TEST_SET": ["075", "076"]})
@@ -203,6 +210,34 @@ def train_once(models: Any, cfgs: dict[str, Any]) -> tuple[dict[str, Any], int, 
     return weights, len(trained & set(twin)), len(twin)
 
 
+def mimic_once(models: Any, cfgs: dict[str, Any]) -> int:
+    """MimicGait's iteration and test over the same model; returns how many embeddings the loss compared."""
+    cfgs = copy.deepcopy(cfgs)
+    wanted = ("gse", "oem", "inputs", "occlusion")
+    kept = {key: value for key, value in cfgs["model_cfg"].items() if key in wanted}
+    cfgs["model_cfg"] = {"model": "MimicGait", **kept}
+    cfgs["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2, "loss_term_weight": 1.0}]
+    torch.manual_seed(0)
+    system = models.MimicGait(cfgs, True)
+    output = system(system.inputs_pretreament(next(iter(system.train_loader))))
+    loss, _ = system.loss_aggregator(output["training_feat"])
+    loss.backward()
+    idle = [name for name, weight in system.named_parameters() if weight.requires_grad and weight.grad is None]
+    assert not idle, f"no gradient reaches {idle} in MimicGait"
+    assert torch.isfinite(loss), "MimicGait's loss is not finite"
+    taught = [name for name, weight in system.named_parameters() if ".gse." in name and weight.grad is not None]
+    assert not taught, f"the teacher learns: {taught}"
+    system.optimizer.step()
+    tested = models.MimicGait(cfgs, False)
+    tested.load_state_dict(system.state_dict(), strict=True)
+    compared: Tensor = output["training_feat"]["triplet"]["embeddings"]
+    with torch.no_grad():
+        found = tested(tested.inputs_pretreament(next(iter(tested.test_loader))))["inference_feat"]["embeddings"]
+    assert found.shape[1:] == compared.shape[1:]
+    assert torch.isfinite(found).all()
+    return len(compared)
+
+
 def native_outputs(native: Any, inputs: Any) -> tuple[Tensor, list[Tensor]]:
     """The embeddings that the toolbox compares, and what goes into the model's BNNecks."""
     before: list[Tensor] = []
@@ -302,6 +337,8 @@ def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, A
         try:
             weights, trained, of = train_once(models, system_cfgs(cfgs, gse, oem, settings))
             where, worst = test_once(models, native, system_cfgs(cfgs, gse, oem, settings), weights)
+            if kind.__name__ in MIMICKED:
+                result["mimicked"] = mimic_once(models, system_cfgs(cfgs, gse, oem, settings))
         except GaitextError as error:
             result["refusals"].append(error.what)
             if "cannot be run" in error.what and native is not None:
@@ -333,6 +370,39 @@ def stand_in(model_cfg: dict[str, Any], scratch: Path) -> None:
         model_cfg["pretrained_dinov2"] = str(path)
 
 
+def walk_apart(models: Any, cfgs: dict[str, Any]) -> dict[str, Any]:
+    """:func:`walk_config` in a process of its own; gaitext's faults, crashes and slow models are ``fault``."""
+    scratch = Path(tempfile.mkdtemp())
+    told = scratch / "row.json"
+
+    def walk() -> None:
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+        logger = logging.getLogger("walk")
+        logger.setLevel(logging.CRITICAL)
+        importlib.import_module("utils").get_msg_mgr().logger = logger
+        try:
+            row = walk_config(models, cfgs, scratch)
+        except Exception as error:  # a fault of gaitext's: the row says so
+            row = {"fault": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-2500:]}
+        store.write_json(told, row)
+
+    # Forked, as the toolbox's import takes long; nothing has been computed yet that a fork would not survive.
+    process = multiprocessing.get_context("fork").Process(target=walk)
+    process.start()
+    process.join(LIMIT)
+    try:
+        if process.is_alive():
+            process.kill()
+            process.join()
+            return {"fault": f"not done within {LIMIT} s", "trace": ""}
+        if not told.exists():
+            return {"fault": f"the process ended with {process.exitcode}", "trace": ""}
+        row: dict[str, Any] = json.loads(told.read_text())
+        return row
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 def configs(root: Path) -> Iterator[Path]:
     for path in sorted((root / "configs").rglob("*.yaml")):
         if path.name != "default.yaml" and re.search(r"^model_cfg:", path.read_text(), re.M):
@@ -355,14 +425,9 @@ def structure(cfgs: Mapping[str, Any]) -> str:
 def main(root: Path, result: Path, only: list[str]) -> None:
     toolbox = detect(root)
     redirect(world_size=1)
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     sys.path[0:0] = [str(root / toolbox.package)]
     os.chdir(root)
     models = importlib.import_module("modeling.models")
-    utils = importlib.import_module("utils")
-    logger = logging.getLogger("walk")
-    logger.setLevel(logging.CRITICAL)
-    utils.get_msg_mgr().logger = logger
     base = importlib.import_module("modeling.base_model").BaseModel
     mine = importlib.import_module("gaitext.toolboxes.registered").MARK
     classes = sorted(
@@ -391,13 +456,8 @@ def main(root: Path, result: Path, only: list[str]) -> None:
         elif name in found["configs"]:
             continue
         else:
-            scratch = Path(tempfile.mkdtemp())
-            try:
-                row = walk_config(models, cfgs, scratch)
-            except Exception as error:  # a fault of gaitext's: the row says so
-                row = {"fault": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-2500:]}
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+            begin = time.monotonic()
+            row = {**walk_apart(models, cfgs), "seconds": round(time.monotonic() - begin)}
         found["configs"][name] = {"model": model, **row}
         sys.stdout.write(f"{name}: { {k: v for k, v in found['configs'][name].items() if k != 'trace'} }\n")
         sys.stdout.flush()
