@@ -29,7 +29,7 @@ _JUDGED = ("silhouettes", "parsing", "heatmaps", "poses")
 _JOINTS = (17, 18)
 _NO_POSES = (
     "use GaitPT, which reads poses themselves, GaitHeat on heatmaps, or a model of silhouettes; or train and test the "
-    "model itself, without a residual, on occluded poses: OcclusionPoses first in its transforms"
+    "model itself, without a residual, on occluded poses: OcclusionPoses first in its transforms (with a seed at test)"
 )
 
 #: The map that a pose is occluded in and drawn on.

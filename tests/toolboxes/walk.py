@@ -2,7 +2,7 @@
 
 ``python -m tests.toolboxes.walk ROOT RESULT [config …]``, in a process of its own, as a toolbox's import
 leaves top-level packages named ``data``, ``utils``, … behind. ROOT is a linked checkout. The data are
-made up, in the form that each config's transforms expect; networks have their published sizes;
+made up, in the form that each config's transforms expect; networks have their published widths;
 weights are random, normalisations' statistics too. Each config has a process of its own and ``LIMIT``
 seconds: one that crashes or hangs is told of, and the others are walked.
 """
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ from gaitext.toolboxes.hosts import detect
 
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 6}
 FRAMES = 4
+#: At most, of a residual network's stage: further ones are like the second.
+BLOCKS = 2
 #: Seconds for a config, on one busy core.
 LIMIT = 440
 IDENTITIES = ["001", "002"]
@@ -103,11 +106,11 @@ def raw_inputs(cfgs: Mapping[str, Any], frames: int, generator: np.random.Genera
 def make_dataset(cfgs: Mapping[str, Any], root: Path) -> None:
     generator = np.random.default_rng(0)
     scoliosis = "Scoliosis" in str(cfgs["data_cfg"]["dataset_name"])
-    types = ["negative", "positive"] if scoliosis else ["nm-01", "nm-05"]
+    walks = ["negative", "positive"] if scoliosis else ["nm-01", "nm-05"]
     # Some transforms of poses cut so many frames out.
     long = 200 if "SelectSequence" in str(cfgs["trainer_cfg"]["transform"]) else 0
     for identity in [*IDENTITIES, "075", "076"]:
-        for kind in types if identity in IDENTITIES else types[:1]:
+        for kind in walks if identity in IDENTITIES else walks[:1]:
             frames = long or int(generator.integers(5, 8))
             named = {f"{i}_in": each for i, each in enumerate(raw_inputs(cfgs, frames, generator))}
             store.write_leaf(root / "data", identity, kind, "000", named)
@@ -143,6 +146,10 @@ def shrunk(cfgs: dict[str, Any], dataset: Path) -> dict[str, Any]:
     cfgs["evaluator_cfg"]["sampler"].update(type="InferenceSampler", batch_size=1)
     cfgs["evaluator_cfg"]["eval_func"] = "evaluate_indoor_dataset"
     cfgs["trainer_cfg"].update(sync_BN=False, total_iter=1)
+    for part in ("Backbone", "backbone_cfg"):
+        built = cfgs["model_cfg"].get(part)
+        if isinstance(built, dict) and isinstance(built.get("layers"), list):
+            built["layers"] = [min(blocks, BLOCKS) for blocks in built["layers"]]
     return cfgs
 
 
@@ -313,10 +320,10 @@ def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, A
     dataset = scratch / "set"
     make_dataset(shrunk(cfgs, dataset) | {"data_cfg": _first(cfgs["data_cfg"])}, dataset)
     cfgs = shrunk(cfgs, dataset)
-    stand_in(cfgs["model_cfg"], scratch)
+    left_out = stand_in(cfgs["model_cfg"], scratch)
     oem = scratch / "oem.pt"
     torch.save(OcclusionEvaluator(**EVALUATOR).state_dict(), oem)
-    result: dict[str, Any] = {"refusals": []}
+    result: dict[str, Any] = {"refusals": [], **({"added": left_out} if left_out else {})}
     try:
         torch.manual_seed(0)
         if any(base.__name__ == "MultiDatasets" for base in kind.__mro__):
@@ -361,13 +368,38 @@ def _first(data: Any) -> Any:
     return data[0] if isinstance(data, list) else data
 
 
-def stand_in(model_cfg: dict[str, Any], scratch: Path) -> None:
-    """Random weights where a model wants pretrained ones that are not here."""
+def stand_in(model_cfg: dict[str, Any], scratch: Path) -> str | None:
+    """Random weights where a model wants pretrained ones that are not here; returns what the config left out."""
     if "pretrained_dinov2" in model_cfg:
         backbone = importlib.import_module("modeling.models.BigGait_utils.DINOv2")
         path = scratch / "dinov2.pth"
         torch.save(backbone.vit_small(logger=importlib.import_module("utils").get_msg_mgr()).state_dict(), path)
         model_cfg["pretrained_dinov2"] = str(path)
+    if "pretrained_lvm" in model_cfg:
+        transformers = importlib.import_module("transformers")
+        # Smaller than published: twelve gait networks on each frame take too long on a CPU.
+        model_cfg["image_size"] = 112
+        model_cfg["backbone_cfg"]["channels"] = [8, 16, 32, 64]
+        model_cfg["SeparateFCs"]["in_channels"] = 64
+        width = model_cfg["source_dim"]
+        sizes = {"hidden_size": width, "num_attention_heads": 6, "image_size": 112}
+        config = transformers.Dinov2Config(num_hidden_layers=model_cfg["total_layer_num"], **sizes)
+        model_cfg["pretrained_lvm"] = str(scratch / "lvm")
+        transformers.Dinov2Model(config).save_pretrained(model_cfg["pretrained_lvm"])
+        # It counts operations for a line of its log.
+        counting = types.ModuleType("fvcore.nn")
+        vars(counting)["FlopCountAnalysis"] = lambda *_: types.SimpleNamespace(total=lambda: 0.0)
+        sys.modules.update({"fvcore": types.ModuleType("fvcore"), "fvcore.nn": counting})
+        branch = importlib.import_module("modeling.models.BiggerGait_DINOv2").infoDistillation(
+            **model_cfg["Mask_Branch"]
+        )
+        model_cfg["pretrained_mask_branch"] = str(scratch / "mask.pt")
+        torch.save({"model": branch.state_dict()}, model_cfg["pretrained_mask_branch"])
+    if model_cfg["model"] == "MultiGaitpp" and "in_channels" not in model_cfg["Backbone"]:
+        # Read by the model, and used by nothing.
+        model_cfg["Backbone"]["in_channels"] = 1
+        return "Backbone.in_channels"
+    return None
 
 
 def walk_apart(models: Any, cfgs: dict[str, Any]) -> dict[str, Any]:
@@ -409,8 +441,18 @@ def configs(root: Path) -> Iterator[Path]:
             yield path
 
 
+def fed(cfgs: Mapping[str, Any]) -> str:
+    """What a frame of each input is, and the test's transforms of it."""
+    shapes = [np.asarray(each[0]).shape for each in raw_inputs(cfgs, 2, np.random.default_rng(0))]
+    lists = []
+    for entry in cfgs["evaluator_cfg"]["transform"]:
+        steps = entry.get("trf_cfg") or [entry]
+        lists.append(" ".join(step["type"] for step in steps))
+    return f"{', '.join(str(list(shape)) for shape in shapes)}: {', '.join(lists)}"
+
+
 def structure(cfgs: Mapping[str, Any]) -> str:
-    """What decides how a model is built and fed: configs of the same structure are walked once."""
+    """What decides how a model is built and fed, but for sizes: configs of the same structure are walked once."""
     data = _first(cfgs["data_cfg"])
     model = {key: value for key, value in cfgs["model_cfg"].items() if "lr" not in key and "pretrained" not in key}
     inputs = raw_inputs(cfgs, 3, np.random.default_rng(0))
@@ -419,7 +461,9 @@ def structure(cfgs: Mapping[str, Any]) -> str:
     if "GaitGL" in str(model):
         told.append(data["dataset_name"] in ("OUMVLP", "GREW"))
     fixed = str(cfgs["trainer_cfg"]["sampler"]["sample_type"]).startswith("fixed")
-    return re.sub(r"'(class_num|num_class|num_id)': \d+", "", str([*told[:2], told[3:], fixed]))
+    # Widths, depths and counts of classes make no other kind of network.
+    told[0] = re.sub(r"(?<![\w'])-?\d[\d.e-]*(, -?\d[\d.e-]*)*", "#", str(model))
+    return str([*told[:2], told[3:], fixed])
 
 
 def main(root: Path, result: Path, only: list[str]) -> None:
@@ -454,11 +498,13 @@ def main(root: Path, result: Path, only: list[str]) -> None:
         elif (like := walked.setdefault(structure({**cfgs, "data_cfg": _first(cfgs["data_cfg"])}), name)) != name:
             row = {"like": like}
         elif name in found["configs"]:
-            continue
+            row = found["configs"][name]
         else:
             begin = time.monotonic()
             row = {**walk_apart(models, cfgs), "seconds": round(time.monotonic() - begin)}
-        found["configs"][name] = {"model": model, **row}
+        if "like" not in row:
+            row["inputs"] = fed({**cfgs, "data_cfg": _first(cfgs["data_cfg"])})
+        found["configs"][name] = {**row, "model": model}
         sys.stdout.write(f"{name}: { {k: v for k, v in found['configs'][name].items() if k != 'trace'} }\n")
         sys.stdout.flush()
         store.write_json(result, found)
