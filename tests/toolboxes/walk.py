@@ -468,6 +468,7 @@ def structure(cfgs: Mapping[str, Any]) -> str:
 
 def main(root: Path, result: Path, only: list[str]) -> None:
     toolbox = detect(root)
+    vars(np)["float"] = float  # which one of OpenGait's random transforms still writes
     redirect(world_size=1)
     sys.path[0:0] = [str(root / toolbox.package)]
     os.chdir(root)
