@@ -43,7 +43,7 @@ BLOCKS = 2
 #: Seconds for a config, on one busy core.
 LIMIT = 440
 IDENTITIES = ["001", "002"]
-#: Over which MimicGait is tried as well: a model of frames, of clips, and of two inputs.
+#: Over which MimicGait is tried as well, in one config: a model of frames, of clips, and of two inputs.
 MIMICKED = ("Baseline", "DeepGaitV2", "SkeletonGaitPP")
 SKELETONS = ("GaitTR", "GaitGraph", "MSGG", "SkeletonInput", "TwoView", "HOD_")
 
@@ -315,7 +315,7 @@ def test_once(models: Any, native: Any, cfgs: dict[str, Any], weights: dict[str,
     return where, worst
 
 
-def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path, mimic: bool) -> dict[str, Any]:
     kind = getattr(models, cfgs["model_cfg"]["model"])
     dataset = scratch / "set"
     make_dataset(shrunk(cfgs, dataset) | {"data_cfg": _first(cfgs["data_cfg"])}, dataset)
@@ -344,7 +344,7 @@ def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, A
         try:
             weights, trained, of = train_once(models, system_cfgs(cfgs, gse, oem, settings))
             where, worst = test_once(models, native, system_cfgs(cfgs, gse, oem, settings), weights)
-            if kind.__name__ in MIMICKED:
+            if mimic:
                 result["mimicked"] = mimic_once(models, system_cfgs(cfgs, gse, oem, settings))
         except GaitextError as error:
             result["refusals"].append(error.what)
@@ -402,7 +402,7 @@ def stand_in(model_cfg: dict[str, Any], scratch: Path) -> str | None:
     return None
 
 
-def walk_apart(models: Any, cfgs: dict[str, Any]) -> dict[str, Any]:
+def walk_apart(models: Any, cfgs: dict[str, Any], mimic: bool) -> dict[str, Any]:
     """:func:`walk_config` in a process of its own; gaitext's faults, crashes and slow models are ``fault``."""
     scratch = Path(tempfile.mkdtemp())
     told = scratch / "row.json"
@@ -413,7 +413,7 @@ def walk_apart(models: Any, cfgs: dict[str, Any]) -> dict[str, Any]:
         logger.setLevel(logging.CRITICAL)
         importlib.import_module("utils").get_msg_mgr().logger = logger
         try:
-            row = walk_config(models, cfgs, scratch)
+            row = walk_config(models, cfgs, scratch, mimic)
         except Exception as error:  # a fault of gaitext's: the row says so
             row = {"fault": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-2500:]}
         store.write_json(told, row)
@@ -502,7 +502,11 @@ def main(root: Path, result: Path, only: list[str]) -> None:
             row = found["configs"][name]
         else:
             begin = time.monotonic()
-            row = {**walk_apart(models, cfgs), "seconds": round(time.monotonic() - begin)}
+            mimicked = any("mimicked" in each for each in found["configs"].values() if each["model"] == model)
+            row = {
+                **walk_apart(models, cfgs, model in MIMICKED and not mimicked),
+                "seconds": round(time.monotonic() - begin),
+            }
         if "like" not in row:
             row["inputs"] = fed({**cfgs, "data_cfg": _first(cfgs["data_cfg"])})
         found["configs"][name] = {**row, "model": model}
