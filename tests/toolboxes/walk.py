@@ -456,14 +456,11 @@ def structure(cfgs: Mapping[str, Any]) -> str:
     data = _first(cfgs["data_cfg"])
     model = {key: value for key, value in cfgs["model_cfg"].items() if "lr" not in key and "pretrained" not in key}
     inputs = raw_inputs(cfgs, 3, np.random.default_rng(0))
-    told = [model, [np.asarray(each).shape for each in inputs], str(cfgs["trainer_cfg"]["transform"]).count("type")]
-    told.append("Parsing" in str(data["dataset_name"]))
-    if "GaitGL" in str(model):
-        told.append(data["dataset_name"] in ("OUMVLP", "GREW"))
+    # Widths, depths and counts of channels, joints and classes make no other kind of network.
+    built = re.sub(r"(?<![\w'])-?\d[\d.e-]*(, -?\d[\d.e-]*)*", "#", str(model))
+    deep = "GaitGL" in built and data["dataset_name"] in ("OUMVLP", "GREW")  # GaitGL asks the dataset's name
     fixed = str(cfgs["trainer_cfg"]["sampler"]["sample_type"]).startswith("fixed")
-    # Widths, depths and counts of classes make no other kind of network.
-    told[0] = re.sub(r"(?<![\w'])-?\d[\d.e-]*(, -?\d[\d.e-]*)*", "#", str(model))
-    return str([*told[:2], told[3:], fixed])
+    return str([built, [np.asarray(each).ndim for each in inputs], deep, fixed])
 
 
 def main(root: Path, result: Path, only: list[str]) -> None:
