@@ -52,7 +52,14 @@ def verdict(row: Mapping[str, Any]) -> str:
 
 def table(found: Mapping[str, Any]) -> str:
     """A toolbox's section."""
-    heads = ("model", "config", "a frame of each input: transforms", "", "FRN's weights trained", "f is the model's")
+    heads = (
+        "model",
+        "config",
+        "a frame of each input: transforms",
+        "outcome",
+        "FRN's weights trained",
+        "f is the model's",
+    )
     lines = [f"| {' | '.join((*heads, 'difference'))} |", "| --- " * 7 + "|"]
     configs = found["configs"]
     for name in sorted(configs, key=lambda name: (configs[name]["model"].lower(), name)):

@@ -483,7 +483,7 @@ def main(root: Path, result: Path, only: list[str]) -> None:
     found: dict[str, Any] = {"toolbox": toolbox.name, "classes": classes, "configs": {}}
     if result.exists():  # a walk that was stopped goes on
         done = json.loads(result.read_text())["configs"]
-        found["configs"] = {name: row for name, row in done.items() if "fault" not in row}
+        found["configs"] = {name: row for name, row in done.items() if "fault" not in row and "like" not in row}
     walked: dict[str, str] = {}
     for path in configs(root):
         name = str(path.relative_to(root / "configs"))
