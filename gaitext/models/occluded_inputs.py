@@ -25,6 +25,13 @@ InputKind = Literal["silhouettes", "parsing", "heatmaps", "images", "poses", "bo
 _MAPS = ("silhouettes", "parsing", "heatmaps", "images")
 _JUDGED = ("silhouettes", "parsing", "heatmaps", "poses")
 
+#: Of a skeleton, in the toolboxes' datasets; and what to do where transforms make something else of it.
+_JOINTS = (17, 18)
+_NO_POSES = (
+    "use GaitPT, which reads poses themselves, GaitHeat on heatmaps, or a model of silhouettes; or train and test the "
+    "model itself, without a residual, on occluded poses: OcclusionPoses first in its transforms (with a seed at test)"
+)
+
 #: The map that a pose is occluded in and drawn on.
 _GRID = (64, 48)
 #: Coordinates no larger than this are shares of a frame's side, which is taken to have this many pixels.
@@ -51,7 +58,11 @@ class OccludedInputs:
 
 
 def input_kinds(
-    sequences: Sequence[Tensor], given: Sequence[str] | None = None, *, values: bool = False
+    sequences: Sequence[Tensor],
+    given: Sequence[str] | None = None,
+    *,
+    values: bool = False,
+    raw: Sequence[tuple[int, ...]] | None = None,
 ) -> list[InputKind]:
     """What each input shows: as ``given``, or told from its shape.
 
@@ -62,6 +73,7 @@ def input_kinds(
         sequences, given: the inputs, and what is known of them.
         values: look at the numbers too, and wait for the device: whole ones above 1 are ``parsing``,
             others outside 0..1 ``images``.
+        raw: the shape of a frame of each before its transforms, if known; for the message.
 
     Raises:
         ConfigError: a shape that does not tell, or another number of kinds than of inputs.
@@ -74,7 +86,8 @@ def input_kinds(
                 how="name one for each file that data_cfg.data_in_use switches on",
             )
         return [_known(kind) for kind in given]
-    kinds = [_kind(position, tuple(sequence.shape)) for position, sequence in enumerate(sequences)]
+    before = raw if raw is not None and len(raw) == len(sequences) else [None] * len(sequences)
+    kinds = [_kind(n, tuple(sequence.shape), before[n]) for n, sequence in enumerate(sequences)]
     return [_by_values(kind, sequence) if values else kind for kind, sequence in zip(kinds, sequences)]
 
 
@@ -129,7 +142,7 @@ def _known(kind: str) -> InputKind:
     return found
 
 
-def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
+def _kind(position: int, shape: tuple[int, ...], raw: tuple[int, ...] | None) -> InputKind:
     if len(shape) == 5 and shape[2] == 1:
         return "silhouettes"
     if len(shape) == 5 and min(shape[3:]) >= 8:
@@ -148,6 +161,8 @@ def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
             where="model_cfg.inputs",
             how="leave PoseOrder out of the transforms: the network orders COCO's joints itself",
         )
+    if raw is not None and len(raw) == 2 and raw[1] in (2, 3) and raw[0] in _JOINTS:
+        raise _no_poses_any_more(position, shape, raw[0])
     what, how = _guess(shape)
     raise ConfigError(
         f"input number {position} has shape {shape}, which does not tell what it shows: {what}",
@@ -156,13 +171,28 @@ def _kind(position: int, shape: tuple[int, ...]) -> InputKind:
     )
 
 
+def _no_poses_any_more(position: int, shape: tuple[int, ...], joints: int) -> ConfigError:
+    if len(shape) == 4 and shape[3] in (2, 3):
+        why = f"leave {shape[2]} of their {joints} joints, in an order that cannot be drawn for the occlusion evaluator"
+    else:
+        why = (
+            f"turn their {joints} joints into features of shape {shape}, such as bones, angles and motion: there no "
+            "joint can be hidden any more, and nothing be drawn for the occlusion evaluator"
+        )
+    return ConfigError(
+        f"input number {position} is no poses any more: transforms {why}",
+        where="model_cfg.inputs",
+        how=_NO_POSES,
+    )
+
+
 def _guess(shape: tuple[int, ...]) -> tuple[str, str]:
     """What an input that cannot be occluded may be, and what to use in its place."""
-    if 17 in shape[2:] or 18 in shape[2:]:
+    if any(joints in shape[2:] for joints in _JOINTS):
         return (
             "perhaps what transforms make of poses: joints can be hidden in poses [n, T, 17, 2 or 3] alone, and "
             "show all the same behind their bones, angles and motion",
-            "use a model that reads the poses themselves (GaitPT), or heatmaps or silhouettes",
+            _NO_POSES,
         )
     if len(shape) == 4 and shape[3] in (2, 3, 4):
         return (

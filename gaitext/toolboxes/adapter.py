@@ -37,6 +37,7 @@ class HostInputs:
         views: the walks' views, n of them.
         lengths: None for fixed batches; [1, n] for packed ones (``seqL``).
         prepared: whether a toolbox's model has made its own inputs of them already.
+        raw: the shape of a frame of each input before its transforms, if known.
     """
 
     sequences: list[Tensor]
@@ -45,6 +46,7 @@ class HostInputs:
     views: Sequence[str]
     lengths: Tensor | None
     prepared: bool = False
+    raw: Sequence[tuple[int, ...]] | None = None
 
     def sequence(self, position: int, what: str) -> Tensor:
         """The input at ``position`` of ``data_in_use``, without its gradient.

@@ -50,6 +50,8 @@ def rehearse(
     frn: SignatureExtractor,
     host: Host,
     shapes: Sequence[Sequence[int]] | None,
+    *,
+    system: str,
 ) -> Rehearsed:
     """Run a small batch where the model will live: sizes, and the twin's weights without a part in them, now frozen.
 
@@ -57,6 +59,7 @@ def rehearse(
         settings, gse, frn, host: of the system that is being built.
         shapes: of one frame of each input, if known; else the host's own data are tried, and then
             the usual shapes.
+        system: the name of the model that is being built, for the log.
 
     Raises:
         ConfigError: the model cannot be used, and why.
@@ -67,7 +70,7 @@ def rehearse(
     if sample is not None:
         frames = [tuple(sequence.shape[2:]) for sequence in sample.sequences]
         try:
-            kinds = input_kinds(sample.sequences, settings.inputs, values=True)
+            kinds = input_kinds(sample.sequences, settings.inputs, values=True, raw=sample.raw)
         except ConfigError as error:
             raise ConfigError(f"for {name}: {error.what}", where=error.where, how=error.how) from error
         check_kinds(kinds, frames, judged=settings.needs_evaluator, name=name)
@@ -81,7 +84,7 @@ def rehearse(
                     labels=batch.labels.to(host.device),
                 )
                 try:
-                    shape = _try(gse.to(host.device), frn.to(host.device), moved, host)
+                    shape = _try(gse.to(host.device), frn.to(host.device), moved, host, system)
                 except ConfigError:
                     raise
                 except Exception as error:  # whatever a model says of frames that it is not made for
@@ -120,14 +123,16 @@ def _made_up(shapes: Sequence[Sequence[int]]) -> HostInputs:
     return HostInputs(sequences, torch.zeros(2, dtype=torch.int64), ["nm-01"] * 2, ["000"] * 2, None)
 
 
-def _try(gse: SignatureExtractor, frn: SignatureExtractor, batch: HostInputs, host: Host) -> tuple[int, int]:
+def _try(
+    gse: SignatureExtractor, frn: SignatureExtractor, batch: HostInputs, host: Host, system: str
+) -> tuple[int, int]:
     shape, frozen = freeze_unused(frn, batch)
     if not any(weight.requires_grad for weight in frn.parameters()):
         # The model compares by a part of itself that it never trains, such as a moving average of another.
         frn.requires_grad_(True)
         shape, frozen = freeze_unused(frn, batch)
     if frozen:
-        host.say(f"RGGait: {len(frozen)} weights of the FRN have no part in its embeddings: {', '.join(frozen)}")
+        host.say(f"{system}: {len(frozen)} weights of the FRN have no part in its embeddings: {', '.join(frozen)}")
     if isinstance(gse, ToolboxSignature):
         norm = gse.normalised_by(batch)
         if norm is not None:

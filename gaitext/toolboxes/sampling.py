@@ -48,7 +48,8 @@ def sample_batch(cfgs: Mapping[str, Any], phase: str, extractor: ToolboxSignatur
         except ConfigError:
             raise
         except Exception as error:  # the run will stumble over it, and say it in its own words
-            log.warning("RGGait: the first sequence, %s, cannot be tried out: %s", leaf.path, reason(error))
+            name = (cfgs.get("model_cfg") or {}).get("model", "RGGait")
+            log.warning("%s: the first sequence, %s, cannot be tried out: %s", name, leaf.path, reason(error))
             return None
 
 
@@ -101,4 +102,5 @@ def _made(leaf: Leaf, cfgs: Mapping[str, Any], engine: Mapping[str, Any], extrac
         [leaf.view] * _SEQUENCES,
         None,
         prepared=own is not None,
+        raw=[np.asarray(file[0]).shape for file in files] if own is None else None,
     )

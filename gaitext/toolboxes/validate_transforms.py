@@ -47,9 +47,11 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
     Raises:
         ConfigError: wrong arguments, or a transform that this phase cannot give what it needs.
     """
-    sampling = str((phase.get("sampler") or {}).get("sample_type", "fixed"))
+    sampler = phase.get("sampler") or {}
+    sampling = str(sampler.get("sample_type", "fixed"))
+    testing = name == "evaluator_cfg"
     # The embedded host, and every process of OpenGait's test, transforms one sequence at a time.
-    alone = toolbox is None or (name == "evaluator_cfg" and toolbox.test_batch_is_world)
+    alone = toolbox is None or (testing and (toolbox.test_batch_is_world or sampler.get("batch_size") == 1))
     packed = not sampling.startswith("fixed") and not alone
     lists = listed_transforms(phase.get("transform"), f"{name}.transform")
     for transform in (transform for each in lists for transform in each):
@@ -58,7 +60,7 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
             continue
         check_arguments(part, transform.arguments, transform.where)
         random = part.is_random(transform.arguments)
-        if random and name == "evaluator_cfg":
+        if random and testing:
             raise ConfigError(
                 f"{transform.name} tosses a coin, so that a test would give other embeddings each time",
                 where=transform.where,
@@ -75,5 +77,7 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
             raise ConfigError(
                 f"{transform.name} must see one sequence at a time, but {sampling} sampling hands it several as one",
                 where=transform.where,
-                how="use a fixed_… sample_type, or the model's augmentation settings",
+                how="test one sequence at a time: evaluator_cfg.sampler.batch_size 1"
+                if testing
+                else "use a fixed_… sample_type, or the model's augmentation settings",
             )

@@ -42,6 +42,31 @@ def test_kinds_are_told_from_shapes_or_named() -> None:
         occlude_inputs([torch.zeros(1, 2, 4)], None, ["boxes"], Occlusions.of([Occlusion()]))
 
 
+@pytest.mark.parametrize(
+    ("shape", "raw", "said"),
+    [
+        ((2, 4, 10, 17, 1), (17, 3), r"turn their 17 joints into features of shape \(2, 4, 10, 17, 1\)"),
+        ((2, 4, 18, 3, 5), (18, 3), "turn their 18 joints into features"),
+        ((2, 4, 12, 3), (17, 3), "leave 12 of their 17 joints"),
+        ((2, 4, 10, 17, 1), None, "perhaps what transforms make of poses"),
+        ((2, 4, 600, 4), (600, 4), "perhaps points in space"),
+    ],
+)
+def test_what_transforms_made_of_poses_is_refused_with_the_reason_and_what_to_do(
+    shape: tuple[int, ...], raw: tuple[int, ...] | None, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        input_kinds([torch.zeros(shape)], raw=None if raw is None else [raw])
+    assert caught.value.how is not None
+    if 17 in shape or raw in ((17, 3), (18, 3)):
+        assert "GaitPT" in caught.value.how
+        assert "GaitHeat" in caught.value.how
+        assert "OcclusionPoses first" in caught.value.how
+    # Poses that are only divided are poses; naming the kind goes before.
+    assert input_kinds([torch.zeros(2, 4, 17, 2)], raw=[(17, 3)]) == ["poses"]
+    assert input_kinds([torch.zeros(shape)], ["other"]) == ["other"]
+
+
 def test_heatmaps_and_poses_lose_the_same_joints_and_nothing_is_resized() -> None:
     poses = walker(3)
     occlusions = Occlusions.of(

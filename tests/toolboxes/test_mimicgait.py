@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,21 @@ def test_the_teacher_sees_the_walkers_whole(lengths: list[int] | None) -> None:
     loss.mean().backward()
     assert [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
     assert given.grad is None
+
+
+def test_it_logs_under_its_own_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    network = build()
+    files = {"gse": network.gse.network, "oem": network.occlusion_evaluator}
+    for name, part in files.items():
+        torch.save(part.state_dict(), tmp_path / f"{name}.pt")
+    restored = {
+        "gse": {"model_cfg": BASE, "checkpoint": str(tmp_path / "gse.pt")},
+        "oem": {**EVALUATOR, "checkpoint": str(tmp_path / "oem.pt")},
+    }
+    with caplog.at_level("INFO", logger="gaitext"):
+        MimicGaitAdapter.build_in(model(**restored), OwnHost(fresh=True))
+    assert len(caplog.messages) >= 2
+    assert all(line.startswith("MimicGait: ") for line in caplog.messages), caplog.messages
 
 
 def test_instances_are_told_apart_in_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,14 @@ def test_stages_2_and_3(
 
 
 @pytest.mark.parametrize(("labels", "processes"), [("identity", 1), ("instance", 2)])
-def test_mimicgait(opengait: Path, dataset: Path, evaluator: Path, labels: str, processes: int) -> None:
+def test_mimicgait(
+    opengait: Path,
+    dataset: Path,
+    evaluator: Path,
+    labels: str,
+    processes: int,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     model, extra = BACKBONES["Baseline"]
     native = config(dataset, {"model": "Baseline", **model}, **extra)
     assert launch(opengait, native, "train", 1) == 0
@@ -233,6 +240,9 @@ def test_mimicgait(opengait: Path, dataset: Path, evaluator: Path, labels: str, 
     cfgs = config(dataset, system, processes)
     cfgs["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2, "loss_term_weight": 1.0}]
     assert launch(opengait, cfgs, "train", processes) == 0
+    log = "".join(capfd.readouterr())
+    assert "MimicGait: gse restored from" in log
+    assert "RGGait:" not in log
     third_path, third = weights(opengait, "MimicGait")
     trained = third["model"]
     for key, value in second["model"].items():

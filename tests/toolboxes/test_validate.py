@@ -146,8 +146,11 @@ def test_transforms_that_a_config_cannot_serve(dataset: Path, monkeypatch: pytes
     # In OpenGait's test each process has one sequence at a time; in FastPoseGait's not.
     cfgs["evaluator_cfg"]["transform"] = [{"type": "Window"}]
     validate(cfgs, training=False)
-    with pytest.raises(ConfigError, match="one sequence at a time"):
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 2
+    with pytest.raises(ConfigError, match=r"one sequence at a time(.|\n)*batch_size 1"):
         validate_config(cfgs, False, toolbox=TOOLBOXES[1])
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 1
+    validate_config(cfgs, False, toolbox=TOOLBOXES[1])
 
 
 def test_noise_of_every_point_may_be_drawn_in_a_pack_but_a_coin_may_not(dataset: Path) -> None:
@@ -195,6 +198,7 @@ def test_a_window_may_be_cut_in_a_test_where_it_draws_nothing(dataset: Path) -> 
     window["position"] = "center"
     validate(cfgs, training=False)
     # FastPoseGait's test hands it several sequences as one.
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 4
     with pytest.raises(ConfigError, match="PoseWindow must see one sequence at a time"):
         validate_config(cfgs, False, toolbox=TOOLBOXES[1])
     # Windows that draw nothing are the same for all inputs.
@@ -248,8 +252,11 @@ def test_occlusions_in_a_test(dataset: Path) -> None:
     occlusion["seed"] = 1
     validate(cfgs, training=False)  # a function of the sequence: one at a time in OpenGait
     validate_config(cfgs, False, toolbox=None)  # and in the embedded host
+    validate_config(cfgs, False, toolbox=TOOLBOXES[1])  # and in FastPoseGait in batches of 1
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 4
     with pytest.raises(ConfigError, match="one sequence at a time"):
         validate_config(cfgs, False, toolbox=TOOLBOXES[1])
+    cfgs["evaluator_cfg"]["sampler"]["batch_size"] = 1
     # Heatmaps and poses have different content, and would be occluded differently.
     cfgs["evaluator_cfg"]["transform"] = [[{"type": "HeatmapInput"}, occlusion], {"type": "PoseInput"}]
     with pytest.raises(ConfigError, match="OcclusionHeatmaps draws by the content of its own input"):

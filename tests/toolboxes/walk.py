@@ -2,8 +2,9 @@
 
 ``python -m tests.toolboxes.walk ROOT RESULT [config …]``, in a process of its own, as a toolbox's import
 leaves top-level packages named ``data``, ``utils``, … behind. ROOT is a linked checkout. The data are
-made up, in the form that each config's transforms expect; networks have their published sizes;
-weights are random, normalisations' statistics too.
+made up, in the form that each config's transforms expect; networks have their published widths;
+weights are random, normalisations' statistics too. Each config has a process of its own and ``LIMIT``
+seconds: one that crashes or hangs is told of, and the others are walked.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import copy
 import importlib
 import json
 import logging
+import multiprocessing
 import os
 import re
 import shutil
 import sys
 import tempfile
+import time
 import traceback
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +38,13 @@ from gaitext.toolboxes.hosts import detect
 
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 6}
 FRAMES = 4
+#: At most, of a residual network's stage: further ones are like the second.
+BLOCKS = 2
+#: Seconds for a config, on one busy core.
+LIMIT = 440
 IDENTITIES = ["001", "002"]
+#: Over which MimicGait is tried as well, in one config: a model of frames, of clips, and of two inputs.
+MIMICKED = ("Baseline", "DeepGaitV2", "SkeletonGaitPP")
 SKELETONS = ("GaitTR", "GaitGraph", "MSGG", "SkeletonInput", "TwoView", "HOD_")
 
 
@@ -96,12 +106,12 @@ def raw_inputs(cfgs: Mapping[str, Any], frames: int, generator: np.random.Genera
 def make_dataset(cfgs: Mapping[str, Any], root: Path) -> None:
     generator = np.random.default_rng(0)
     scoliosis = "Scoliosis" in str(cfgs["data_cfg"]["dataset_name"])
-    types = ["negative", "positive"] if scoliosis else ["nm-01", "nm-05"]
+    walks = ["negative", "positive"] if scoliosis else ["nm-01", "nm-05"]
     # Some transforms of poses cut so many frames out.
     long = 200 if "SelectSequence" in str(cfgs["trainer_cfg"]["transform"]) else 0
     for identity in [*IDENTITIES, "075", "076"]:
-        for kind in types if identity in IDENTITIES else types[:1]:
-            frames = long or int(generator.integers(5, 9))
+        for kind in walks if identity in IDENTITIES else walks[:1]:
+            frames = long or int(generator.integers(5, 8))
             named = {f"{i}_in": each for i, each in enumerate(raw_inputs(cfgs, frames, generator))}
             store.write_leaf(root / "data", identity, kind, "000", named)
     store.write_json(root / "partition.json", {"TRAIN_SET": IDENTITIES, "TEST_SET": ["075", "076"]})
@@ -136,6 +146,10 @@ def shrunk(cfgs: dict[str, Any], dataset: Path) -> dict[str, Any]:
     cfgs["evaluator_cfg"]["sampler"].update(type="InferenceSampler", batch_size=1)
     cfgs["evaluator_cfg"]["eval_func"] = "evaluate_indoor_dataset"
     cfgs["trainer_cfg"].update(sync_BN=False, total_iter=1)
+    for part in ("Backbone", "backbone_cfg"):
+        built = cfgs["model_cfg"].get(part)
+        if isinstance(built, dict) and isinstance(built.get("layers"), list):
+            built["layers"] = [min(blocks, BLOCKS) for blocks in built["layers"]]
     return cfgs
 
 
@@ -201,6 +215,34 @@ def train_once(models: Any, cfgs: dict[str, Any]) -> tuple[dict[str, Any], int, 
     weights = system.state_dict()
     twin = [name for name, _ in system.named_parameters() if name.startswith("network.frn.")]
     return weights, len(trained & set(twin)), len(twin)
+
+
+def mimic_once(models: Any, cfgs: dict[str, Any]) -> int:
+    """MimicGait's iteration and test over the same model; returns how many embeddings the loss compared."""
+    cfgs = copy.deepcopy(cfgs)
+    wanted = ("gse", "oem", "inputs", "occlusion")
+    kept = {key: value for key, value in cfgs["model_cfg"].items() if key in wanted}
+    cfgs["model_cfg"] = {"model": "MimicGait", **kept}
+    cfgs["loss_cfg"] = [{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2, "loss_term_weight": 1.0}]
+    torch.manual_seed(0)
+    system = models.MimicGait(cfgs, True)
+    output = system(system.inputs_pretreament(next(iter(system.train_loader))))
+    loss, _ = system.loss_aggregator(output["training_feat"])
+    loss.backward()
+    idle = [name for name, weight in system.named_parameters() if weight.requires_grad and weight.grad is None]
+    assert not idle, f"no gradient reaches {idle} in MimicGait"
+    assert torch.isfinite(loss), "MimicGait's loss is not finite"
+    taught = [name for name, weight in system.named_parameters() if ".gse." in name and weight.grad is not None]
+    assert not taught, f"the teacher learns: {taught}"
+    system.optimizer.step()
+    tested = models.MimicGait(cfgs, False)
+    tested.load_state_dict(system.state_dict(), strict=True)
+    compared: Tensor = output["training_feat"]["triplet"]["embeddings"]
+    with torch.no_grad():
+        found = tested(tested.inputs_pretreament(next(iter(tested.test_loader))))["inference_feat"]["embeddings"]
+    assert found.shape[1:] == compared.shape[1:]
+    assert torch.isfinite(found).all()
+    return len(compared)
 
 
 def native_outputs(native: Any, inputs: Any) -> tuple[Tensor, list[Tensor]]:
@@ -273,15 +315,15 @@ def test_once(models: Any, native: Any, cfgs: dict[str, Any], weights: dict[str,
     return where, worst
 
 
-def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path, mimic: bool) -> dict[str, Any]:
     kind = getattr(models, cfgs["model_cfg"]["model"])
     dataset = scratch / "set"
     make_dataset(shrunk(cfgs, dataset) | {"data_cfg": _first(cfgs["data_cfg"])}, dataset)
     cfgs = shrunk(cfgs, dataset)
-    stand_in(cfgs["model_cfg"], scratch)
+    left_out = stand_in(cfgs["model_cfg"], scratch)
     oem = scratch / "oem.pt"
     torch.save(OcclusionEvaluator(**EVALUATOR).state_dict(), oem)
-    result: dict[str, Any] = {"refusals": []}
+    result: dict[str, Any] = {"refusals": [], **({"added": left_out} if left_out else {})}
     try:
         torch.manual_seed(0)
         if any(base.__name__ == "MultiDatasets" for base in kind.__mro__):
@@ -302,6 +344,8 @@ def walk_config(models: Any, cfgs: dict[str, Any], scratch: Path) -> dict[str, A
         try:
             weights, trained, of = train_once(models, system_cfgs(cfgs, gse, oem, settings))
             where, worst = test_once(models, native, system_cfgs(cfgs, gse, oem, settings), weights)
+            if mimic:
+                result["mimicked"] = mimic_once(models, system_cfgs(cfgs, gse, oem, settings))
         except GaitextError as error:
             result["refusals"].append(error.what)
             if "cannot be run" in error.what and native is not None:
@@ -324,13 +368,71 @@ def _first(data: Any) -> Any:
     return data[0] if isinstance(data, list) else data
 
 
-def stand_in(model_cfg: dict[str, Any], scratch: Path) -> None:
-    """Random weights where a model wants pretrained ones that are not here."""
+def stand_in(model_cfg: dict[str, Any], scratch: Path) -> str | None:
+    """Random weights where a model wants pretrained ones that are not here; returns what the config left out."""
     if "pretrained_dinov2" in model_cfg:
         backbone = importlib.import_module("modeling.models.BigGait_utils.DINOv2")
         path = scratch / "dinov2.pth"
         torch.save(backbone.vit_small(logger=importlib.import_module("utils").get_msg_mgr()).state_dict(), path)
         model_cfg["pretrained_dinov2"] = str(path)
+    if "pretrained_lvm" in model_cfg:
+        transformers = importlib.import_module("transformers")
+        # Smaller than published: twelve gait networks on each frame take too long on a CPU.
+        model_cfg["image_size"] = 112
+        model_cfg["backbone_cfg"]["channels"] = [8, 16, 32, 64]
+        model_cfg["SeparateFCs"]["in_channels"] = 64
+        width = model_cfg["source_dim"]
+        sizes = {"hidden_size": width, "num_attention_heads": 6, "image_size": 112}
+        config = transformers.Dinov2Config(num_hidden_layers=model_cfg["total_layer_num"], **sizes)
+        model_cfg["pretrained_lvm"] = str(scratch / "lvm")
+        transformers.Dinov2Model(config).save_pretrained(model_cfg["pretrained_lvm"])
+        # It counts operations for a line of its log.
+        counting = types.ModuleType("fvcore.nn")
+        vars(counting)["FlopCountAnalysis"] = lambda *_: types.SimpleNamespace(total=lambda: 0.0)
+        sys.modules.update({"fvcore": types.ModuleType("fvcore"), "fvcore.nn": counting})
+        branch = importlib.import_module("modeling.models.BiggerGait_DINOv2").infoDistillation(
+            **model_cfg["Mask_Branch"]
+        )
+        model_cfg["pretrained_mask_branch"] = str(scratch / "mask.pt")
+        torch.save({"model": branch.state_dict()}, model_cfg["pretrained_mask_branch"])
+    if model_cfg["model"] == "MultiGaitpp" and "in_channels" not in model_cfg["Backbone"]:
+        # Read by the model, and used by nothing.
+        model_cfg["Backbone"]["in_channels"] = 1
+        return "Backbone.in_channels"
+    return None
+
+
+def walk_apart(models: Any, cfgs: dict[str, Any], mimic: bool) -> dict[str, Any]:
+    """:func:`walk_config` in a process of its own; gaitext's faults, crashes and slow models are ``fault``."""
+    scratch = Path(tempfile.mkdtemp())
+    told = scratch / "row.json"
+
+    def walk() -> None:
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+        logger = logging.getLogger("walk")
+        logger.setLevel(logging.CRITICAL)
+        importlib.import_module("utils").get_msg_mgr().logger = logger
+        try:
+            row = walk_config(models, cfgs, scratch, mimic)
+        except Exception as error:  # a fault of gaitext's: the row says so
+            row = {"fault": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-2500:]}
+        store.write_json(told, row)
+
+    # Forked, as the toolbox's import takes long; nothing has been computed yet that a fork would not survive.
+    process = multiprocessing.get_context("fork").Process(target=walk)
+    process.start()
+    process.join(LIMIT)
+    try:
+        if process.is_alive():
+            process.kill()
+            process.join()
+            return {"fault": f"not done within {LIMIT} s", "trace": ""}
+        if not told.exists():
+            return {"fault": f"the process ended with {process.exitcode}", "trace": ""}
+        row: dict[str, Any] = json.loads(told.read_text())
+        return row
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def configs(root: Path) -> Iterator[Path]:
@@ -339,30 +441,35 @@ def configs(root: Path) -> Iterator[Path]:
             yield path
 
 
+def fed(cfgs: Mapping[str, Any]) -> str:
+    """What a frame of each input is, and the test's transforms of it."""
+    shapes = [np.asarray(each[0]).shape for each in raw_inputs(cfgs, 2, np.random.default_rng(0))]
+    lists = []
+    for entry in cfgs["evaluator_cfg"]["transform"]:
+        steps = entry.get("trf_cfg") or [entry]
+        lists.append(" ".join(step["type"] for step in steps))
+    return f"{', '.join(str(list(shape)) for shape in shapes)}: {', '.join(lists)}"
+
+
 def structure(cfgs: Mapping[str, Any]) -> str:
-    """What decides how a model is built and fed: configs of the same structure are walked once."""
+    """What decides how a model is built and fed, but for sizes: configs of the same structure are walked once."""
     data = _first(cfgs["data_cfg"])
     model = {key: value for key, value in cfgs["model_cfg"].items() if "lr" not in key and "pretrained" not in key}
     inputs = raw_inputs(cfgs, 3, np.random.default_rng(0))
-    told = [model, [np.asarray(each).shape for each in inputs], str(cfgs["trainer_cfg"]["transform"]).count("type")]
-    told.append("Parsing" in str(data["dataset_name"]))
-    if "GaitGL" in str(model):
-        told.append(data["dataset_name"] in ("OUMVLP", "GREW"))
+    # Widths, depths and counts of channels, joints and classes make no other kind of network.
+    built = re.sub(r"(?<![\w'])-?\d[\d.e-]*(, -?\d[\d.e-]*)*", "#", str(model))
+    deep = "GaitGL" in built and data["dataset_name"] in ("OUMVLP", "GREW")  # GaitGL asks the dataset's name
     fixed = str(cfgs["trainer_cfg"]["sampler"]["sample_type"]).startswith("fixed")
-    return re.sub(r"'(class_num|num_class|num_id)': \d+", "", str([*told[:2], told[3:], fixed]))
+    return str([built, [np.asarray(each).ndim for each in inputs], deep, fixed])
 
 
 def main(root: Path, result: Path, only: list[str]) -> None:
     toolbox = detect(root)
+    vars(np)["float"] = float  # which one of OpenGait's random transforms still writes
     redirect(world_size=1)
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     sys.path[0:0] = [str(root / toolbox.package)]
     os.chdir(root)
     models = importlib.import_module("modeling.models")
-    utils = importlib.import_module("utils")
-    logger = logging.getLogger("walk")
-    logger.setLevel(logging.CRITICAL)
-    utils.get_msg_mgr().logger = logger
     base = importlib.import_module("modeling.base_model").BaseModel
     mine = importlib.import_module("gaitext.toolboxes.registered").MARK
     classes = sorted(
@@ -376,7 +483,7 @@ def main(root: Path, result: Path, only: list[str]) -> None:
     found: dict[str, Any] = {"toolbox": toolbox.name, "classes": classes, "configs": {}}
     if result.exists():  # a walk that was stopped goes on
         done = json.loads(result.read_text())["configs"]
-        found["configs"] = {name: row for name, row in done.items() if "fault" not in row}
+        found["configs"] = {name: row for name, row in done.items() if "fault" not in row and "like" not in row}
     walked: dict[str, str] = {}
     for path in configs(root):
         name = str(path.relative_to(root / "configs"))
@@ -389,16 +496,17 @@ def main(root: Path, result: Path, only: list[str]) -> None:
         elif (like := walked.setdefault(structure({**cfgs, "data_cfg": _first(cfgs["data_cfg"])}), name)) != name:
             row = {"like": like}
         elif name in found["configs"]:
-            continue
+            row = found["configs"][name]
         else:
-            scratch = Path(tempfile.mkdtemp())
-            try:
-                row = walk_config(models, cfgs, scratch)
-            except Exception as error:  # a fault of gaitext's: the row says so
-                row = {"fault": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()[-2500:]}
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
-        found["configs"][name] = {"model": model, **row}
+            begin = time.monotonic()
+            mimicked = any("mimicked" in each for each in found["configs"].values() if each["model"] == model)
+            row = {
+                **walk_apart(models, cfgs, model in MIMICKED and not mimicked),
+                "seconds": round(time.monotonic() - begin),
+            }
+        if "like" not in row:
+            row["inputs"] = fed({**cfgs, "data_cfg": _first(cfgs["data_cfg"])})
+        found["configs"][name] = {**row, "model": model}
         sys.stdout.write(f"{name}: { {k: v for k, v in found['configs'][name].items() if k != 'trace'} }\n")
         sys.stdout.flush()
         store.write_json(result, found)

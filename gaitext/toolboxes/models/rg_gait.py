@@ -67,13 +67,13 @@ class RGGaitAdapter(ModelAdapter):
         gse, frn = (host.signature(settings.gse.model_cfg, where=where) for _ in range(2))
         evaluator = OcclusionEvaluator(**settings.oem.sizes) if settings.needs_evaluator else None
         if host.fresh:
-            _restore(gse.network, settings.gse.checkpoint, "gse", host)
+            _restore(gse.network, settings.gse.checkpoint, "gse", cls.name, host)
             if settings.init_from_gse:
                 frn.load_state_dict(gse.state_dict())
             if evaluator is not None:
-                _restore(evaluator, settings.oem.checkpoint, "oem", host)
+                _restore(evaluator, settings.oem.checkpoint, "oem", cls.name, host)
         frn.remove_neck()
-        tried = rehearse(settings, gse, frn, host, _known_shapes(settings))
+        tried = rehearse(settings, gse, frn, host, _known_shapes(settings), system=cls.name)
         network = cls.assemble(settings, gse, evaluator, frn, tried.shape, host)
         network.settings, network.kinds = settings, tried.kinds
         return network
@@ -94,7 +94,7 @@ class RGGaitAdapter(ModelAdapter):
             evaluator,
             frn,
             shape=shape,
-            neck=_neck(settings, gse, shape, host),
+            neck=_neck(settings, gse, shape, cls.name, host),
             residual=settings.residual,
             adaptive=settings.adaptive,
             occlusion_aware=settings.occlusion_aware,
@@ -206,7 +206,7 @@ def _check_own(adapter: type[ModelAdapter], model_cfg: Mapping[str, Any]) -> Non
         raise ConfigError(f"in model_cfg.gse: {error.what}", where="model_cfg.gse.model_cfg", how=error.how) from error
 
 
-def _restore(network: nn.Module, path: str | None, stage: str, host: Host) -> None:
+def _restore(network: nn.Module, path: str | None, stage: str, system: str, host: Host) -> None:
     meant = f"the checkpoint of stage {'2, the signature extractor' if stage == 'gse' else '1, RGGaitOEM'}"
     if path is None:
         raise ConfigError(
@@ -219,7 +219,7 @@ def _restore(network: nn.Module, path: str | None, stage: str, host: Host) -> No
     except CheckpointError as error:
         how = "; ".join(filter(None, (f"model_cfg.{stage}.checkpoint is to be {meant}", error.how)))
         raise CheckpointError(error.what, where=error.where, how=how) from error
-    host.say(f"RGGait: {stage} restored from {path}")
+    host.say(f"{system}: {stage} restored from {path}")
 
 
 def _known_shapes(settings: RGGaitSettings) -> Sequence[Sequence[int]] | None:
@@ -230,14 +230,16 @@ def _known_shapes(settings: RGGaitSettings) -> Sequence[Sequence[int]] | None:
     return adapter.frame_shapes(settings.gse.model_cfg)
 
 
-def _neck(settings: RGGaitSettings, gse: SignatureExtractor, shape: tuple[int, int], host: Host) -> nn.Module | None:
+def _neck(
+    settings: RGGaitSettings, gse: SignatureExtractor, shape: tuple[int, int], system: str, host: Host
+) -> nn.Module | None:
     """The BNNeck that training starts from."""
     channels, parts = shape
     if settings.neck != "gse":
         return None if settings.neck == "none" else BNNeck(parts, channels, settings.class_num)
     theirs: Any = gse.neck()
     if theirs is None:
-        host.say("RGGait: the extractor has no BNNeck to take over, so there is the triplet loss alone")
+        host.say(f"{system}: the extractor has no BNNeck to take over, so there is the triplet loss alone")
         return None
     own_parts, own_channels, classes = theirs.classifier.shape
     if own_channels != channels or own_parts < parts:
@@ -262,5 +264,7 @@ def _neck(settings: RGGaitSettings, gse: SignatureExtractor, shape: tuple[int, i
         # SwinGait's BNNeck has a part that its embeddings leave out.
         ours.classifier.data.copy_(theirs.classifier.data[:parts])
     else:
-        host.say(f"RGGait: the extractor tells {classes} identities apart, not {settings.class_num}: a new classifier")
+        host.say(
+            f"{system}: the extractor tells {classes} identities apart, not {settings.class_num}: a new classifier"
+        )
     return ours
