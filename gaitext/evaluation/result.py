@@ -133,8 +133,8 @@ class Gait:
         if not self.collapsed:
             return []
         return [
-            "all embeddings are equal to within a few roundings of their numbers: the model has collapsed, or an offset "
-            "hides their differences; what is left to compare is mostly rounding"
+            "all embeddings are equal to within a few roundings of their numbers: the model has collapsed, or an "
+            "offset hides their differences; what is left to compare is mostly rounding"
         ]
 
     def where(self, mask: Array) -> Gait:
