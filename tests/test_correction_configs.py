@@ -16,6 +16,7 @@ from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.models.artifact_corrector_network import ArtifactCorrectorSettings
 from gaitext.toolboxes.validate import validate_config
+from gaitext.toolboxes.validate_data import compare_with_data
 
 ROOT = Path(__file__).parent.parent / "configs" / "correction"
 NAMES = ["opengait", "tiny"]
@@ -90,3 +91,13 @@ def test_the_tiny_one_trains_and_tests(crops: Path, tmp_path: Path) -> None:
     assert np.isfinite(run.rows[0]["loss"])
     result = standalone.test(config, checkpoint=run.checkpoint, quiet=True)
     assert result.evaluation.about["frames"] == 4
+
+
+def test_batches_of_more_people_than_there_are_matter_to_triplets_alone(crops: Path) -> None:
+    config = pointed("tiny", crops)
+    config["trainer_cfg"]["sampler"]["batch_size"] = [50, 2]
+    processes = config["evaluator_cfg"]["sampler"]["batch_size"]
+    assert validate_config(config, True, world_size=processes) == []
+    config["loss_cfg"] = [*config["loss_cfg"], {"type": "TripletLoss", "log_prefix": "triplet"}]
+    remarks = compare_with_data(config, True, None, crops)
+    assert any("asks for 50 identities" in remark for remark in remarks)

@@ -190,9 +190,10 @@ def _sides(gait: Gait, protocol: CrossView, name: str) -> tuple[list[str], Gait]
     gallery = gait.where(protocol.select(gait.types, protocol.gallery))
     if not len(gallery):
         raise DataError(
-            f"the gallery is empty: no sequence is of type {_named(protocol, protocol.gallery)}",
+            f"the gallery is empty: no sequence is of type {_named(protocol, protocol.gallery)}; there are "
+            f"{listed(gait.types)}",
             where=name,
-            how=f"the test set has the types {listed(gait.types)}",
+            how="test sequences of the gallery's types, too",
         )
     return views, gallery
 

@@ -207,8 +207,9 @@ class Reference:
                 each = np.where(both, np.einsum("pkc,pkc->pk", x, x) / 2, 1).T
             value[row, column] = each.mean(1)
         if self._metric == "cos":
-            # Directions that differ by the rounding of the embeddings' own numbers are the same.
-            value[value <= np.finfo(self._gallery.dtype).eps ** 2] = 0
+            # Directions that differ by no more than the rounding of the embeddings' own numbers are the same: each
+            # number by eps / 2 of itself, on either side, and what bringing both to unit length in float64 adds.
+            value[value <= np.finfo(self._gallery.dtype).eps ** 2 / 2 + 2.0**-102] = 0
 
 
 def _squares(parts: Array) -> Array:

@@ -78,8 +78,9 @@ class EvaluationResult:
 class Gait:
     """Embedded sequences: [n, c, p], and n labels, types and views as text.
 
-    Embeddings whose squares float64 cannot hold are kept in a unit of their own. Embeddings that are all equal but for
-    the rounding of their numbers are all 0, so that nobody is found by rounding; ``collapsed`` tells.
+    Embeddings whose squares float64 cannot hold are kept in a unit of their own. ``collapsed`` tells of embeddings that
+    are all equal but for a few roundings of their numbers. They are compared like any others: embeddings that lie far
+    from the origin beside their differences look like that, too, and hold enough to tell people apart.
     """
 
     embeddings: Array
@@ -111,8 +112,6 @@ class Gait:
         array = in_own_unit(array)[1][0]
         given = np.asarray(embeddings).dtype
         collapsed = _collapsed(array, float(np.finfo(given if given.kind == "f" else array.dtype).eps))
-        if collapsed:
-            array = np.zeros_like(array)
         return cls(array, np.asarray(labels, str), np.asarray(types, str), np.asarray(views, str), collapsed)
 
     @classmethod
@@ -134,7 +133,8 @@ class Gait:
         if not self.collapsed:
             return []
         return [
-            "all embeddings are equal to within rounding: the model has collapsed, and the numbers are those of chance"
+            "all embeddings are equal to within a few roundings of their numbers: the model has collapsed, or an "
+            "offset hides their differences; what is left to compare is mostly rounding"
         ]
 
     def where(self, mask: Array) -> Gait:

@@ -70,7 +70,11 @@ def compare_with_data(
         if name == "TRAIN_SET":
             size = (section(cfgs, "trainer_cfg").get("sampler") or {}).get("batch_size")
             asked = size[0] if isinstance(size, (list, tuple)) and size else 0
-            if isinstance(asked, int) and asked > len(present):
+            entries = cfgs.get("loss_cfg") or ()
+            entries = [entries] if isinstance(entries, Mapping) else entries
+            losses = [str(entry.get("type")) for entry in entries if isinstance(entry, Mapping)]
+            # A corrector's batch of one identity is as good as any.
+            if isinstance(asked, int) and asked > len(present) and any("Triplet" in loss for loss in losses):
                 remarks.append(
                     f"trainer_cfg.sampler.batch_size asks for {asked} identities, and {len(present)} have data: "
                     f"write [{len(present)}, …], or a toolbox may draw a batch of one identity, which has no triplets"

@@ -56,6 +56,15 @@ def test_of_float32(scale: float) -> None:
     np.testing.assert_allclose(distances(x, y) / scale, plain_distances(x / scale, y / scale), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounded_multiples_have_the_same_direction(dtype: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 3, 2)).astype(dtype)
+    for factor in (3, 7.3, 1 / 3, 1e-20, 1e19):
+        found = distances((x * dtype(factor)).astype(dtype), (x * dtype(1.1)).astype(dtype), "cos")
+        assert not np.diag(found).any()
+        assert np.count_nonzero(found == 0) == len(x)
+
+
 def test_lengths_of_one_sequence_do_not_matter_to_cosines() -> None:
     x, y = made(), made(1)
     scales = 10.0 ** np.linspace(-90, 90, len(x))[:, None, None]

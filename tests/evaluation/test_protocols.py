@@ -300,14 +300,31 @@ def test_no_order_of_files_wins_a_tie(dataset: str, metric: str, levels: float |
 @pytest.mark.parametrize("dataset", SETS)
 def test_collapsed_embeddings_are_worth_chance(dataset: str, metric: str, dtype: Any) -> None:
     data = SETS[dataset]()
-    noise = np.random.default_rng(0).integers(-1, 2, data["embeddings"].shape)
-    data["embeddings"] = (3.7 * (1 + np.finfo(dtype).eps * noise)).astype(dtype)
+    data["embeddings"] = np.full(data["embeddings"].shape, 3.7, dtype)
     found = _evaluated(data, dataset, metric)
     for condition, chance in found.chance.items():
         assert found.scalars[f"scalar/test_accuracy/{condition}@R1"] == pytest.approx(chance)
     assert found.chance == pytest.approx(dict.fromkeys(found.chance, 20))
     assert "collapsed" in found.notes[0]
     assert any(" of " in note and " probes tie" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("shift", [1e6, 2e6])
+@pytest.mark.parametrize("dataset", SETS)
+def test_small_embeddings_far_from_the_origin_are_told_apart(dataset: str, shift: float) -> None:
+    """Of unit length, 1e6 off, float32: a number has some five values left, and 256 of them tell everybody apart."""
+    data = SETS[dataset]()
+    rng = np.random.default_rng(0)
+    own = {label: rng.normal(size=(256, 2)) for label in sorted(set(data["labels"]))}
+    embeddings = np.stack([own[label] + rng.normal(size=(256, 2)) for label in data["labels"]])
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    data["embeddings"] = (embeddings + shift).astype(np.float32)
+    found = _evaluated(data, dataset)
+    plain = _evaluated({**data, "embeddings": data["embeddings"].astype(np.float64) - shift}, dataset)
+    assert found.scalars == pytest.approx(plain.scalars, nan_ok=True)
+    assert min(value for name, value in found.scalars.items() if name.endswith("@R1")) > 80
+    assert "collapsed, or an offset" in found.notes[0]
+    assert plain.notes == found.notes[1:]
 
 
 def test_doubled_sequences_change_no_rank() -> None:
