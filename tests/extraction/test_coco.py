@@ -193,5 +193,5 @@ def test_boxes_of_a_tree_find_their_videos(tmp_path: Path) -> None:
 def test_a_json_without_images_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.json"
     path.write_text('{"images": [], "annotations": []}', encoding="utf-8")
-    with pytest.raises(DataError, match="empty.json: holds no boxes of persons"):
+    with pytest.raises(DataError, match=r"empty\.json: holds no boxes of persons"):
         read_coco(path)
