@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import json
+import os
+import pickle
 import random
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from gaitext.config import load_yaml
@@ -29,6 +36,8 @@ _NAMES = (
     "gaitpt/tiny.yaml",
     "correction/tiny.yaml",
 )
+#: Files of a sequence that the sound configs can be compared with.
+_FILES = {"heatmaps": (2, 17, 64, 48), "poses": (2, 17, 3), "silhouettes": (2, 64, 44), "boxes": (2, 4)}
 #: What stands in for a value.
 _OTHERS: tuple[Any, ...] = (
     *(None, True, 0, -1, 5, 1.5, 10**18, 1e308, "", "x", "..", "../../x", "/x", "1e-3", "{track:999999999d}"),
@@ -106,8 +115,28 @@ def mutate(rng: random.Random) -> tuple[bytes, str]:
     return bytes(content), ".yaml"
 
 
+@lru_cache
+def _data() -> Path:
+    """A folder where the sound configs find their data: four people, as far as configs are compared with them."""
+    folder = Path(tempfile.mkdtemp(prefix="gaitext-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    people = ["001", "002", "003", "004"]
+    for name in _NAMES:
+        data = _config(name).get("data_cfg", {})
+        if "dataset_root" in data:
+            for person in people:
+                leaf = folder / data["dataset_root"] / person / "nm-01" / "000"
+                leaf.mkdir(parents=True, exist_ok=True)
+                for number, (part, shape) in enumerate(_FILES.items()):
+                    (leaf / f"{number}_{part}.pkl").write_bytes(pickle.dumps(np.ones(shape, np.float16)))
+            partition = folder / data["dataset_partition"]
+            partition.parent.mkdir(parents=True, exist_ok=True)
+            partition.write_text(json.dumps({"TRAIN_SET": people[:2], "TEST_SET": people[2:]}), encoding="utf-8")
+    return folder
+
+
 def check(path: Path) -> str:
-    """Read a file as each kind of config.
+    """Read a file as each kind of config, where the sound ones' data are.
 
     Returns:
         "read" if any can use it, or "refused".
@@ -122,6 +151,7 @@ def check(path: Path) -> str:
         lambda: WalkerSettings.parse(load_yaml(path), where=str(path)),
     )
     word = "refused"
+    os.chdir(_data())
     for read in readers:
         try:
             read()
