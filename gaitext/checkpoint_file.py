@@ -65,9 +65,10 @@ def read_file(path: str | Path) -> Any:
     except pickle.UnpicklingError as error:
         # torch's own text advises to switch the protection off.
         raise CheckpointError(
-            "is damaged, or holds more than tensors and plain values, which is not opened because it can run code",
+            "is damaged, or holds more than tensors and plain values (objects, numpy's numbers, or a pickle of another "
+            "protocol than torch.save's own), which is not opened because it can run code",
             where=path,
-            how=f"{_AGAIN}; of a trusted file, save the state dict alone",
+            how=f"{_AGAIN}; of a trusted file, torch.save the state dict alone",
         ) from error
     except (_Damaged, DamagedPickle) as error:
         raise CheckpointError(f"is damaged: {error}", where=path, how=_AGAIN) from error

@@ -20,7 +20,6 @@ import pytest
 from gaitext import video
 from gaitext.errors import VideoError
 from gaitext.video import count_frames, frame_times, probe, read_frames
-from tests.fuzz.video import mutate_video, try_video
 from tests.restoration.clips import film, number, numbered
 
 av = pytest.importorskip("av")
@@ -212,7 +211,8 @@ def test_a_lost_picture_that_others_need_is_an_error(tmp_path: Path, params: str
     whole = coded(tmp_path / "whole.mp4", **{"g": "40", "x264-params": params})
     with av.open(str(whole)) as given:
         sizes = [packet.size for packet in given.demux(given.streams.video[0])]
-    needed = int(np.argmax(sizes[5:30])) + 5  # a large one is one that others are predicted from
+    # A large one is one that others are predicted from; x264's numbers begin anew after 16 of those.
+    needed = int(np.argmax(sizes[5:13])) + 5
     path = remuxed(whole, tmp_path / f"lost.{suffix}", lambda index: index != needed)
     with pytest.raises(VideoError, match=rf"lost\.{suffix}: cannot be decoded after frame \d+ \(pictures before it"):
         seen(path)
@@ -359,11 +359,6 @@ def test_times_are_those_of_the_packets(tmp_path: Path) -> None:
     shown = [float(time) for time in frame_times(path) if time is not None]
     assert np.allclose(np.diff(shown), 0.04)
     assert len(shown) == 40
-
-
-def test_damaged_headers_are_an_error_in_a_sentence(tmp_path: Path) -> None:
-    outcomes = {try_video(*mutate_video(random.Random(seed)), tmp_path) for seed in range(150)}
-    assert outcomes == {"read", "refused"}
 
 
 def test_names_that_are_no_text_and_codecs_that_nobody_knows(tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ class Assembly:
         outcome = {
             "frames": frame_ranges(clip.frames[self.kept].tolist()),
             "kept": kept,
-            "dropped": {reason: frame_ranges(sorted(numbers)) for reason, numbers in sorted(self.dropped.items())},
+            "dropped": {
+                reason: frame_ranges(sorted(numbers)) for reason, numbers in sorted(self.dropped.items()) if numbers
+            },
             "skipped": why,
         }
         records.put(clip.leaf, self.entry | outcome)

@@ -248,7 +248,7 @@ class _Content:
 
     def _numbers(self, images: Sequence[_Image], frames: Sequence[str] | None) -> list[int]:
         """The number, from 1, of the frame that each image is."""
-        if frames is None and not any(image.frame_id is not None for image in images):
+        if frames is None and images and all(image.frame_id is None for image in images):
             return self._numbered(images)
         known = {name: place for place, name in enumerate(frames or (), 1)}
         numbers = []

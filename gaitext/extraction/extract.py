@@ -173,8 +173,8 @@ def extract_source(
         raise DataError(
             f"no sequence could be made from it: {listed}",
             where=video,
-            how="look at the crops: are the boxes on the persons, and is the network's normalisation right? "
-            "Or lower --min-score or --min-frames",
+            how=f"look at the crops: is {boxes} of this video, are the boxes on the persons, and is the network's "
+            "normalisation right? Or lower --min-score or --min-frames",
         )
     for leaf, why in report.skipped.items():
         logger.warning("%s: not written: %s", leaf, why)

@@ -16,6 +16,7 @@ import torch
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings
+from gaitext.digests import sha256
 from gaitext.errors import ConfigError, VideoError, import_extra
 from gaitext.execution import parse_engine
 from gaitext.extraction import Correction
@@ -173,9 +174,13 @@ def _device(name: str) -> str:
     return name
 
 
-@lru_cache(maxsize=1)
 def _network(checkpoint: str, settings: ApplySettings) -> FixedFBCNN:
-    """Loaded once a process."""
+    """Loaded once a process, and again when the file holds something else."""
+    return _loaded(checkpoint, sha256(checkpoint), settings)
+
+
+@lru_cache(maxsize=1)
+def _loaded(checkpoint: str, contents: str, settings: ApplySettings) -> FixedFBCNN:
     corrector = load_corrector(checkpoint, settings.quality)
     return corrector.fixed(
         device=_device(settings.device),

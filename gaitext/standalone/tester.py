@@ -27,8 +27,9 @@ from gaitext.standalone.data import SequenceDataset, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.settings import HostConfig, arguments_for
 from gaitext.standalone.transforms import build_chains
-from gaitext.standalone.validation import validated
+from gaitext.standalone.validation import telling, validated
 from gaitext.store import atomic_path, check_writable
+from gaitext.toolboxes.evaluations import check_evaluation
 from gaitext.toolboxes.parts import EVALUATIONS
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
@@ -137,7 +138,8 @@ def run_test(
     host = validated(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
-    evaluation_function(host)
+    with telling(config):
+        evaluation_function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.evaluator.enable_float16, device)
     path = _which(host, Path(output), iteration, checkpoint)
@@ -268,10 +270,10 @@ def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str,
 
 
 def check_options(host: HostConfig) -> None:
-    """Refuse an option that belongs to another evaluation function than the config's.
+    """Refuse an option that belongs to another evaluation function than the config's, and what that one will refuse.
 
     Raises:
-        ConfigError: it says whose it is.
+        ConfigError: it says whose it is, or what is wrong with it.
     """
     known: dict[str, Callable[..., Any]] = {**_OWN, **EVALUATIONS}
     name = host.evaluator.eval_func
@@ -286,6 +288,8 @@ def check_options(host: HostConfig) -> None:
             )
     if name in known:
         arguments_for(known[name], host.evaluation, where="evaluator_cfg")
+    names = {"test_dataset_name": host.data.test_dataset_name, "dataset_name": host.data.dataset_name}
+    check_evaluation({"eval_func": name, **host.evaluation}, names)
 
 
 def evaluate(host: HostConfig, data: dict[str, Any]) -> Any:

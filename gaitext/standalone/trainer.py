@@ -14,7 +14,7 @@ from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import check_options, check_test, testing_set
 from gaitext.standalone.transforms import build_chains
-from gaitext.standalone.validation import validated
+from gaitext.standalone.validation import telling, validated
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, checkpoint_path, latest_checkpoint
 
@@ -64,8 +64,9 @@ def train(
     """
     processes = process_count(devices)
     host = validated(config, training=True, world_size=processes)
-    check_batch(host)
-    check_options(host)
+    with telling(config):
+        check_batch(host)
+        check_options(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.trainer.enable_float16, device)
     if host.trainer.sync_BN and processes > 1 and device == "cpu":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ from gaitext.config import load_yaml, told_by
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.validate import validate_config
 
-__all__ = ["validated"]
+__all__ = ["telling", "validated"]
 
 log = logging.getLogger(__name__)
+
+
+def telling(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Names the config's file in the errors of further checks."""
+    return nullcontext() if isinstance(config, Mapping) else told_by(config)
 
 
 def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
@@ -23,10 +29,10 @@ def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_s
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition is missing or wrong.
     """
-    if not isinstance(config, Mapping):
-        with told_by(config):
-            return _validated(load_yaml(config), str(config), training, world_size)
-    return _validated(dict(config), "the config", training, world_size)
+    with telling(config):
+        if isinstance(config, Mapping):
+            return _validated(dict(config), "the config", training, world_size)
+        return _validated(load_yaml(config), str(config), training, world_size)
 
 
 def _validated(sections: dict[str, Any], where: str, training: bool, world_size: int) -> HostConfig:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gaitext.digests import sha256
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.transforms.base import Array, Transform, checked
 
@@ -104,21 +104,12 @@ class ArtifactCorrection(Transform):
             )
         path = os.path.realpath(os.path.expanduser(self.checkpoint))
         try:
-            found = os.stat(path)
+            os.stat(path)
         except OSError as error:
             raise CheckpointError("no such file", where=self.checkpoint, how="check the path") from error
         if os.path.isdir(path):
             raise CheckpointError("is a folder", where=self.checkpoint, how="give the checkpoint's file")
-        # Read again only when the file has changed.
-        contents = _digest(path, found.st_size, found.st_mtime_ns)
-        return _load(path, contents, self.quality, *_place(self.device, self.precision))
-
-
-@cache
-def _digest(path: str, size: int, modified: int) -> str:
-    from gaitext.digests import sha256
-
-    return sha256(path)
+        return _load(path, sha256(path), self.quality, *_place(self.device, self.precision))
 
 
 def _load(path: str, contents: str, quality: float, device: torch.device, dtype: torch.dtype) -> FixedFBCNN:

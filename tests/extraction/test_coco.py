@@ -8,7 +8,7 @@ import pytest
 
 from gaitext.errors import DataError
 from gaitext.extraction.boxes import is_json, read_boxes
-from gaitext.extraction.coco import read_all_boxes
+from gaitext.extraction.coco import read_all_boxes, read_coco
 
 
 def write(tmp_path: Path, content: Any) -> Path:
@@ -188,3 +188,10 @@ def test_boxes_of_a_tree_find_their_videos(tmp_path: Path) -> None:
     }
     with pytest.raises(DataError, match=r"for none of the videos: it names 001/nm-01/000, they are called x/y/z"):
         read_all_boxes(tmp_path / "boxes.json", {"x/y/z": None})
+
+
+def test_a_json_without_images_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.json"
+    path.write_text('{"images": [], "annotations": []}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"empty\.json: holds no boxes of persons"):
+        read_coco(path)

@@ -2,7 +2,7 @@
 
 Every module of this folder that has ``mutate(rng) -> (bytes, suffix)`` and ``check(path)`` is a kind of
 input. ``check`` reads the file and raises whatever is wrong: a raw error, an error that names no file,
-other data than were written. It may return a word for the count, ``read`` or ``refused``.
+other data than were written. It returns a word for the count, ``read`` or ``refused``.
 A case is a function of (seed, kind, number).
 """
 
@@ -72,8 +72,7 @@ def kinds() -> dict[str, str]:
 def content_of(kind: str, seed: int, number: int) -> tuple[bytes, str]:
     """A case's bytes, and the suffix of its file's name."""
     module = importlib.import_module(kinds()[kind])
-    mutate = getattr(module, "mutate", None) or getattr(module, f"mutate_{kind}")
-    content: tuple[bytes, str] = mutate(random.Random(f"{seed}/{kind}/{number}"))
+    content: tuple[bytes, str] = module.mutate(random.Random(f"{seed}/{kind}/{number}"))
     return content
 
 

@@ -11,7 +11,9 @@ from gaitext.errors import VideoError
 from gaitext.video import probe, read_frames
 from tests.restoration.clips import film
 
-__all__ = ["mutate_video", "try_video"]
+from .damage import sentence
+
+__all__ = ["check", "mutate"]
 
 #: Suffix, codec and pixel format of the videos that are spoiled.
 _KINDS = (
@@ -39,11 +41,11 @@ def _sound() -> tuple[tuple[str, bytes], ...]:
     return tuple(made)
 
 
-def mutate_video(rng: random.Random) -> tuple[bytes, str]:
+def mutate(rng: random.Random) -> tuple[bytes, str]:
     """A video of 96×64 pixels and 14 frames with a few bytes changed, moved, lost or cut off.
 
     Returns:
-        The file, and its suffix without the dot.
+        The file, and its suffix.
     """
     suffix, content = rng.choice(_sound())
     data = bytearray(content)
@@ -69,7 +71,7 @@ def mutate_video(rng: random.Random) -> tuple[bytes, str]:
             data[at:at] = rng.randbytes(length)
         elif rng.random() < 0.3:
             del data[at:]
-    return bytes(data), suffix
+    return bytes(data), f".{suffix}"
 
 
 def _place(rng: random.Random, data: bytearray) -> int:
@@ -81,7 +83,7 @@ def _place(rng: random.Random, data: bytearray) -> int:
     return min(start + rng.randrange(100), len(data) - 1)
 
 
-def try_video(content: bytes, suffix: str, folder: Path) -> str:
+def check(path: Path) -> str:
     """Read it to its end.
 
     Returns:
@@ -90,9 +92,6 @@ def try_video(content: bytes, suffix: str, folder: Path) -> str:
     Raises:
         AssertionError: another error than a sentence that names the file, or frames that are none.
     """
-    path = folder / f"spoiled.{suffix}"
-    path.write_bytes(content)
-    said = ""
     try:
         info = probe(path)
         assert info.width > 0
@@ -101,6 +100,6 @@ def try_video(content: bytes, suffix: str, folder: Path) -> str:
             assert number == index
             assert frame.ndim == 3
     except VideoError as error:
-        said = str(error)
-    assert not said or str(path) in said, said
-    return "refused" if said else "read"
+        sentence(error, path)
+        return "refused"
+    return "read"

@@ -92,6 +92,17 @@ def test_what_stands_is_kept_until_the_corrector_changes(identity, tmp_path):
     assert after == pytest.approx(before / 2, abs=3)
 
 
+def test_other_weights_under_the_same_name_are_loaded_anew(identity, tmp_path):
+    film(tmp_path / "a.mp4", 4)
+    sources = find_videos(tmp_path / "a.mp4")
+    assert correct_dataset(sources, identity, tmp_path / "out", quiet=True).written == ["a"]
+    before = np.stack([f for _, f in read_frames(tmp_path / "out/videos/a.mp4")]).mean()
+    checkpoint(identity, changed=True)
+    assert correct_dataset(sources, identity, tmp_path / "out", quiet=True).written == ["a"]
+    after = np.stack([f for _, f in read_frames(tmp_path / "out/videos/a.mp4")]).mean()
+    assert after == pytest.approx(before / 2, abs=3)
+
+
 def test_tiles_change_nothing_but_memory(tmp_path):
     torch.manual_seed(1)
     network = FBCNN(channels=(4, 5), blocks=1, embedding_size=3)

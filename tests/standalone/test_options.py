@@ -14,7 +14,9 @@ from gaitext.toolboxes.doctor import _missing_packages
 
 
 def host(function: str, **options: Any) -> Any:
-    return SimpleNamespace(evaluator=SimpleNamespace(eval_func=function), evaluation=options)
+    dataset = options.pop("dataset", "PsyMo")
+    data = SimpleNamespace(dataset_name=dataset, test_dataset_name=None)
+    return SimpleNamespace(evaluator=SimpleNamespace(eval_func=function), evaluation=options, data=data)
 
 
 def test_an_option_of_another_protocol_is_refused_with_whose_it_is() -> None:
@@ -23,6 +25,13 @@ def test_an_option_of_another_protocol_is_refused_with_whose_it_is() -> None:
     assert caught.value.how == "leave it out, or write eval_func: evaluate_PsyMo"
     check_options(host("evaluate_PsyMo", gallery="nm"))
     check_options(host("evaluate_Gait3D", whatever=1))  # a toolbox's own, which trains here all the same
+
+
+def test_what_the_evaluation_will_refuse_is_refused_before_training() -> None:
+    with pytest.raises(ConfigError, match="evaluate_PsyMo is for PsyMo, not 'CASIA-B'"):
+        check_options(host("evaluate_PsyMo", dataset="CASIA-B"))
+    with pytest.raises(ConfigError, match="unknown gallery 'everything'"):
+        check_options(host("evaluate_PsyMo", gallery="everything"))
 
 
 def test_all_missing_packages_of_a_toolbox_are_named(tmp_path: Path) -> None:
