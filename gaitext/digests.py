@@ -64,6 +64,8 @@ def _of_files(files: list[Path]) -> str:
 
 
 def _of_file(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise VideoError("is no file", where=path, how="check the path of the video")
     with _reading(path), path.open("rb") as stream:
         # The time of the last change of anything (ctime) is one that nobody can set back.
         found, now = os.fstat(stream.fileno()), time.time_ns()

@@ -60,3 +60,10 @@ def test_a_folders_pictures_count_with_names_and_contents(tmp_path: Path) -> Non
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="cannot be read"):
         digest(tmp_path / "none.mp4")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for read in (sha256, content_sha256):
+        with pytest.raises(VideoError, match="is no file"):
+            read(tmp_path / "pipe.mp4")

@@ -177,11 +177,12 @@ def _stands(sequences: Path, clip: Clip) -> bool:
 
 def _make(clip: Clip, *, name: str, sequences: Path, least: int) -> _Made:
     """Read a sequence and write its leaf."""
-    entry: Entry = {"source": str(clip.source), "signature": signature(clip), "frames": 0, "counts": {}, "remarks": []}
+    entry: Entry = {"source": str(clip.source), "signature": "", "frames": 0, "counts": {}, "remarks": []}
     try:
         poses = POSES[name].read(clip)
     except Unusable as error:
         return _Made(entry, error.what)
+    entry["signature"] = signature(clip)  # not of what cannot be used: it may be a pipe, or of any size
     frames = clean(poses)
     entry["frames"] = len(frames)
     entry["counts"] = {what: count for what, count in poses.counts.items() if count}
