@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -150,7 +152,7 @@ def test_killed_at_random_points_it_ends_with_the_same_results(done: tuple[Path,
             break
         except subprocess.TimeoutExpired:
             kills += 1
-            subprocess.run(["kill", "-9", f"-{process.pid}"], check=False)
+            os.killpg(process.pid, signal.SIGKILL)  # the command of that name reads -1234 as -1: everybody
             process.communicate()
             time.sleep(0.5)
     assert (tmp_path / "out" / "study_results.json").read_bytes() == (done[0] / "first.json").read_bytes()
