@@ -147,10 +147,11 @@ def test_digests_tell_videos_apart_and_follow_them(folder: Path, tmp_path: Path)
     content = bytearray(middle.read_bytes())
     content[-1] ^= 1
     middle.write_bytes(content)
-    assert digest(moved) == before[0]  # the quick one looks at the first and the last picture only
-    assert sha256(moved) != before[1]
+    changed = digest(moved), sha256(moved)
+    assert changed[0] != before[0]  # in the middle, too
+    assert changed[1] != before[1]
     middle.rename(moved / "f3.bmp")
-    assert digest(moved) != before[0]
+    assert digest(moved) not in (before[0], changed[0])
 
 
 def test_digests_of_a_file(tmp_path: Path) -> None:
@@ -158,8 +159,7 @@ def test_digests_of_a_file(tmp_path: Path) -> None:
     content = np.random.default_rng(0).integers(0, 255, 3 << 20, dtype=np.uint8).tobytes()
     path.write_bytes(content)
     assert sha256(path) == hashlib.sha256(content).hexdigest()
-    size = str(len(content)).encode()
-    assert digest(path) == hashlib.sha256(size + content[: 1 << 20] + content[-(1 << 20) :]).hexdigest()
+    assert digest(path) == hashlib.sha256(content).hexdigest()
     for function in (digest, sha256):
         with pytest.raises(VideoError, match="cannot be read"):
             function(tmp_path / "none.mp4")
