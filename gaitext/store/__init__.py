@@ -20,7 +20,7 @@ from gaitext.store.files import (
     write_json,
 )
 from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, root_within, write_leaf
-from gaitext.store.locks import at_work, is_unused, locked, locked_item, only_one
+from gaitext.store.locks import is_unused, locked, locked_item, only_one
 from gaitext.store.partition import read_partition
 from gaitext.store.writing import FrameWriter, SequenceWriter
 
@@ -35,7 +35,6 @@ __all__ = [
     "LeafWriter",
     "SequenceWriter",
     "atomic_path",
-    "at_work",
     "check_writable",
     "choose",
     "clear_all_temporaries",

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from gaitext.errors import DataError
 from gaitext.store.files import TEMPORARIES, disk_errors
 
-__all__ = ["at_work", "is_unused", "locked", "locked_item", "only_one"]
+__all__ = ["is_unused", "locked", "locked_item", "only_one"]
 
 #: Seconds for which workers of a process that was killed may outlive it.
 PATIENCE = 5.0
@@ -66,7 +66,11 @@ def only_one(folder: Path, *, beside: bool = False) -> Iterator[None]:
         with locked(place, patience=PATIENCE):
             yield
     except BlockingIOError as error:
-        raise at_work(folder) from error
+        raise DataError(
+            "another gaitext process is at work here",
+            where=folder,
+            how="wait until it has ended, or name another folder",
+        ) from error
 
 
 def is_unused(folder: Path) -> bool:
@@ -76,13 +80,6 @@ def is_unused(folder: Path) -> bool:
         return True
     remains = {*folder.glob(TEMPORARIES), *folder.glob(".*lock")}
     return folder.is_dir() and all(path in remains for path in folder.iterdir())
-
-
-def at_work(folder: Path) -> DataError:
-    """The error of a folder in which another process works."""
-    return DataError(
-        "another gaitext process is at work here", where=folder, how="wait until it has ended, or name another folder"
-    )
 
 
 @contextmanager
