@@ -34,10 +34,16 @@ evaluator.capture = capture
 """
 
 
+def _missing(toolbox: Toolbox) -> str | None:
+    """Why there is no checkout to test against."""
+    given = os.environ.get(toolbox.environment)
+    return None if given else f"set {toolbox.environment} to a checkout of {toolbox.name}"
+
+
 def needs(toolbox: Toolbox) -> pytest.MarkDecorator:
     """Skips a test where there is no checkout."""
-    missing = not os.environ.get(toolbox.environment)
-    return pytest.mark.skipif(missing, reason=f"set {toolbox.environment} to a checkout of {toolbox.name}")
+    reason = _missing(toolbox)
+    return pytest.mark.skipif(reason is not None, reason=reason or "")
 
 
 def hashes(root: Path) -> dict[str, str]:
@@ -59,6 +65,8 @@ def _capture_file(toolbox: Toolbox) -> str:
 @contextmanager
 def linked_copy(toolbox: Toolbox, parent: Path) -> Iterator[Path]:
     """A linked copy of the checkout; at the end it must be what it was, but for what runs write."""
+    if reason := _missing(toolbox):
+        pytest.skip(reason)
     original = Path(os.environ[toolbox.environment])
     copy = parent / toolbox.name
     shutil.copytree(original, copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
