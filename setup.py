@@ -66,7 +66,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    # The folder configs goes into the package, where gaitext.shipped looks for it first.
+    # The folder configs goes into the package, where gaitext.config looks for it first.
     packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
     package_dir={"gaitext.configs": "configs"},
     package_data={

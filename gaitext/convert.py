@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.digests import content_sha256
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import Outcome, map_sequences, raise_failures
 from gaitext.skeleton import COCO_JOINTS, Partition, PartitionLike, merge_parts, resolve_partition
@@ -31,6 +30,7 @@ from gaitext.store import (
     root_within,
     write_json,
 )
+from gaitext.video.digests import content_sha256
 
 __all__ = ["ConvertReport", "convert_dataset"]
 

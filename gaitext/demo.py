@@ -16,11 +16,11 @@ from gaitext import standalone, store
 from gaitext.config import load_yaml, merge
 from gaitext.errors import DataError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
+from gaitext.inspect.contact_sheet import write_contact_sheet
+from gaitext.inspect.figures import alignment_figure, curves_figure
+from gaitext.inspect.footage import load_footage
 from gaitext.models import GaitHeat
 from gaitext.models.gaitheat_inputs import normalise_sequences
-from gaitext.report.contact_sheet import write_contact_sheet
-from gaitext.report.figures import alignment_figure, curves_figure
-from gaitext.report.footage import load_footage
 from gaitext.standalone.host import build_model
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.models import GaitHeatAdapter

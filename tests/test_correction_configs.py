@@ -14,9 +14,8 @@ from gaitext.config import load_yaml
 from gaitext.models.fbcnn import FBCNNSettings
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.hosts import TOOLBOXES
-from gaitext.toolboxes.models.artifact_corrector_network import ArtifactCorrectorSettings
-from gaitext.toolboxes.validate import validate_config
-from gaitext.toolboxes.validate_data import compare_with_data
+from gaitext.toolboxes.models.artifact_corrector import ArtifactCorrectorSettings
+from gaitext.toolboxes.validate import compare_with_data, validate_config
 
 ROOT = Path(__file__).parent.parent / "configs" / "correction"
 NAMES = ["opengait", "tiny"]

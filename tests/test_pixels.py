@@ -13,18 +13,18 @@ import pytest
 
 from gaitext.errors import DataError, VideoError
 from gaitext.extraction import ExtractSettings, Track, extract_video
-from gaitext.extraction.boxes import full_frame
+from gaitext.extraction.coco import full_frame
 from gaitext.extraction.detect import detect_video
-from gaitext.report.footage import load_footage
-from gaitext.report.overlay import write_overlay
+from gaitext.inspect.footage import load_footage
+from gaitext.inspect.overlay import write_overlay
 from gaitext.restoration import ApplySettings, DegradeSettings, correct_dataset, degrade_video
-from gaitext.restoration.correction_settings import CropSettings
 from gaitext.restoration.crops import CROPS, prepare_crops
+from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Targets
 from gaitext.restoration.truth import Pair
-from gaitext.sources import find_videos
 from gaitext.store import read_sequence
-from gaitext.video import probe, read_frames, sizes, write_video
+from gaitext.video.reading import probe, read_frames, sizes, write_video
+from gaitext.video.sources import find_videos
 from tests.restoration.clips import film
 from tests.restoration.test_apply import checkpoint
 

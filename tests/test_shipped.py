@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gaitext.inspect.inspect import inspect
 from typer.testing import CliRunner
 
 from gaitext import cli, report
-from gaitext.config import load_yaml
+from gaitext.config import find_config, load_yaml, shipped_configs
 from gaitext.convert import convert_dataset
 from gaitext.errors import ConfigError, DataError
-from gaitext.report.inspect import inspect
-from gaitext.shipped import find_config, shipped_configs
 from gaitext.store import leaves, read_sequence, write_leaf, write_sequence
 
 CONFIGS = Path(__file__).parents[1] / "configs"

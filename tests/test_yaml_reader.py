@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gaitext.config import load_yaml, parse_yaml, told_by
 from gaitext.errors import ConfigError
-from gaitext.yaml_reader import load_yaml, parse_yaml, told_by
 
 _ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30)

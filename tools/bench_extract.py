@@ -28,11 +28,11 @@ import numpy as np
 import torch
 
 from gaitext.extraction import ExtractSettings, crop_images, extract_video, read_boxes
-from gaitext.extraction.track import Track
+from gaitext.extraction.tracker import Track
 from gaitext.geometry import crop_boxes
 from gaitext.pose import load_estimator
 from gaitext.store import read_sequence
-from gaitext.video import read_frames, write_video
+from gaitext.video.reading import read_frames, write_video
 from gaitext.walkers import Scene, WalkerSettings, make_walk
 
 

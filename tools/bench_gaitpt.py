@@ -19,7 +19,7 @@ import torch
 from gaitpt_straightforward import StraightforwardGaitPT
 
 from gaitext import checkpoints
-from gaitext.memory import keep_freed_memory
+from gaitext.execution.memory import keep_freed_memory
 from gaitext.models import GaitPT
 
 BATCHES = (1, 4, 8, 16)
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--clock", default="perf_counter", help="process_time counts this process alone")
-    parser.add_argument("--keep-memory", action="store_true", help="as the embedded host does (gaitext.memory)")
+    parser.add_argument("--keep-memory", action="store_true", help="as the embedded host does")
     options = parser.parse_args()
     if options.keep_memory:
         keep_freed_memory()

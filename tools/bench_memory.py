@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from gaitext.config import load_yaml
-from gaitext.memory import keep_freed_memory
+from gaitext.execution.memory import keep_freed_memory
 from gaitext.toolboxes.models import GaitHeatAdapter
 
 TINY = Path(__file__).parent.parent / "configs" / "gaitheat" / "tiny.yaml"

@@ -27,7 +27,7 @@ import torch
 from bench_cases import CASES, Case
 from torch import nn
 
-from gaitext.memory import keep_freed_memory
+from gaitext.execution.memory import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 WHO = ("ours", "theirs")
@@ -195,7 +195,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=48, help="of each")
     parser.add_argument("--batch", type=int, default=8, help="sequences of a train step")
     parser.add_argument("--train-frames", type=int, default=6, help="of each")
-    parser.add_argument("--keep-memory", action="store_true", help="as the embedded host does (gaitext.memory)")
+    parser.add_argument("--keep-memory", action="store_true", help="as the embedded host does")
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
     parser.add_argument("--profile", action="store_true", help="print where the time goes instead")
     parser.add_argument("--tiny", action="store_true", help="networks of a few channels: does it run?")

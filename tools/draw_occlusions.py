@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gaitext.inspect.paint import draw_box, draw_heat, draw_skeleton, draw_text, groups_of
 from gaitext.occlusion import Occlusion, occlude, occlude_poses, region
-from gaitext.report.paint import draw_box, draw_heat, draw_skeleton, draw_text, groups_of
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.walkers import Scene, WalkerSettings, make_walk, normalise_silhouette, observe
 

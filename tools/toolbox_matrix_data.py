@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gaitext.restoration import DegradeSettings, degrade_dataset, prepare_crop_dataset
-from gaitext.sources import find_videos
+from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 __all__ = ["DATASETS", "INPUTS", "make_data", "training_identities"]

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import gaitext
-from gaitext.yaml_reader import parse_yaml
+from gaitext.config import parse_yaml
 
 __all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table"]
 

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from gaitext.cli.app import app, console
+from gaitext.config import shipped_configs
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.shipped import shipped_configs
 from gaitext.store import atomic_path
 
 

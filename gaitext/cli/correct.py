@@ -133,7 +133,7 @@ def apply(
     """Correct video: every frame, in order and at its time."""
     from gaitext.progress import progress
     from gaitext.restoration.apply import ApplySettings, correct_dataset
-    from gaitext.sources import find_videos
+    from gaitext.video.sources import find_videos
 
     settings = ApplySettings.parse(
         {

@@ -32,7 +32,7 @@ def degrade(
     """Compress video as badly as surveillance does: H.264, the same frames at the same times."""
     from gaitext.progress import progress
     from gaitext.restoration import DegradeSettings, degrade_dataset
-    from gaitext.sources import find_videos
+    from gaitext.video.sources import find_videos
 
     settings = DegradeSettings.parse(
         {"crf": crf, "bitrate": bitrate, "preset": preset, "gop": gop, "resolution": resolution, "fps": fps},

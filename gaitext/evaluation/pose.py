@@ -48,7 +48,7 @@ def evaluate_pose(
         min_score: true joints with a lower score, or the score 0, are not known and do not count.
         pixels: what coordinates are measured in, for the tables, such as "of the 256×192 crop".
         distances: write the distances of every pose to this ``.npz``: ``joints`` [N, 17] (NaN: not
-            known), ``mean`` and ``norm`` [N], for :func:`gaitext.report.figures.distances_figure`.
+            known), ``mean`` and ``norm`` [N], for :func:`gaitext.inspect.figures.distances_figure`.
         table: write the result to this ``.md``, ``.csv`` or ``.json``.
 
     Returns:

@@ -6,12 +6,9 @@ nothing is lost with a worker that dies. Resuming is the caller's: it leaves out
 already stands (outputs are written atomically, see :mod:`gaitext.store`).
 """
 
-from gaitext.execution.engine import Engine, parse_engine
 from gaitext.execution.outcome import Outcome, RemoteError, raise_failures
-from gaitext.execution.processes import cores
-from gaitext.execution.sequences import map_sequences
-from gaitext.execution.shard import Shard, parse_shard
-from gaitext.execution.worker import worker_index
+from gaitext.execution.processes import cores, worker_index
+from gaitext.execution.sequences import Engine, Shard, map_sequences, parse_engine, parse_shard
 
 __all__ = [
     "Engine",

@@ -11,9 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from gaitext.errors import DataError, GaitextError, import_extra
-from gaitext.execution.engine import Engine
-from gaitext.execution.schedule import Lost
-from gaitext.execution.worker import Desk, Task, failure_answer
+from gaitext.execution.processes import Desk, Lost, Task, failure_answer
+from gaitext.execution.sequences import Engine
 
 __all__ = ["ray_actors"]
 
@@ -97,7 +96,7 @@ def _room(ray: Any, num_cpus: float, num_gpus: float) -> int:
 
 
 class Actors:
-    """A :class:`~gaitext.execution.schedule.Crew` of Ray actors.
+    """A :class:`~gaitext.execution.processes.Crew` of Ray actors.
 
     Ray places them; those that find no place wait for one, which new machines bring.
     """

@@ -1,23 +1,137 @@
-"""Apply a function to many items."""
+"""Apply a function to many items.
+
+A job array's share of the items.
+
+Where the work is done: on this machine, or over a Ray cluster.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl
 
-from gaitext.execution.engine import Engine, parse_engine
+from pydantic import Field
+
+from gaitext.config import Settings
+from gaitext.errors import ConfigError, suggest
 from gaitext.execution.outcome import Outcome
-from gaitext.execution.processes import Processes
-from gaitext.execution.schedule import work_through
-from gaitext.execution.shard import Shard, parse_shard
-from gaitext.execution.worker import Task
+from gaitext.execution.processes import Processes, Task, work_through
 from gaitext.progress import progress
 
-__all__ = ["map_sequences"]
+__all__ = [
+    "Engine",
+    "Shard",
+    "map_sequences",
+    "parse_engine",
+    "parse_shard",
+]
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_HOW = "give local, ray, or ray:ADDRESS such as ray:10.0.0.1:6379?num_cpus=2&num_gpus=0.5"
+
+
+class Engine(Settings):
+    """Where the work is done.
+
+    Attributes:
+        kind: ``"local"`` (this process or processes of this machine) or ``"ray"``.
+        address: of the Ray cluster; None takes the one Ray finds (``RAY_ADDRESS``, then a cluster
+            running on this machine) or starts one here.
+        num_cpus: cores that Ray reserves for a worker; also its number of OpenMP threads.
+        num_gpus: GPUs that Ray reserves for a worker; None is 1 where the cluster has any, else 0.
+    """
+
+    kind: Literal["local", "ray"] = "local"
+    address: str | None = None
+    num_cpus: float = Field(default=1, gt=0)
+    num_gpus: float | None = Field(default=None, ge=0)
+
+
+def parse_engine(text: str | Engine) -> Engine:
+    """Read ``local`` or ``ray[:ADDRESS][?num_cpus=…&num_gpus=…]``.
+
+    >>> engine = parse_engine("ray:10.0.0.1:6379?num_gpus=0.5")
+    >>> engine.address, engine.num_gpus
+    ('10.0.0.1:6379', 0.5)
+
+    Raises:
+        ConfigError: it is of another form, or an option is unknown or out of range.
+    """
+    if isinstance(text, Engine):
+        return text
+    name, _, options = text.strip().partition("?")
+    kind, _, address = name.partition(":")
+    if kind not in ("local", "ray"):
+        raise ConfigError(f"unknown engine {text!r}", where="engine", how=f"{suggest(kind, ['local', 'ray'])} {_HOW}")
+    if kind == "local" and name + options != "local":
+        raise ConfigError(f"{text!r}: the local engine has no options", where="engine", how=_HOW)
+    if address.startswith("//"):  # "ray://HOST:10001", as Ray writes the address of its client server
+        address = f"ray:{address}"
+    values: dict[str, Any] = dict(parse_qsl(options, keep_blank_values=True))
+    for key in values.keys() & {"kind", "address"}:
+        raise ConfigError(f"unknown key 'engine.{key}'", where="engine", how=_HOW)
+    return Engine.parse(values | {"kind": kind, "address": address or None}, where="engine")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Share ``number`` (counted from 1) of ``count``."""
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise ConfigError(
+                f"there is no shard {self.number} of {self.count}",
+                where="shard",
+                how=f"shards count from 1 to {self.count}, so does `#SBATCH --array=1-{self.count}`"
+                if self.count > 0
+                else "give I/N with I from 1 to N",
+            )
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    def of(self, items: Sequence[Item]) -> list[Item]:
+        """Every ``count``-th item: all shards together hold each item once, also large ones sorted first.
+
+        Jobs agree on who does what only if each is given the same items in the same order. Take the
+        share first, and leave out what is finished afterwards.
+
+        >>> Shard(2, 3).of("abcdefgh")
+        ['b', 'e', 'h']
+        """
+        return list(items[self.number - 1 :: self.count])
+
+
+def parse_shard(text: str | Shard | None) -> Shard | None:
+    """Read ``"I/N"``, 1-based; None stands for everything.
+
+    >>> parse_shard("3/100")
+    Shard(number=3, count=100)
+
+    Raises:
+        ConfigError: it is not of that form, or I is not within 1..N.
+    """
+    if text is None or isinstance(text, Shard):
+        return text
+    # At most nine digits: nothing sensible is longer, and int() limits them.
+    match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text, re.ASCII)
+    if match is None:
+        raise ConfigError(
+            f"{text!r} is no share of the work",
+            where="shard",
+            how="give I/N, such as 3/100 or $SLURM_ARRAY_TASK_ID/100",
+        )
+    return Shard(int(match[1]), int(match[2]))
 
 
 def map_sequences(

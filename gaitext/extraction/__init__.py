@@ -1,6 +1,6 @@
 """Sequences of heatmaps and poses from video."""
 
-from gaitext.extraction.boxes import Track, read_boxes
+from gaitext.extraction.coco import Track, read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.extraction.dataset import extract_dataset
 from gaitext.extraction.extract import Correction, extract_video

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.extraction.plan import Clip, ExtractSettings
-from gaitext.extraction.records import Entry, Records
-from gaitext.extraction.report import ExtractReport
+from gaitext.extraction.report import Entry, ExtractReport, Records
 from gaitext.geometry import apply, crop_matrices, invert
 from gaitext.records import frame_ranges
 from gaitext.skeleton import merge_parts

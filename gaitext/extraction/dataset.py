@@ -15,14 +15,13 @@ import torch
 
 from gaitext.errors import DataError, GaitextError, import_extra
 from gaitext.execution import Outcome, map_sequences, parse_engine, worker_index
+from gaitext.execution.memory import keep_freed_memory
 from gaitext.extraction.detect import Detector, load_detector
+from gaitext.extraction.detected import find_tracks
 from gaitext.extraction.extract import Correction, extract_source
-from gaitext.extraction.found import find_tracks
 from gaitext.extraction.plan import ExtractSettings, leaf_name
-from gaitext.extraction.records import Records
-from gaitext.extraction.report import ExtractReport
+from gaitext.extraction.report import ExtractReport, Records
 from gaitext.extraction.sources import Source
-from gaitext.memory import keep_freed_memory
 from gaitext.pose import PoseEstimator, load_estimator
 from gaitext.records import claim
 from gaitext.store import locked_item

@@ -20,11 +20,10 @@ import torch
 import gaitext
 from gaitext.errors import DataError, VideoError
 from gaitext.extraction.assembly import Assembly
-from gaitext.extraction.boxes import Track
+from gaitext.extraction.coco import Track
 from gaitext.extraction.pipeline import OTHER_VIDEO, Pipeline
 from gaitext.extraction.plan import Clip, ExtractSettings, plan_clips
-from gaitext.extraction.records import Entry, Records
-from gaitext.extraction.report import ExtractReport
+from gaitext.extraction.report import Entry, ExtractReport, Records
 from gaitext.extraction.sources import Boxes, Source
 from gaitext.extraction.tracker import longest
 from gaitext.geometry import crop_boxes
@@ -32,7 +31,7 @@ from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
 from gaitext.records import made_with as recorded
 from gaitext.records import video_digest
 from gaitext.store import clear_staging
-from gaitext.video import digest, probe
+from gaitext.video.reading import digest, probe
 
 __all__ = ["Correction", "extract_source", "extract_video"]
 

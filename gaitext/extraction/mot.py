@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.track import Track, box_fault, check_pixels, number_fault, whole
+from gaitext.extraction.tracker import Track, box_fault, check_pixels, number_fault, whole
 
 __all__ = ["read_mot"]
 

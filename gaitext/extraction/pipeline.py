@@ -13,13 +13,12 @@ import numpy.typing as npt
 import torch
 
 from gaitext.errors import DataError, VideoError
+from gaitext.execution.stages import Behind, ahead
 from gaitext.extraction.assembly import Assembly
 from gaitext.extraction.crops import crop_images, overlaps
-from gaitext.extraction.records import Records
-from gaitext.extraction.report import ExtractReport
+from gaitext.extraction.report import ExtractReport, Records
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, check_heatmaps, decode_heatmaps
-from gaitext.stages import Behind, ahead
-from gaitext.video import read_frames
+from gaitext.video.reading import read_frames
 
 __all__ = ["OTHER_VIDEO", "Pipeline"]
 

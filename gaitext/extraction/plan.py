@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
-from gaitext.extraction.boxes import Track
+from gaitext.extraction.coco import Track
 from gaitext.naming import check_template, folder_name
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Literal, Union
 
 from gaitext.errors import DataError, VideoError
-from gaitext.extraction.boxes import Track, full_frame, is_json, read_boxes
-from gaitext.extraction.coco import read_all_boxes
-from gaitext.frames import frame_files
-from gaitext.sources import VideoSource, find_videos
+from gaitext.extraction.coco import Track, full_frame, is_json, read_all_boxes, read_boxes
+from gaitext.video.frames import frame_files
+from gaitext.video.sources import VideoSource, find_videos
 
 __all__ = ["Boxes", "Source", "box_name", "find_sources"]
 
@@ -48,7 +47,7 @@ class Source(VideoSource):
 def find_sources(root: str | Path, boxes: str | Path | None = None, out: str | Path | None = None) -> list[Source]:
     """Find the videos and frame folders of a tree ``<id>/<type>/<view>``, or the one given.
 
-    ``root`` and ``out`` are what :func:`gaitext.sources.find_videos` takes.
+    ``root`` and ``out`` are what :func:`gaitext.video.sources.find_videos` takes.
 
     ``boxes`` may be
 

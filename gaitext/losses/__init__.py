@@ -5,12 +5,11 @@ which whoever adds losses up multiplies with the loss's mean.
 """
 
 from gaitext.losses.all_triplets_loss import AllTripletsLoss
-from gaitext.losses.batch_hard_triplet_loss import BatchHardTripletLoss
 from gaitext.losses.coordinate_l1_loss import CoordinateL1Loss
 from gaitext.losses.cross_entropy_loss import CrossEntropyLoss
 from gaitext.losses.loss import Info, Loss
 from gaitext.losses.occlusion_loss import OcclusionLoss
-from gaitext.losses.triplet_loss import TripletLoss
+from gaitext.losses.triplet_loss import BatchHardTripletLoss, TripletLoss
 
 __all__ = [
     "AllTripletsLoss",

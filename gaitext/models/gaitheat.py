@@ -9,16 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gaitext.models.attention import KeypointAttention
 from gaitext.models.folding import Layer, channels_last, chunk_size, inference_layers
 from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences, read_frames
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.heads import BNNeck, Head, HeadOutput
 from gaitext.models.packing import max_over_time, segments
-from gaitext.models.pgha import PoseGuidedAlignment, heatmap_peaks
+from gaitext.models.pgha import KeypointAttention, PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
-from gaitext.models.resnet import Stem, stage
-from gaitext.models.strongest import strongest
+from gaitext.models.resnet import Stem, stage, strongest
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 
 __all__ = ["GaitHeat", "GaitHeatOutput"]

@@ -1,4 +1,11 @@
-"""From what a host hands over to checked, augmented, normalised frames."""
+"""From what a host hands over to checked, augmented, normalised frames.
+
+Random changes of whole sequences, applied where heatmaps, poses and lengths are together.
+
+Not a transform of a YAML's list: the toolboxes run those on each input alone, and on several
+sequences as one where sampling is ``all`` or ``unfixed`` (spec §5), so a coin tossed there can
+neither agree between heatmaps and poses nor be one per sequence.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +17,22 @@ from torch import Tensor
 
 from gaitext import geometry
 from gaitext.errors import ShapeError
-from gaitext.models import augmentation
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.packing import flatten_frames, per_frame, sequence_extremes, sequence_lengths
 from gaitext.models.pgha import precise
-from gaitext.skeleton import resolve_partition
+from gaitext.skeleton import joint_mirror, resolve_partition
 
-__all__ = ["Frames", "augment", "normalise_sequences", "read_frames"]
+__all__ = [
+    "Frames",
+    "augment",
+    "draw",
+    "mirror_keypoints",
+    "mirror_maps",
+    "mirror_matrices",
+    "normalise_sequences",
+    "read_frames",
+    "reverse_order",
+]
 
 
 @dataclass(frozen=True)
@@ -98,17 +114,17 @@ def augment(frames: Frames, lengths: Sequence[int], settings: GaitHeatSettings) 
     """Mirror and reverse whole sequences at random, all inputs of a sequence alike."""
     maps, keypoints, matrices = frames.heatmaps, frames.keypoints, frames.matrices
     if settings.augmentation.mirror > 0:
-        chosen = augmentation.draw(settings.augmentation.mirror, lengths, maps.device)
+        chosen = draw(settings.augmentation.mirror, lengths, maps.device)
         width = settings.map_size[1]
-        maps = augmentation.mirror_maps(maps, chosen, settings.mirror_order)
+        maps = mirror_maps(maps, chosen, settings.mirror_order)
         if keypoints is not None:
-            keypoints = augmentation.mirror_keypoints(keypoints, chosen, width)
+            keypoints = mirror_keypoints(keypoints, chosen, width)
         if matrices is not None:
-            matrices = augmentation.mirror_matrices(matrices, chosen, width, settings.alignment.anchor)
+            matrices = mirror_matrices(matrices, chosen, width, settings.alignment.anchor)
     frames = Frames(maps, keypoints, matrices)
     if settings.augmentation.reverse > 0:
         coins = (torch.rand(len(lengths)) < settings.augmentation.reverse).tolist()
-        frames = frames[augmentation.reverse_order(lengths, coins, maps.device)]
+        frames = frames[reverse_order(lengths, coins, maps.device)]
     return frames
 
 
@@ -126,3 +142,48 @@ def normalise_sequences(frames: Tensor, lengths: Sequence[int]) -> Tensor:
     span = (high - low).clamp_min(torch.finfo(frames.dtype).tiny)
     low, span = (per_frame(v, lengths)[:, None, None, None] for v in (low, span))
     return (frames - low) / span
+
+
+def draw(probability: float, lengths: Sequence[int], device: torch.device) -> Tensor:
+    """One coin per sequence, repeated for its frames: bool [N]."""
+    coins = torch.rand(len(lengths), device=device) < probability
+    return per_frame(coins, lengths)
+
+
+def mirror_maps(maps: Tensor, chosen: Tensor, permutation: Sequence[int]) -> Tensor:
+    """Mirror the chosen frames of [N, C, H, W] left to right and permute their channels."""
+    order = torch.tensor(list(permutation), device=maps.device)
+    return torch.where(chosen[:, None, None, None], maps[:, order].flip(-1), maps)
+
+
+def mirror_keypoints(keypoints: Tensor, chosen: Tensor, width: int) -> Tensor:
+    """Mirror keypoints [N, 17, 3] (x, y, score) in a map ``width`` pixels wide, swapping left and right."""
+    mirrored = keypoints[:, list(joint_mirror())].clone()
+    mirrored[..., 0] = width - 1 - mirrored[..., 0]
+    return torch.where(chosen[:, None, None], mirrored, keypoints)
+
+
+def mirror_matrices(matrices: Tensor, chosen: Tensor, width: int, anchor: tuple[float, float]) -> Tensor:
+    """Alignment matrices [N, 2, 3] of the mirrored frames: the lean changes sign, the neck its side.
+
+    The identity, which marks a frame that cannot be aligned, stays the identity.
+    """
+    target = matrices.new_tensor(anchor)
+    neck = geometry.apply(geometry.invert(matrices), target.expand(len(matrices), 1, 2))[:, 0]
+    neck = torch.stack((width - 1 - neck[:, 0], neck[:, 1]), -1)
+    # Turn the other way about the neck, which lands on the anchor.
+    turned = matrices * matrices.new_tensor([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]])
+    shift = target - geometry.apply(turned, neck[:, None])[:, 0]
+    mirrored = torch.cat((turned[..., :2], shift[..., None]), -1)
+    fixed = (matrices == geometry.identity(matrices[:, 0, 0])).flatten(1).all(1)
+    return torch.where((chosen & ~fixed)[:, None, None], mirrored, matrices)
+
+
+def reverse_order(lengths: Sequence[int], chosen: Sequence[bool], device: torch.device) -> Tensor:
+    """Frame indices [N] that run the chosen sequences backwards: ``reversed = frames[order]``."""
+    pieces, begin = [], 0
+    for length, backwards in zip(lengths, chosen):
+        piece = torch.arange(begin, begin + length, device=device)
+        pieces.append(piece.flip(0) if backwards else piece)
+        begin += length
+    return torch.cat(pieces)

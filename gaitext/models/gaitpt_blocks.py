@@ -1,15 +1,128 @@
-"""GaitPT's blocks: transformer encoders over the joints of a frame and the frames of a joint."""
+"""GaitPT's blocks: transformer encoders over the joints of a frame and the frames of a joint.
+
+Dropout that draws its coins four at a time on a CPU.
+
+Multi-head attention over short sequences with small heads.
+
+GaitPT attends over 3 to 18 tokens of a frame and 61 frames of a token, with heads of 4 to 32
+features: thousands of tiny matrices, for which a CPU's library routines are not made. On other
+devices torch's fused kernels do it.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
-from gaitext.models.dropout import dropout
-from gaitext.models.linear import linear
-from gaitext.models.self_attention import attend, self_attention
+from gaitext.models.linear import eager_on_cpu, linear
 
-__all__ = ["Encoder", "EncoderLayer", "SpatialAttention", "Stage", "TemporalAttention"]
+__all__ = [
+    "Encoder",
+    "EncoderLayer",
+    "SpatialAttention",
+    "Stage",
+    "TemporalAttention",
+    "attend",
+    "drop",
+    "self_attention",
+]
+
+
+#: Up to so many tokens, attention is computed with the batch as the innermost dimension.
+_FEW = 24
+
+
+def self_attention(qkv: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
+    """Attention of every token to every token.
+
+    Args:
+        qkv: [B, L, 3 · d], queries, keys and values side by side, each head by head.
+        heads: how many.
+        dropout: chance that an attention weight is zeroed.
+
+    Returns:
+        [B, L, d].
+    """
+    batch, tokens, _ = qkv.shape
+    split = qkv.view(batch, tokens, 3, heads, -1)
+    # On a CPU, few tokens and no gradient
+    if tokens <= _FEW and dropout == 0 and eager_on_cpu(qkv) and not (torch.is_grad_enabled() and qkv.requires_grad):
+        return _attend_batch_last(split)
+    q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
+    return attend(q, k, v, dropout)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention, heads merged.
+
+    Args:
+        q: [B, h, Q, d / h].
+        k, v: [B, h, L, d / h].
+        dropout: chance that an attention weight is zeroed.
+
+    Returns:
+        [B, Q, d].
+    """
+    batch, heads, queries, size = q.shape
+    if not eager_on_cpu(q):
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).reshape(batch, queries, -1)
+    q, k, v = (part.reshape(batch * heads, -1, size) for part in (q, k, v))
+    unused = q.new_empty(1).expand(len(q), queries, k.shape[1])
+    weights = torch.baddbmm(unused, q, k.transpose(1, 2), beta=0, alpha=size**-0.5).softmax(-1)
+    weights = drop(weights, dropout)
+    # The transposed product is three times as fast: its rows are as long as the sequence, not the head.
+    merged = torch.bmm(v.transpose(1, 2), weights.transpose(1, 2))
+    return merged.view(batch, heads * size, queries).transpose(1, 2).contiguous()
+
+
+def _attend_batch_last(split: Tensor) -> Tensor:
+    """Attention over few tokens [B, L, 3, h, d / h] by long vectors over the batch in place of small matrices."""
+    batch, tokens, _, heads, size = split.shape
+    q, k, v = split.permute(2, 1, 4, 3, 0).reshape(3, tokens, size, heads * batch).unbind(0)
+    scores = q[:, None, 0] * k[None, :, 0]
+    for i in range(1, size):
+        scores.addcmul_(q[:, None, i], k[None, :, i])
+    weights = scores.mul_(size**-0.5).softmax(1)
+    out = weights[:, None, 0] * v[0]
+    for j in range(1, tokens):
+        out.addcmul_(weights[:, None, j], v[j])
+    return out.view(tokens, size, heads, batch).permute(3, 0, 2, 1).reshape(batch, tokens, -1)
+
+
+def drop(x: Tensor, chance: float) -> Tensor:
+    """Zero entries with probability ``chance`` and scale the others up to keep the mean.
+
+    On a CPU, torch's dropout costs more than the layer it stands behind, nearly all of it drawing
+    a random number for each entry. Here one number of 64 bits makes four coins, so the
+    chance is rounded to a multiple of 1/65536. Seeded by ``torch.manual_seed``, but the coins are
+    not those of torch's dropout.
+    """
+    if not chance:
+        return x
+    if not eager_on_cpu(x):
+        return F.dropout(x, chance)
+    return _Dropout.apply(x, round(chance * 65536))
+
+
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
+        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        coins = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        mask = coins >= dropped - 32768
+        ctx.save_for_backward(mask)
+        ctx.scale = 65536 / (65536 - dropped)
+        return (x * mask).mul_(ctx.scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return (grad * mask).mul_(ctx.scale), None
 
 
 class EncoderLayer(nn.Module):
@@ -53,11 +166,11 @@ class EncoderLayer(nn.Module):
     def _rest(self, x: Tensor, attended: Tensor) -> Tensor:
         x = self._add(x, attended, self.merge)
         hidden = linear(self.mlp_norm(x), self.expand.weight, self.expand.bias, gelu=True)
-        return self._add(x, dropout(hidden, self._chance), self.contract)
+        return self._add(x, drop(hidden, self._chance), self.contract)
 
     def _add(self, x: Tensor, y: Tensor, layer: nn.Linear) -> Tensor:
         if self._chance:
-            return x + dropout(linear(y, layer.weight, layer.bias), self._chance)
+            return x + drop(linear(y, layer.weight, layer.bias), self._chance)
         return linear(y, layer.weight, layer.bias, residual=x)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitext.exact_layers import BatchNorm1d
+from gaitext.models.exact_layers import BatchNorm1d
 
 __all__ = ["BNNeck", "Head", "HeadOutput", "SeparateFC", "horizontal_pyramid"]
 

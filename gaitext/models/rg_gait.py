@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitext.errors import ConfigError
-from gaitext.exact_layers import exact_on_cpu
+from gaitext.models.exact_layers import exact_on_cpu
 from gaitext.models.heads import SeparateFC
 from gaitext.models.occluded_inputs import evaluator_frames, input_kinds
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator

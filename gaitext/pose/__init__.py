@@ -1,6 +1,6 @@
 """Pose estimators behind one small protocol, and the decoding of their heatmaps."""
 
-from gaitext.decoding import decode_heatmaps
+from gaitext.pose.decoding import decode_heatmaps
 from gaitext.pose.estimator import (
     ESTIMATORS,
     HEATMAP_SHAPE,

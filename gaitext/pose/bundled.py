@@ -1,21 +1,26 @@
-"""The estimator that comes with the package: it knows rendered walkers, and nothing else."""
+"""The estimator that comes with the package: it knows rendered walkers, and nothing else.
+
+An estimator that ``gaitext correct train --finetune-estimator`` has trained further.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from gaitext.checkpoints import load, read_file
 from gaitext.errors import CheckpointError
-from gaitext.pose.estimator import INPUT_SIZE
-from gaitext.pose.files import file_digest
+from gaitext.pose.estimator import INPUT_SIZE, load_estimator
 from gaitext.pose.network import PoseNet
+from gaitext.pose.onnx_session import file_digest
 from gaitext.pose.torch_estimator import Precision, TorchEstimator
 
-__all__ = ["PROVENANCE", "WEIGHTS", "BundledEstimator"]
+__all__ = ["BundledEstimator", "PROVENANCE", "TunedEstimator", "WEIGHTS"]
+
 
 #: Where the weights lie, a float16 state dict, and how they were made and how good they are.
 WEIGHTS = Path(__file__).parent / "data" / "walkers.pt"
@@ -82,3 +87,56 @@ def _verified() -> str:
     if provenance.get("sha256") != digest:
         raise CheckpointError(f"holds other weights than {PROVENANCE.name} describes", where=WEIGHTS, how=how)
     return digest
+
+
+class TunedEstimator(TorchEstimator):
+    """The estimator named in a checkpoint, with the checkpoint's weights: ``tuned:output/hrnet/best.pt``.
+
+    Args:
+        model: the checkpoint. What the estimator was loaded from must still be there.
+        device, precision, flip_test, trainable: see :class:`~gaitext.pose.TorchEstimator`.
+
+    Raises:
+        CheckpointError: no such file, or one that holds no fine-tuned estimator.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        flip_test: bool = False,
+        trainable: bool = False,
+    ) -> None:
+        content = read_file(model)
+        own = content.get("gaitext", {}) if isinstance(content, dict) else {}
+        own = own if isinstance(own, dict) else {}
+        if own.get("kind") != "estimator" or not isinstance(own.get("estimator"), str):
+            raise CheckpointError(
+                "holds no fine-tuned estimator",
+                where=model,
+                how="give one of gaitext correct train --finetune-estimator",
+            )
+        base = cast(TorchEstimator, load_estimator(own["estimator"], device="cpu", precision="float32", trainable=True))
+        load(base.network, content, model)
+        super().__init__(
+            base.network,
+            input_size=base.input_size,
+            mean=base.mean,
+            std=base.std,
+            bgr=base.bgr,
+            settings={
+                "estimator": "tuned",
+                "of": own["estimator"],
+                "base": base.settings,
+                "checkpoint": Path(model).name,
+                "sha256": file_digest(model),
+            },
+            where=model,
+            device=device,
+            precision=precision,
+            flip_test=flip_test,
+            shift_mirrored=base.shift_mirrored,
+            trainable=trainable,
+        )

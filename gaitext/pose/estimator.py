@@ -68,7 +68,7 @@ ESTIMATORS: dict[str, tuple[str, str]] = {
     "bundled": ("gaitext.pose.bundled", "BundledEstimator"),
     "mmpose": ("gaitext.pose.mmpose", "MMPoseEstimator"),
     "onnx": ("gaitext.pose.onnx", "OnnxEstimator"),
-    "tuned": ("gaitext.pose.tuned", "TunedEstimator"),
+    "tuned": ("gaitext.pose.bundled", "TunedEstimator"),
     "vitpose": ("gaitext.pose.vitpose", "VitPoseEstimator"),
 }
 #: Those whose specification is the prefix alone.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gaitext.errors import ConfigError
 from gaitext.pose import openmmlab
-from gaitext.pose.files import file_digest
+from gaitext.pose.onnx_session import file_digest
 from gaitext.pose.torch_estimator import Precision, TorchEstimator, state_digest
 from gaitext.skeleton import COCO_JOINTS
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gaitext.exact_layers import BatchNorm2d
+from gaitext.models.exact_layers import BatchNorm2d
 from gaitext.pose.estimator import HEATMAP_SHAPE
 
 __all__ = ["PoseNet"]

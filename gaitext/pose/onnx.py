@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from gaitext.errors import ConfigError, ShapeError
-from gaitext.onnx_files import onnx_sha256
-from gaitext.onnx_session import open_session
 from gaitext.pose.estimator import HEATMAP_SHAPE, INPUT_SIZE, check_heatmaps, check_images, mirror_heatmaps
+from gaitext.pose.onnx_session import onnx_sha256, open_session
 
 __all__ = ["NORMALISATIONS", "Normalisation", "OnnxEstimator"]
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gaitext.errors import ConfigError, ShapeError
-from gaitext.exact_layers import exact_on_cpu
+from gaitext.execution.stages import spread
+from gaitext.models.exact_layers import exact_on_cpu
 from gaitext.pose.estimator import HEATMAP_SHAPE, check_heatmaps, check_images, mirror_heatmaps
 from gaitext.pose.fold import fold_normalisation
-from gaitext.stages import spread
 
 __all__ = ["Precision", "TorchEstimator", "state_digest"]
 

@@ -16,7 +16,6 @@ import torch
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings
-from gaitext.digests import sha256
 from gaitext.errors import ConfigError, VideoError, import_extra
 from gaitext.execution import parse_engine
 from gaitext.extraction import Correction
@@ -24,8 +23,9 @@ from gaitext.models import FixedFBCNN, Tiles
 from gaitext.restoration.corrector import load_corrector
 from gaitext.restoration.dataset import DegradeReport, Making, make_videos
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
-from gaitext.sources import VideoSource
 from gaitext.store import disk_errors
+from gaitext.video.digests import sha256
+from gaitext.video.sources import VideoSource
 
 __all__ = ["ApplySettings", "correct_dataset", "correct_frames", "correction_of_crops"]
 
@@ -89,7 +89,7 @@ def correct_dataset(
     corrector everything is made again.
 
     Args:
-        sources: what :func:`gaitext.sources.find_videos` found.
+        sources: what :func:`gaitext.video.sources.find_videos` found.
         checkpoint: for :func:`~gaitext.restoration.load_corrector`.
         out: output folder, on a file system that all workers see.
         settings: how to correct and write.

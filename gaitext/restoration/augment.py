@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gaitext.geometry import invert, normalised
-from gaitext.restoration.correction_settings import AugmentSettings
+from gaitext.restoration.settings import AugmentSettings
 
 __all__ = ["Dice", "moved_boxes", "moved_images", "view_matrices"]
 

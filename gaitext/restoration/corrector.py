@@ -11,9 +11,9 @@ import torch
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError
 from gaitext.models import FBCNN, FixedFBCNN, Tiles, load_fbcnn
-from gaitext.pose.files import file_digest
-from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.pose.onnx_session import file_digest
 from gaitext.restoration.objective import CorrectAt
+from gaitext.restoration.settings import CorrectionConfig
 
 __all__ = ["Corrector", "load_corrector"]
 

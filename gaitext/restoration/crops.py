@@ -17,19 +17,19 @@ import numpy.typing as npt
 import torch
 
 import gaitext
-from gaitext.digests import digest
 from gaitext.errors import DataError
 from gaitext.execution import map_sequences, raise_failures
+from gaitext.execution.stages import ahead
 from gaitext.extraction import crop_images
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.pose import INPUT_SIZE
 from gaitext.records import Records, claim, frame_ranges
-from gaitext.restoration.correction_settings import CropSettings
 from gaitext.restoration.objective import padding
+from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Targets
-from gaitext.stages import ahead
 from gaitext.store import LeafWriter, clear_staging, locked
-from gaitext.video import probe, read_frames
+from gaitext.video.digests import digest
+from gaitext.video.reading import probe, read_frames
 
 __all__ = ["DEGRADED", "ORIGINAL", "CropReport", "prepare_crops"]
 

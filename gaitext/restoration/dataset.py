@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, Union
 
 import gaitext
-from gaitext.digests import digest
 from gaitext.errors import DataError, GaitextError, import_extra
 from gaitext.execution import Outcome, map_sequences, parse_engine
 from gaitext.records import Records, claim, frame_ranges, video_digest
 from gaitext.records import made_with as recorded
-from gaitext.restoration.degrade import Degraded, degrade_video
-from gaitext.restoration.settings import DegradeSettings
-from gaitext.sources import VideoSource
+from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video
 from gaitext.store import clear_temporaries, locked_item
+from gaitext.video.digests import digest
+from gaitext.video.sources import VideoSource
 
 __all__ = ["DegradeReport", "Making", "degrade_dataset", "make_videos"]
 
@@ -103,7 +102,7 @@ def degrade_dataset(
     the records when a command ends, unless it is one shard of several.
 
     Args:
-        sources: what :func:`gaitext.sources.find_videos` found.
+        sources: what :func:`gaitext.video.sources.find_videos` found.
         out: output folder, on a file system that all workers see.
         settings: how much is lost.
         resume: keep what stands with the same settings; False makes everything again.

@@ -1,37 +1,94 @@
-"""The loop of correction's training: one process's part of a run."""
+"""The loop of correction's training: one process's part of a run.
+
+Weights averaged over the iterations of training, which small batches and an L1 loss make restless.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import gaitext
 from gaitext.checkpoints import load
 from gaitext.errors import CheckpointError, GaitextError
+from gaitext.execution.stages import ahead
 from gaitext.progress import progress
-from gaitext.restoration.average import Average
-from gaitext.restoration.correction_settings import CorrectionConfig, TrainerSettings
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.objective import SIGMA, CorrectionOutput
+from gaitext.restoration.settings import CorrectionConfig, TrainerSettings
 from gaitext.restoration.validation import estimate, pictures
-from gaitext.stages import ahead
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
 from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
 from gaitext.training.restoring import restore_optimizer, restore_schedule
 from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, write_checkpoint
 
-__all__ = ["BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
+__all__ = ["Average", "BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
+
+
+class Average:
+    """An exponential moving average of a network's weights and statistics.
+
+    Early on it counts the last iterations only: the share kept is at most (1 + t) / (10 + t) at iteration t.
+
+    Args:
+        network: whose; its tensors are changed in place while :meth:`in_use`.
+        decay: the share kept; 0 averages nothing.
+
+    Attributes:
+        weights: the average, under the network's names; empty where nothing is averaged.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network, self.decay = network, decay
+        self.weights: dict[str, Tensor] = {}
+
+    def add(self, iteration: int) -> None:
+        """Count the network's weights after ``iteration`` (from 1)."""
+        if not self.decay:
+            return
+        now = self.network.state_dict()
+        if not self.weights:
+            self.weights = {name: value.detach().clone() for name, value in now.items()}
+            return
+        kept = min(self.decay, (1 + iteration) / (10 + iteration))
+        for name, value in now.items():
+            mean = self.weights[name]
+            if mean.is_floating_point():
+                mean.lerp_(value.detach().to(mean), 1 - kept)
+            else:
+                mean.copy_(value)
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from an average that was saved."""
+        if self.decay:
+            now = self.network.state_dict()
+            self.weights = {name: value.to(now[name].device, copy=True) for name, value in weights.items()}
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """The network has the average's weights meanwhile."""
+        if not self.weights:
+            yield
+            return
+        now = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        with torch.no_grad():
+            self.network.load_state_dict(self.weights)
+            try:
+                yield
+            finally:
+                self.network.load_state_dict(now)
+
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from gaitext import checkpoints
 from gaitext.errors import ConfigError
 from gaitext.models import FBCNN
 from gaitext.pose import TorchEstimator, load_estimator
-from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.objective import (
     CorrectionObjective,
     CorrectionOutput,
@@ -20,6 +19,7 @@ from gaitext.restoration.objective import (
     heatmap_mse,
     rescaled,
 )
+from gaitext.restoration.settings import CorrectionConfig
 
 __all__ = ["FinetuneObjective", "Learner", "build_corrector", "build_learner"]
 

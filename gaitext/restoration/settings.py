@@ -1,95 +1,273 @@
-"""How video is made worse."""
+"""What ``gaitext correct train`` reads: one YAML of typed settings."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from gaitext.config import Settings
-from gaitext.encoding import h264_options
+from gaitext.config import Settings, load_yaml
+from gaitext.models.fbcnn import FBCNNSettings
+from gaitext.pose import TEMPERATURE
+from gaitext.restoration.objective import CorrectAt
 
-__all__ = ["CRF", "DegradeSettings"]
+__all__ = [
+    "AugmentSettings",
+    "CorrectionConfig",
+    "CropSettings",
+    "ObjectiveSettings",
+    "StepSettings",
+    "TrainerSettings",
+]
 
-#: The paper's constant rate factor (artifact correction §III-A).
-CRF = 45.0
-#: Pixels of a picture's side, x264's limit.
-_LONGEST = 16_384
-_UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class DegradeSettings(Settings):
-    """What surveillance does to video: H.264 with few bits; and, on request, fewer pixels and frames.
+class CropSettings(Settings):
+    """How persons are cut out of frames.
 
     Attributes:
-        crf: x264's constant rate factor, 0 to 51; None: 45 (the paper's), or what ``bitrate`` decides.
-        bitrate: bits per second on average instead, as a number or as ``200k``, ``1.5M``.
-        preset: x264's trade of time for size; the same crf looks worse in a faster one.
-        gop: frames between key frames; None leaves it to x264 (250).
-        resolution: (width, height) to shrink or enlarge to, or a height alone, whose width keeps the
-            shape, as ``640x360`` or ``360``; None keeps it. Boxes and poses must be scaled alike.
-        fps: frames per second to thin out to; None keeps all frames. None is ever doubled.
+        crop: ``window``: of a fixed size around the box's centre, frames whose window leaves the picture being
+            dropped (§III-A); ``box``: as ``gaitext extract`` cuts, growing with the person, black outside.
+        window: width and height of the window, pixels, in frames ``window_for`` pixels high; other heights
+            scale it. PsyMo's frames are 1080 pixels high.
+        window_for: None takes the window as it is for all.
+        scale: by how much boxes grow, with ``box``.
+        correct_at: where the corrector works: ``input`` keeps crops of the estimator's size, ``native``
+            windows as they are in the video.
+        stride: take every so many frames of a sequence.
     """
 
-    crf: float | None = Field(default=None, ge=0, le=51)
-    bitrate: int | None = Field(default=None, ge=1000, le=1_000_000_000)
-    preset: Literal[
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
-    ] = "medium"
-    gop: int | None = Field(default=None, ge=1, le=1_000_000)
-    resolution: tuple[int | None, int] | None = None
-    fps: float | None = Field(default=None, ge=0.01, le=1000)
-
-    @field_validator("bitrate", mode="before")
-    @classmethod
-    def _bits(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([km]?)(?:bit/s|bps)?", value.strip(), re.IGNORECASE)
-        if match is None:
-            raise ValueError(f"'{value}' is no bitrate: write 200k or 1.5M")
-        return round(float(match[1]) * _UNITS[match[2].lower()])
-
-    @field_validator("resolution", mode="before")
-    @classmethod
-    def _size(cls, value: Any) -> Any:
-        if isinstance(value, int):
-            return None, value
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"(?:(\d+)\s*[x×])?\s*(\d+)p?", value.strip(), re.IGNORECASE | re.ASCII)
-        if match is None:
-            raise ValueError(f"'{value}' is no resolution: write 640x360, or 360 for the height alone")
-        return None if match[1] is None else int(match[1]), int(match[2])
+    crop: Literal["window", "box"] = "window"
+    window: tuple[int, int] = (400, 600)
+    window_for: int | None = Field(1080, ge=1)
+    scale: float = Field(1.25, gt=0)
+    correct_at: CorrectAt = "input"
+    stride: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> DegradeSettings:
-        if self.crf is not None and self.bitrate is not None:
-            raise ValueError("crf and bitrate are two ways to say how much is lost: give one")
-        for length in self.resolution or ():
-            if length is not None and (length < 2 or length % 2):
-                raise ValueError(f"resolution: {length} is not even; H.264 needs an even width and height")
-            if length is not None and length > _LONGEST:
-                raise ValueError(f"resolution: {length} is more than x264's {_LONGEST}")
+    def _consistent(self) -> CropSettings:
+        if min(self.window) < 8:
+            raise ValueError(f"a window of {self.window[0]}×{self.window[1]} pixels holds no person")
+        if self.crop == "box" and self.correct_at == "native":
+            raise ValueError("correct_at: native needs crops of one size: crop: window")
         return self
 
+
+class DataSettings(Settings):
+    """Which videos, and what is true of them.
+
+    Attributes:
+        degraded: ``--out`` of ``gaitext degrade`` on the originals.
+        truth: ``--out`` of ``gaitext extract`` on the originals; or a folder of ``gaitext walkers``, whose
+            renderer's keypoints are taken.
+        boxes: folder ``<id>/<type>/<view>.csv`` of the persons' boxes in the originals; None reckons
+            them back from the extraction's crops (which were widened to 3:4: OKS' area is larger then).
+        split: json ``{"train": […], "val": […], "test": […]}`` of identities; None draws 80/10/10 by ``split_seed``.
+        split_seed: of that draw.
+        min_score: true joints of a lower score, or 0, do not count.
+        cache: folder that crops are kept in.
+        crops: how they are cut.
+    """
+
+    degraded: Path
+    truth: Path
+    boxes: Path | None = None
+    split: Path | None = None
+    split_seed: int = Field(0, ge=0)
+    min_score: float = 0.0
+    cache: Path
+    crops: CropSettings = CropSettings()
+
+
+class ModelSettings(FBCNNSettings):
+    """FBCNN, and where its weights come from.
+
+    Attributes:
+        weights: such as ``fbcnn_color.pth``; None starts as the identity, which changes nothing at first.
+    """
+
+    weights: Path | None = None
+
     @property
-    def rate_factor(self) -> float | None:
-        """The constant rate factor; None where the bitrate decides."""
-        return CRF if self.crf is None and self.bitrate is None else self.crf
+    def sizes(self) -> dict[str, Any]:
+        """Keywords of :class:`~gaitext.models.FBCNN`."""
+        return self.model_dump(exclude={"weights"})
 
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height that frames of ``width`` × ``height`` are brought to, before they are made even.
 
-        >>> DegradeSettings(resolution="360").size(1920, 1080)
-        (640, 360)
+class ObjectiveSettings(Settings):
+    """Keywords of :class:`~gaitext.restoration.CorrectionObjective`; the paper's loss is the sum of coordinates.
+
+    Attributes:
+        temperature: of soft-argmax.
+        coordinate_weight, heatmap_weight: of the two terms.
+        reduction: of the coordinates' distances: ``sum`` (Eq. 1), or ``frame``, which does not grow with the batch.
+        quality: 1 − QF/100.
+    """
+
+    temperature: float = Field(TEMPERATURE, gt=0)
+    coordinate_weight: float = Field(1.0, ge=0)
+    heatmap_weight: float = Field(0.0, ge=0)
+    reduction: Literal["sum", "frame", "mean"] = "sum"
+    quality: Share = 0.5
+
+
+class AugmentSettings(Settings):
+    """How crops are moved in training; all off unless given (:mod:`~gaitext.restoration.augment`).
+
+    HRNet's default for COCO at 256×192 (its ``w32_256x192_adam_lr1e-3``): rotation 45, scale 0.35, half_body 0.3, and
+    the trainer's ``mirror`` 0.5.
+
+    Attributes:
+        rotation: standard deviation of the angle, degrees; drawn angles stay within twice that.
+        rotation_share: chance that a crop is turned.
+        scale: standard deviation of the factor around 1, which stays within 1 ± this.
+        half_body: chance that what is shown is the upper or the lower body alone.
+        half_body_joints: only of crops with more known joints than these.
+    """
+
+    rotation: float = Field(0.0, ge=0, le=180)
+    rotation_share: Share = 0.6
+    scale: float = Field(0.0, ge=0, lt=1)
+    half_body: Share = 0.0
+    half_body_joints: int = Field(8, ge=0)
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything is on."""
+        return bool(self.half_body or self.scale or (self.rotation and self.rotation_share))
+
+
+class StepSettings(Settings):
+    """A rate that falls in steps.
+
+    Attributes:
+        at: when, in units of ``of``; a run of another length has them at the same shares of it.
+        of: the whole: HRNet's 210 epochs, for example.
+        factor: that the rate is multiplied by at each.
+    """
+
+    at: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    of: float = Field(gt=0)
+    factor: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> StepSettings:
+        if list(self.at) != sorted(set(self.at)) or self.at[-1] >= self.of:
+            raise ValueError(f"at: {list(self.at)} do not rise towards {self.of:g}")
+        return self
+
+    def rate(self, share: float) -> float:
+        """What is left of the rate after this share of the run."""
+        return self.factor ** sum(share >= at / self.of for at in self.at)
+
+
+class TrainerSettings(Settings):
+    """How long and how fast.
+
+    Attributes:
+        iterations: in all.
+        epochs: instead of ``iterations``: as many as draw each crop so often on average.
+        batch_size: crops an iteration, over all processes.
+        lr: AdamW's highest rate.
+        warmup: share of the iterations until it is highest; it falls to 0 by a cosine from there, or in ``steps``.
+        steps: the rate's, instead of the cosine.
+        weight_decay: AdamW's; with 0 it is Adam.
+        clip: the gradient's largest norm; 0 does not clip.
+        average: what is validated and kept as best are weights averaged over iterations: each step's count
+            1 − this, all before this (0.98: over about 50). 0, as published, averages nothing.
+        original_share: of each batch, from original instead of degraded video. The paper's is 0.
+        mirror: chance that a crop is mirrored (its left and right joints exchanged). The paper's corrector has 0.
+        augment: turns, scales and cuts crops. The paper's corrector has none.
+        log_every, save_every, validate_every: iterations.
+        validation_frames: at most so many, evenly spread; 0 takes all.
+        validate_on: whether ``best.pt`` is best on degraded validation crops, or on both on average.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        images: corrections shown in TensorBoard's log; 0 shows none.
+    """
+
+    iterations: int = Field(10_000, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    batch_size: int = Field(32, ge=1)
+    lr: float = Field(1e-4, gt=0)
+    warmup: Share = 0.05
+    steps: StepSettings | None = None
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(0.0, ge=0)
+    average: float = Field(0.0, ge=0, lt=1)
+    original_share: Share = 0.0
+    mirror: Share = 0.0
+    augment: AugmentSettings = AugmentSettings()
+    log_every: int = Field(50, ge=1)
+    save_every: int = Field(1000, ge=1)
+    validate_every: int = Field(1000, ge=1)
+    validation_frames: int = Field(0, ge=0)
+    validate_on: Literal["degraded", "both"] = "degraded"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    images: int = Field(4, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainerSettings:
+        if self.epochs is not None and "iterations" in self.model_fields_set and self.iterations != 10_000:
+            raise ValueError("iterations and epochs are both given: how long is it?")
+        return self
+
+    def length(self, crops: int) -> int:
+        """Iterations of a run over so many crops."""
+        return self.iterations if self.epochs is None else math.ceil(self.epochs * crops / self.batch_size)
+
+    def rate(self, iteration: int, length: int) -> float:
+        """The share of ``lr`` at an iteration of ``length``: up in a straight line, then down."""
+        rising = self.warmup * length
+        if iteration < rising:
+            return (iteration + 1) / (rising + 1)
+        if self.steps is not None:
+            return self.steps.rate(iteration / length)
+        return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1.0, length - rising)))
+
+
+class CorrectionConfig(Settings):
+    """The whole file.
+
+    Attributes:
+        name: of the run's folder below ``--output``.
+        mode: ``correct`` trains a corrector before the frozen estimator; ``finetune`` the estimator itself on the
+            same crops, by the mean squared difference of heatmaps (the paper's baseline).
+        estimator: specification, as for ``gaitext extract``.
+        data, model, objective, trainer: see there. ``finetune`` has its own ``finetune_trainer``, by
+            default ``trainer``.
+    """
+
+    name: str = Field("correction", pattern=r"^[^/.][^/]*$")
+    mode: Literal["correct", "finetune"] = "correct"
+    estimator: str
+    data: DataSettings
+    model: ModelSettings = ModelSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    finetune_trainer: TrainerSettings | None = None
+
+    @model_validator(mode="after")
+    def _movable(self) -> CorrectionConfig:
+        for name, steps in (("trainer", self.trainer), ("finetune_trainer", self.finetune_trainer)):
+            if steps is not None and steps.augment.moves and self.data.crops.correct_at == "native":
+                raise ValueError(f"{name}.augment: moves crops of the estimator's size: data.crops.correct_at: input")
+        return self
+
+    @classmethod
+    def read(cls, path: str | Path) -> CorrectionConfig:
+        """Read a YAML file.
+
+        Raises:
+            ConfigError: naming every wrong key.
         """
-        if self.resolution is None:
-            return width, height
-        wide, high = self.resolution
-        return wide or max(2, round(width * high / height / 2) * 2), high
+        return cls.parse(load_yaml(path), where=str(path))
 
-    def options(self) -> dict[str, str]:
-        """x264's options. One thread: with others the result would depend on the machine's cores."""
-        return h264_options(crf=self.rate_factor, bitrate=self.bitrate, preset=self.preset, gop=self.gop, threads=1)
+    @property
+    def steps(self) -> TrainerSettings:
+        """The trainer's settings of this mode."""
+        if self.mode == "finetune" and self.finetune_trainer is not None:
+            return self.finetune_trainer
+        return self.trainer

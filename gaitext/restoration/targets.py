@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.digests import digest
 from gaitext.errors import DataError
 from gaitext.extraction import Track, read_boxes
-from gaitext.extraction.boxes import is_json
-from gaitext.extraction.coco import read_all_boxes
-from gaitext.frames import frame_files
+from gaitext.extraction.coco import is_json, read_all_boxes
 from gaitext.geometry import crop_boxes
 from gaitext.records import Records, frame_numbers, video_digest
 from gaitext.restoration.truth import Pair, pair_up
 from gaitext.store import read_sequence
-from gaitext.video import probe
+from gaitext.video.digests import digest
+from gaitext.video.frames import frame_files
+from gaitext.video.reading import probe
 
 __all__ = ["Targets", "find_targets", "renderer_poses"]
 

@@ -12,11 +12,11 @@ import torch
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.pose import INPUT_SIZE
-from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.crop_data import CropData, Split, check_split, read_split
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
 from gaitext.restoration.learner import build_learner
+from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets
 from gaitext.store import make_folder, write_json
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
@@ -84,7 +84,7 @@ def train_correction(
     numbers of one that was not. ``best.pt`` has the weights that were best by AP on the validation identities.
 
     Args:
-        config: a YAML file (:class:`~gaitext.restoration.correction_settings.CorrectionConfig`), its contents, or
+        config: a YAML file (:class:`~gaitext.restoration.settings.CorrectionConfig`), its contents, or
             the settings.
         finetune: train the estimator itself instead, as ``mode: finetune``.
         device: ``cpu``, ``cuda`` or ``auto``.

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gaitext.errors import ConfigError, DataError, GaitextError
-from gaitext.sampling import FrameSampling, sample_frames
 from gaitext.standalone.settings import DataSettings
 from gaitext.standalone.transforms import Chain
 from gaitext.store import Array, CompactSequence, Leaf, choose, leaves, read_leaf, read_partition
+from gaitext.training.sampling import FrameSampling, sample_frames
 
 __all__ = ["Batch", "Request", "SequenceDataset", "collate", "find_leaves", "loader"]
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import gaitext
 from gaitext.errors import CheckpointError, GaitextError
-from gaitext.models.statistics import unsettled
+from gaitext.models.folding import unsettled
 from gaitext.progress import progress
 from gaitext.standalone.data import SequenceDataset, loader
 from gaitext.standalone.host import (

@@ -1,19 +1,24 @@
-"""A toolbox's YAML as typed settings, with OpenGait's defaults."""
+"""A toolbox's YAML as typed settings, with OpenGait's defaults.
+
+The checks every host makes, on the embedded host's config.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from gaitext.config import Settings, load_yaml, need
+from gaitext.config import Settings, load_yaml, need, told_by
 from gaitext.errors import ConfigError, suggest
-from gaitext.sampling import FrameSampling
 from gaitext.toolboxes.arguments import check_arguments, check_numbers
-from gaitext.toolboxes.validate_shape import check_shape
+from gaitext.toolboxes.validate import check_shape, validate_config
+from gaitext.training.sampling import FrameSampling
 
 __all__ = [
     "DataSettings",
@@ -23,6 +28,8 @@ __all__ = [
     "SamplerSettings",
     "TrainerSettings",
     "arguments_for",
+    "telling",
+    "validated",
 ]
 
 
@@ -224,3 +231,33 @@ def arguments_for(
     check_arguments(function, chosen, where, (), complete=False)
     check_numbers(chosen, where)
     return chosen
+
+
+log = logging.getLogger(__name__)
+
+
+def telling(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Names the config's file in the errors of further checks."""
+    return nullcontext() if isinstance(config, Mapping) else told_by(config)
+
+
+def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
+    """Read a config and check it before anything is built: its keys, classes, inputs and data's place.
+
+    Raises:
+        ConfigError: naming the key, the place and the nearest valid name.
+        DataError: the partition is missing or wrong.
+    """
+    with telling(config):
+        if isinstance(config, Mapping):
+            return _validated(dict(config), "the config", training, world_size)
+        return _validated(load_yaml(config), str(config), training, world_size)
+
+
+def _validated(sections: dict[str, Any], where: str, training: bool, world_size: int) -> HostConfig:
+    host = HostConfig.of(sections, where=where)
+    optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
+    sections = {**optional, "loss_cfg": host.losses, **sections}
+    for remark in validate_config(sections, training, world_size=world_size):
+        log.warning(remark)
+    return host

@@ -1,18 +1,22 @@
-"""Cells of a study: a system, trained with a seed, tested under a condition."""
+"""Cells of a study: a system, trained with a seed, tested under a condition.
+
+Cells made of other cells: means over conditions, differences of systems.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.store import write_json
+from gaitext.studies.tasks import Task, plain
 
-__all__ = ["Cell", "Cells"]
+__all__ = ["Cell", "Cells", "Combination", "combine"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Cell:
             "system": self.system,
             "condition": self.condition,
             "seed": self.seed,
-            "scalars": {metric: plain(value) for metric, value in self.scalars.items()},
-            "people": {metric: {i: plain(v) for i, v in of.items()} for metric, of in self.people.items()},
+            "scalars": {metric: finite(value) for metric, value in self.scalars.items()},
+            "people": {metric: {i: finite(v) for i, v in of.items()} for metric, of in self.people.items()},
         }
 
     @classmethod
@@ -134,10 +138,66 @@ def check_metric(cell: Cell, metric: str) -> float:
     return cell.scalars[metric]
 
 
-def plain(value: float) -> float | None:
+def finite(value: float) -> float | None:
     """A number for JSON; None for NaN."""
     return None if math.isnan(value) else float(value)
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A weighted sum of cells of one seed, identity by identity.
+
+    Args:
+        system, condition, seed: of the cell to be made.
+        parts: cells' files, and their weights.
+        cell: the file to write.
+    """
+
+    system: str
+    condition: str
+    seed: int
+    parts: tuple[tuple[float, Path], ...]
+    cell: Path
+
+    @property
+    def about(self) -> Mapping[str, object]:
+        """The parts' files, whose folders' names tell what they are made of."""
+        return {"sum of": [[weight, f"{part.parent.name}/{part.name}"] for weight, part in self.parts]}
+
+    def task(self, needs: tuple[str, ...]) -> Task:
+        """After the tasks that write the parts."""
+        name = f"reckon {self.system}@{self.condition}, seed {self.seed}"
+        return Task(name, combine, self, self.cell, self.about, needs)
+
+
+def combine(combination: Combination) -> None:
+    """Write the cell: of the metrics that all parts have.
+
+    Raises:
+        DataError: the parts were tested on different identities.
+    """
+    weights = [weight for weight, _ in combination.parts]
+    cells = [Cell.read(part)[0] for _, part in combination.parts]
+    first = cells[0]
+    scalars = {
+        metric: _sum(weights, [cell.scalars[metric] for cell in cells])
+        for metric in first.scalars
+        if all(metric in cell.scalars for cell in cells)
+    }
+    people: dict[str, dict[str, float]] = {}
+    for metric, of in first.people.items():
+        if metric not in scalars or any(metric not in cell.people for cell in cells):
+            continue
+        if any(cell.people[metric].keys() != of.keys() for cell in cells):
+            raise DataError(f"{' and '.join(c.name for c in cells)} were tested on different identities")
+        people[metric] = {name: _sum(weights, [cell.people[metric][name] for cell in cells]) for name in of}
+    made = Cell(combination.system, combination.condition, combination.seed, scalars, people)
+    made.write(combination.cell, **plain(combination.about))
+
+
+def _sum(weights: Sequence[float], values: Sequence[float]) -> float:
+    return math.fsum(weight * value for weight, value in zip(weights, values))

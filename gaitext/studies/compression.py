@@ -13,8 +13,8 @@ import numpy as np
 from gaitext.config import merge
 from gaitext.errors import ConfigError, MissingDependencyError
 from gaitext.execution import cores
-from gaitext.pose.files import file_digest
-from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.pose.onnx_session import file_digest
+from gaitext.restoration.settings import CorrectionConfig
 from gaitext.studies.cells import Cells
 from gaitext.studies.compression_data import CompressionData, read_crops
 from gaitext.studies.compression_poses import (

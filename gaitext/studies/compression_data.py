@@ -14,17 +14,17 @@ import torch
 
 from gaitext.errors import DataError
 from gaitext.restoration import degrade_dataset
-from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.crops import prepare_crops
 from gaitext.restoration.learner import build_learner
+from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets, renderer_poses
 from gaitext.restoration.train import prepare_correction
-from gaitext.sources import find_videos
 from gaitext.store import read_partition, write_json, write_leaf
 from gaitext.studies.compression_settings import CompressionSettings, correction_config
 from gaitext.studies.tasks import Task, digest_of, finish
-from gaitext.video import probe
+from gaitext.video.reading import probe
+from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 __all__ = ["CompressionData", "read_crops"]

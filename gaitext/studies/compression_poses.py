@@ -15,11 +15,11 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.evaluation import evaluate_pose, joint_distances, pose_distances
 from gaitext.pose import TorchEstimator, load_estimator
-from gaitext.restoration.correction_settings import CorrectionConfig
 from gaitext.restoration.corrector import load_corrector
 from gaitext.restoration.crop_data import CropData
 from gaitext.restoration.crops import CROPS
 from gaitext.restoration.objective import CorrectionObjective
+from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import train_correction
 from gaitext.restoration.validation import estimate
 from gaitext.store import atomic_path, read_sequence, write_json, write_leaf

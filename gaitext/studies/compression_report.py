@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from gaitext.report.figures import distances_figure
-from gaitext.report.paint import draw_skeleton, draw_text
+from gaitext.inspect.figures import distances_figure
+from gaitext.inspect.paint import draw_skeleton, draw_text
 from gaitext.restoration.crop_data import CropData
 from gaitext.restoration.objective import CorrectionObjective
 from gaitext.restoration.validation import decode

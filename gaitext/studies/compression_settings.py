@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from gaitext.config import Settings, load_yaml, merge
 from gaitext.evaluation.psymo import VARIATIONS
 from gaitext.restoration import DegradeSettings
-from gaitext.restoration.correction_settings import CorrectionConfig
+from gaitext.restoration.settings import CorrectionConfig
 from gaitext.studies.checking import check_config, check_embedded, told_of
 from gaitext.studies.settings import StudySettings
 from gaitext.walkers import WalkerSettings

@@ -15,7 +15,7 @@ import torch
 from gaitext.errors import ConfigError, DataError, MissingDependencyError
 from gaitext.execution import Engine, Outcome, cores, parse_engine, raise_failures, worker_index
 from gaitext.execution import map_sequences as map_tasks
-from gaitext.memory import keep_freed_memory
+from gaitext.execution.memory import keep_freed_memory
 from gaitext.store import make_folder, only_one
 from gaitext.studies.cells import Cell, Cells
 from gaitext.studies.settings import StudySettings

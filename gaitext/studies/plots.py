@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gaitext.report.figures import pyplot, save_figure
+from gaitext.inspect.figures import pyplot, save_figure
 from gaitext.studies.cells import Cells
 from gaitext.studies.reporting import TableSettings
 from gaitext.studies.statistics import LEVEL, Comparison

@@ -11,15 +11,12 @@ from typing import Any
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError
 from gaitext.evaluation import PROTOCOLS
-from gaitext.studies.cells import Cells
+from gaitext.studies.cells import Cells, Combination
 from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
-from gaitext.studies.combining import Combination
 from gaitext.studies.driver import Running
-from gaitext.studies.rg_gait_plan import RANKS, Tested, needed, reckoned, tested
+from gaitext.studies.rg_gait_plan import RANKS, Tested, needed, reckoned, standard_tables, tested
 from gaitext.studies.rg_gait_settings import RGGaitSettings
-from gaitext.studies.rg_gait_starts import Adaptation, adapt, start_file
-from gaitext.studies.rg_gait_systems import UNOCCLUDED, Systems
-from gaitext.studies.rg_gait_tables import standard_tables
+from gaitext.studies.rg_gait_systems import UNOCCLUDED, Adaptation, Systems, adapt, start_file
 from gaitext.studies.scoring import dataset_of
 from gaitext.studies.tasks import Task, digest_of, seedless
 from gaitext.studies.training import (

@@ -8,9 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from gaitext.config import Settings, load_yaml
+from gaitext.config import Settings, find_config, load_yaml
 from gaitext.errors import ConfigError, suggest
-from gaitext.shipped import find_config
 from gaitext.studies.reporting import ClaimSettings, TableSettings
 from gaitext.studies.tables import places
 

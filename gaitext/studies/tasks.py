@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaitext.digests import content_sha256
 from gaitext.errors import ConfigError
-from gaitext.onnx_files import onnx_sha256
+from gaitext.pose.onnx_session import onnx_sha256
 from gaitext.store import write_json
+from gaitext.video.digests import content_sha256
 
 __all__ = ["Task", "digest_of", "estimator_about", "finish", "seedless", "to_do", "waves"]
 

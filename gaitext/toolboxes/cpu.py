@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from gaitext.memory import keep_freed_memory
+from gaitext.execution.memory import keep_freed_memory
 
 __all__ = ["main", "redirect"]
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 
 from gaitext.errors import ConfigError, suggest
+from gaitext.models.folding import unsettled
 from gaitext.models.signature import SignatureExtractor
-from gaitext.models.statistics import unsettled
 from gaitext.toolboxes.adapter import Host, HostInputs, HostModel, ModelAdapter
 from gaitext.toolboxes.hosts import Toolbox
 from gaitext.toolboxes.sampling import sample_batch

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from gaitext.errors import ConfigError
-from gaitext.sampling import draw_batch, repeat_conditions
+from gaitext.training.sampling import draw_batch, repeat_conditions
 
 __all__ = ["BalancedTripletSampler", "RepeatTripletSampler", "SeededTripletSampler"]
 
@@ -98,7 +98,7 @@ class SeededTripletSampler(Sampler[list[int]]):
 class BalancedTripletSampler(SeededTripletSampler):
     """P identities × K sequences spread evenly over conditions (nm, bg, cl, …), then over views.
 
-    The balanced sampling of GaitHeat's summary; :func:`gaitext.sampling.draw_balanced` says how
+    The balanced sampling of GaitHeat's summary; :func:`gaitext.training.sampling.draw_balanced` says how
     even it is. Arguments as for :class:`SeededTripletSampler`.
     """
 

@@ -3,26 +3,455 @@
 Both toolboxes drop keys they do not know without a word, and find a wrong class count, a missing
 file or a misspelt number only when they stumble over it. :func:`validate_config` is what the
 linked models, ``gaitext run``, ``gaitext doctor --data`` and the embedded host all ask first.
+
+Checks ``loss_cfg`` against what the model feeds.
+
+Checks an engine section's lists of transforms: arguments, sampling, and what the model needs of them.
+
+Gives gaitext's evaluation functions the form in which a toolbox calls them.
+
+A toolbox expects its log to be written to, and numbers by name for TensorBoard; gaitext's
+protocols return an :class:`~gaitext.evaluation.EvaluationResult`. The one becomes the other here,
+for every function that is registered.
+
+Checks that a config's sections are of the kinds that everything else takes for granted.
+
+Checks a config against the data it names: partition, identities, a leaf's files.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gaitext import losses
+from gaitext.config import need
 from gaitext.errors import ConfigError, nearest
+from gaitext.evaluation import EvaluationResult
+from gaitext.naming import folder_path
+from gaitext.store import read_partition, root_within
 from gaitext.toolboxes import parts
+from gaitext.toolboxes.adapter import ListedTransform
 from gaitext.toolboxes.arguments import check_arguments, check_numbers
-from gaitext.toolboxes.evaluations import check_evaluation
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
-from gaitext.toolboxes.validate_data import compare_with_data, phases, section
-from gaitext.toolboxes.validate_losses import check_losses
-from gaitext.toolboxes.validate_shape import check_shape
-from gaitext.toolboxes.validate_transforms import check_transforms, listed_transforms, typed
 
-__all__ = ["uses_gaitext", "validate_config"]
+__all__ = [
+    "check_evaluation",
+    "check_losses",
+    "check_shape",
+    "check_transforms",
+    "compare_with_data",
+    "listed_transforms",
+    "log_lines",
+    "phases",
+    "reporting",
+    "section",
+    "typed",
+    "uses_gaitext",
+    "validate_config",
+]
+
+
+def section(cfgs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The section of that name, if it holds keys."""
+    found = need(cfgs, name, where="config")
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"'{name}' holds no keys (got {found!r})", where="config", how=f"indent {name}'s keys")
+    return found
+
+
+def phases(cfgs: Mapping[str, Any], training: bool) -> list[tuple[str, Mapping[str, Any]]]:
+    """The engine sections that matter: both toolboxes may test while they train."""
+    trainer = section(cfgs, "trainer_cfg")
+    if not training:
+        return [("evaluator_cfg", section(cfgs, "evaluator_cfg"))]
+    phases = [("trainer_cfg", trainer)]
+    if trainer.get("with_test"):
+        phases.append(("evaluator_cfg", section(cfgs, "evaluator_cfg")))
+    return phases
+
+
+def compare_with_data(
+    cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path, *, makes_inputs: bool = False
+) -> list[str]:
+    """Compare a config with the partition and the folders it names; returns remarks.
+
+    Args:
+        class_count: how many identities the model can tell apart, None for any number.
+        makes_inputs: whether the model may make other inputs of a leaf's files, one of two, say.
+        base: what relative paths are relative to.
+    """
+    data = section(cfgs, "data_cfg")
+    root = base / str(need(data, "dataset_root", where="data_cfg"))
+    if not root.is_dir():
+        raise ConfigError(
+            f"there is no folder {root}", where="data_cfg.dataset_root", how="give the folder that holds <id>/…"
+        )
+    inner = root_within(root)
+    if inner is not None:
+        raise ConfigError(
+            f"{root} is the folder above the dataset's root", where="data_cfg.dataset_root", how=f"give {inner}"
+        )
+    train, test = read_partition(base / str(need(data, "dataset_partition", where="data_cfg")))
+    remarks = []
+    for wanted, name in _wanted_sets(cfgs, training, train, test):
+        present = [identity for identity in wanted if (root / identity).is_dir()]
+        if not present:
+            raise ConfigError(
+                f"none of the {len(wanted)} identities of {name} is in {root}",
+                where="data_cfg.dataset_partition",
+                how="the partition is another dataset's, or identities are written differently",
+            )
+        if len(present) < len(wanted):
+            remarks.append(f"data_cfg: {len(wanted) - len(present)} of {name}'s {len(wanted)} identities have no data")
+        if name == "TRAIN_SET" and class_count is not None:
+            remarks += _check_classes(class_count, len(present), len(wanted))
+        if name == "TRAIN_SET":
+            size = (section(cfgs, "trainer_cfg").get("sampler") or {}).get("batch_size")
+            asked = size[0] if isinstance(size, (list, tuple)) and size else 0
+            entries = cfgs.get("loss_cfg") or ()
+            entries = [entries] if isinstance(entries, Mapping) else entries
+            losses = [str(entry.get("type")) for entry in entries if isinstance(entry, Mapping)]
+            # A corrector's batch of one identity is as good as any.
+            if isinstance(asked, int) and asked > len(present) and any("Triplet" in loss for loss in losses):
+                remarks.append(
+                    f"trainer_cfg.sampler.batch_size asks for {asked} identities, and {len(present)} have data: "
+                    f"write [{len(present)}, …], or a toolbox may draw a batch of one identity, which has no triplets"
+                )
+        _check_inputs(cfgs, training, root / present[0], makes_inputs)
+    return remarks
+
+
+def _wanted_sets(
+    cfgs: Mapping[str, Any], training: bool, train: list[str], test: list[str]
+) -> list[tuple[list[str], str]]:
+    sets = [(train, "TRAIN_SET")] if training else []
+    if not training or section(cfgs, "trainer_cfg").get("with_test"):
+        sets.append((test, "TEST_SET"))
+    return sets
+
+
+def _check_classes(class_count: int, present: int, wanted: int) -> list[str]:
+    if class_count < present:
+        raise ConfigError(
+            f"class_num is {class_count}, but there are {present} identities to train on",
+            where="model_cfg.class_num",
+            how=f"write {wanted}",
+        )
+    if class_count > wanted:
+        return [f"model_cfg.class_num is {class_count}, but TRAIN_SET has {wanted} identities: the rest is never used"]
+    return []
+
+
+def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path, makes_inputs: bool) -> None:
+    """Compare ``data_in_use`` with a leaf's files and with the lists of transforms."""
+    leaf = next((view for view in sorted(identity.glob("*/*")) if view.is_dir()), None)
+    if leaf is None:
+        raise ConfigError(f"there is no <type>/<view> in {identity}", where="data_cfg.dataset_root")
+    files = sorted(file.name for file in leaf.iterdir())
+    use = section(cfgs, "data_cfg").get("data_in_use")
+    if use is None:
+        count = len(files)
+    elif all(isinstance(u, bool) for u in use):
+        chosen = [position for position, u in enumerate(use) if u]
+        count = len(chosen)
+        if chosen and chosen[-1] >= len(files):
+            _missing_input(chosen[-1], leaf, files)
+    else:
+        count = len(use)
+        if use and max(use) >= len(files):
+            _missing_input(max(use), leaf, files)
+    for name, phase in [] if makes_inputs else phases(cfgs, training):
+        lists = phase.get("transform")
+        if isinstance(lists, (list, tuple)) and len(lists) != count:
+            raise ConfigError(
+                f"{len(lists)} transforms for {count} inputs ({', '.join(files)} in {leaf.name})",
+                where=f"{name}.transform",
+                how="data_cfg.data_in_use must switch on one file for each entry; several for one go into a Compose",
+            )
+
+
+def _missing_input(position: int, leaf: Path, files: Sequence[str]) -> None:
+    raise ConfigError(
+        f"asks for file number {position}, but {leaf} has {len(files)}: {', '.join(files)}",
+        where="data_cfg.data_in_use",
+        how="count a leaf's files in the order of their names, from 0",
+    )
+
+
+#: Sections that hold keys and values.
+_KEYED = ("data_cfg", "evaluator_cfg", "fabric_cfg", "model_cfg", "optimizer_cfg", "scheduler_cfg", "trainer_cfg")
+#: Keys whose values become folders below the output's.
+_FOLDERS = (("data_cfg", "dataset_name"), ("trainer_cfg", "save_name"), ("evaluator_cfg", "save_name"))
+
+
+def check_shape(cfgs: Mapping[str, Any]) -> None:
+    """Check which sections are mappings, which values are names, and what becomes a folder.
+
+    Raises:
+        ConfigError: one is of another kind, or a run would be written elsewhere than below the output folder.
+    """
+    for name in _KEYED:
+        _keys(cfgs.get(name), name)
+    losses = cfgs.get("loss_cfg")
+    if isinstance(losses, (list, tuple)):
+        for position, loss in enumerate(losses):
+            if loss is None:
+                raise ConfigError("is empty", where=f"loss_cfg[{position}]", how="give a type, or remove it")
+            _keys(loss, f"loss_cfg[{position}]")
+    else:
+        _keys(losses, "loss_cfg")
+    model = cfgs.get("model_cfg") or {}
+    if "model" in model:
+        _text(model["model"], "model_cfg.model")
+    for name in ("trainer_cfg", "evaluator_cfg"):
+        section = cfgs.get(name) or {}
+        sampler = section.get("sampler")
+        _keys(sampler, f"{name}.sampler")
+        for key in ("type", "sample_type"):
+            if sampler and key in sampler:
+                _text(sampler[key], f"{name}.sampler.{key}")
+        if section.get("eval_func") is not None:
+            _text(section["eval_func"], f"{name}.eval_func")
+    _types(dict(cfgs), "")
+    for name, key in _FOLDERS:
+        value = (cfgs.get(name) or {}).get(key)
+        if value is None:
+            continue
+        _text(value, f"{name}.{key}")
+        try:
+            folder_path(value)
+        except ValueError as error:
+            raise ConfigError(str(error), where=f"{name}.{key}") from error
+
+
+def _keys(value: Any, where: str) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(
+            f"holds {str(value)[:40]!r}, not keys and values",
+            where=where,
+            how="indent its keys below it, as key: value",
+        )
+
+
+def _text(value: Any, where: str) -> None:
+    if not isinstance(value, str):
+        raise ConfigError(f"is {str(value)[:40]!r}, not a name", where=where, how="give a text; quote what is one")
+
+
+def _types(value: Any, where: str) -> None:
+    """Every ``type``, by which a part is chosen, is a name."""
+    if isinstance(value, Mapping):
+        if "type" in value:
+            _text(value["type"], f"{where}.type")
+        for key, inner in value.items():
+            _types(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            _types(inner, f"{where}[{position}]")
+
+
+#: What ``evaluator_cfg`` holds beside a function's arguments. ``metric`` and
+#: ``cross_view_gallery`` stand in a toolbox's default.yaml, whatever the function.
+_HOST_KEYS = frozenset(
+    {
+        *("enable_float16", "restore_ckpt_strict", "restore_hint", "save_name", "eval_func", "sampler"),
+        *("transform", "metric", "cross_view_gallery"),
+    }
+)
+
+
+def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` for a toolbox: its result is logged, and comes back as the dict of its scalars.
+
+    What is no :class:`EvaluationResult` comes back as it is.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if not isinstance(result, EvaluationResult):
+            return result
+        # The toolbox's own module, which has a message manager once the processes are connected.
+        messages = importlib.import_module("utils").get_msg_mgr()
+        for line in log_lines(result):
+            messages.log_info(line)
+        for note in result.notes:
+            messages.log_warning(note)
+        return dict(result.scalars)
+
+    return call
+
+
+def log_lines(result: EvaluationResult) -> list[str]:
+    """A result as OpenGait's evaluation functions write theirs: titles, then ``NM: …``, then ``NM@R1: …``."""
+    lines = [f"==={result.protocol}==="]
+    for table in result.tables:
+        lines.append(f"==={table.title}===")
+        for name, values in table.rows:
+            lines.append(f"{name}: " + ", ".join(f"{c} {cell}" for c, cell in zip(table.columns, table.cells(values))))
+    kinds: dict[str, list[str]] = {}
+    for name, value in result.scalars.items():
+        short = name.rpartition("/")[2]
+        kinds.setdefault(short.partition("@")[2], []).append(f"{short}: {value:.2f}{result.units.get(name, '%')}")
+    return lines + ["\t".join(same) for same in kinds.values()]
+
+
+def check_evaluation(evaluator_cfg: Mapping[str, Any], data_cfg: Any) -> None:
+    """Check the arguments of a registered evaluation function, before anything is embedded.
+
+    Raises:
+        ConfigError: one that it does not take, or will refuse.
+    """
+    name = str(evaluator_cfg.get("eval_func"))
+    function = parts.EVALUATIONS.get(name)
+    if function is None:
+        return
+    check_arguments(function, evaluator_cfg, "evaluator_cfg", _HOST_KEYS, complete=False)
+    check = parts.EVALUATION_CHECKS.get(name)
+    if check is not None:
+        taken = {key: evaluator_cfg[key] for key in inspect.signature(check).parameters if key in evaluator_cfg}
+        if isinstance(data_cfg, Mapping):
+            taken["dataset"] = data_cfg.get("test_dataset_name") or data_cfg.get("dataset_name")
+        check(**taken)
+
+
+def typed(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Every mapping with a ``type`` below ``value``, with its place."""
+    if isinstance(value, Mapping):
+        if "type" in value:
+            yield value, where
+        for key, inner in value.items():
+            yield from typed(inner, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            yield from typed(inner, f"{where}[{position}]")
+
+
+def listed_transforms(section: Any, where: str) -> list[list[ListedTransform]]:
+    """The transforms of each input, in order, whatever they are composed with.
+
+    Args:
+        section: a list with one entry per input; a mapping, or nothing, stands for one input.
+        where: the section's place.
+    """
+    if not isinstance(section, (list, tuple)):
+        section = [section]
+    return [
+        [ListedTransform(str(entry["type"]), entry, place) for entry, place in typed(each, f"{where}[{position}]")]
+        for position, each in enumerate(section)
+    ]
+
+
+def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | None) -> None:
+    """Check the transforms of ``trainer_cfg`` or ``evaluator_cfg`` (``name``).
+
+    Raises:
+        ConfigError: wrong arguments, or a transform that this phase cannot give what it needs.
+    """
+    sampler = phase.get("sampler") or {}
+    sampling = str(sampler.get("sample_type", "fixed"))
+    testing = name == "evaluator_cfg"
+    # The embedded host, and every process of OpenGait's test, transforms one sequence at a time.
+    alone = toolbox is None or (testing and (toolbox.test_batch_is_world or sampler.get("batch_size") == 1))
+    packed = not sampling.startswith("fixed") and not alone
+    lists = listed_transforms(phase.get("transform"), f"{name}.transform")
+    for transform in (transform for each in lists for transform in each):
+        part = parts.TRANSFORMS.get(transform.name)
+        if part is None:
+            continue
+        check_arguments(part, transform.arguments, transform.where)
+        random = part.is_random(transform.arguments)
+        if random and testing:
+            raise ConfigError(
+                f"{transform.name} tosses a coin, so that a test would give other embeddings each time",
+                where=transform.where,
+                how="leave it out of the test; for training it belongs into trainer_cfg.transform",
+            )
+        if (random or part.alone) and len(lists) > 1:
+            draws = "tosses its own coin" if random else "draws by the content of its own input"
+            raise ConfigError(
+                f"{transform.name} {draws}, but the model has several inputs, which must be changed alike",
+                where=transform.where,
+                how="use the model's own settings instead (for flips and reversals model_cfg.augmentation)",
+            )
+        if packed and part.needs_one_sequence(transform.arguments):
+            raise ConfigError(
+                f"{transform.name} must see one sequence at a time, but {sampling} sampling hands it several as one",
+                where=transform.where,
+                how="test one sequence at a time: evaluator_cfg.sampler.batch_size 1"
+                if testing
+                else "use a fixed_… sample_type, or the model's augmentation settings",
+            )
+
+
+def _forward(kind: type) -> tuple[str, ...]:
+    """The names of the tensors that a loss takes."""
+    return tuple(inspect.signature(kind.forward).parameters)[1:]  # type: ignore[attr-defined]
+
+
+#: What losses take, of those that gaitext has or has a twin of. A toolbox's other losses are not
+#: importable where a config is checked.
+_TAKES: dict[str, tuple[str, ...]] = {
+    name: _forward(kind)
+    for name, kind in vars(losses).items()
+    if isinstance(kind, type) and issubclass(kind, losses.Loss) and kind is not losses.Loss
+}
+
+
+def check_losses(loss_cfg: Any, fed: Mapping[str, Sequence[str]] | None) -> None:
+    """Check a training's losses.
+
+    Args:
+        loss_cfg: a list of losses, or one.
+        fed: ``log_prefix`` -> the tensors that the model feeds that loss; None: not known.
+
+    Raises:
+        ConfigError: wrong arguments, a loss that is missing or never fed, or one of another kind.
+    """
+    listed: Sequence[Any] = [loss_cfg] if isinstance(loss_cfg, Mapping) else loss_cfg or []
+    for position, entry in enumerate(listed):
+        where = f"loss_cfg[{position}]"
+        if entry.get("type") in parts.LOSSES:
+            check_arguments(parts.LOSSES[entry["type"]], entry, where)
+        check_numbers(entry, where)
+    if fed is None:
+        return
+    given = [str(need(entry, "log_prefix", where=f"loss_cfg[{i}]")) for i, entry in enumerate(listed)]
+    for position, (name, entry) in enumerate(zip(given, listed)):
+        if name not in fed:
+            guess = nearest(name, fed)
+            raise ConfigError(
+                f"the model feeds no loss named '{name}'",
+                where=f"loss_cfg[{position}].log_prefix",
+                how=f"did you mean '{guess}'?" if guess else f"its losses: {', '.join(fed)}",
+            )
+        _check_kind(str(entry.get("type")), name, fed[name], f"loss_cfg[{position}].type")
+    missing = [name for name in fed if name not in given]
+    if missing:
+        raise ConfigError(
+            f"no loss has the log_prefix {', '.join(map(repr, missing))}, which the model feeds",
+            where="loss_cfg",
+            how="add one for each",
+        )
+
+
+def _check_kind(kind: str, prefix: str, fed: Sequence[str], where: str) -> None:
+    takes = _TAKES.get(kind)
+    if takes is None or set(takes) == set(fed):
+        return
+    fitting = [name for name, takes in _TAKES.items() if set(takes) == set(fed)]
+    raise ConfigError(
+        f"{kind} takes {' and '.join(takes)}, but to '{prefix}' the model feeds {' and '.join(fed)}",
+        where=where,
+        how=f"use {' or '.join(fitting)} there" if fitting else "use another loss there",
+    )
+
 
 #: What the toolboxes read of a sampler's section themselves.
 _SAMPLING_KEYS = {

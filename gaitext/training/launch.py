@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from gaitext.errors import ConfigError, GaitextError, import_extra
-from gaitext.memory import keep_freed_memory
+from gaitext.execution.memory import keep_freed_memory
 from gaitext.store import atomic_path
 
 __all__ = ["launch", "leads", "process_count", "repeatable", "resolve_device", "resolve_precision"]

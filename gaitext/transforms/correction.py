@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from gaitext.digests import sha256
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.transforms.base import Array, Transform, checked
+from gaitext.video.digests import sha256
 
 if TYPE_CHECKING:
     import torch

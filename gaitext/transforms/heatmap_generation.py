@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gaitext.decoding import decode_heatmaps
 from gaitext.errors import ConfigError
+from gaitext.pose.decoding import decode_heatmaps
 from gaitext.transforms.base import Array, Transform, checked
 
 __all__ = ["HeatmapRegenerate", "PoseToHeatmap", "draw_heatmaps"]
@@ -64,7 +64,7 @@ class PoseToHeatmap(Transform):
 class HeatmapRegenerate(Transform):
     """Decodes heatmaps to keypoints and draws these anew: [T, 17, H, W] -> the same, float32.
 
-    :class:`PoseToHeatmap` of the keypoints that :func:`~gaitext.decoding.decode_heatmaps` finds, for
+    :class:`PoseToHeatmap` of the keypoints that :func:`~gaitext.pose.decoding.decode_heatmaps` finds, for
     leaves whose one input is heatmaps: a line of YAML between the two rows of GaitHeat's Table 4.
 
     Args:

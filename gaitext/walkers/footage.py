@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gaitext.errors import ShapeError
 from gaitext.store import atomic_path
-from gaitext.video import write_video
+from gaitext.video.reading import write_video
 from gaitext.walkers.settings import VideoSettings, WalkerSettings
 
 __all__ = ["FOLDERS", "clear_remains", "has_footage", "normalise_silhouette", "video_bytes", "write_footage"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitext.errors import DataError, GaitextError
-from gaitext.execution.schedule import Lost, work_through
+from gaitext.execution.processes import Lost, work_through
 
 
 class DyingCrew:

@@ -13,11 +13,11 @@ import pytest
 from gaitext.errors import DataError
 from gaitext.execution import parse_shard
 from gaitext.extraction import ExtractSettings, Source, extract_dataset, find_sources
-from gaitext.extraction.found import find_tracks
-from gaitext.extraction.records import Records
+from gaitext.extraction.detected import find_tracks
+from gaitext.extraction.report import Records
 from gaitext.extraction.tracker import longest
 from gaitext.store import CompactSequence, leaves, open_sequence, read_leaf
-from gaitext.video import read_frames, write_video
+from gaitext.video.reading import read_frames, write_video
 
 pytest.importorskip("av")
 pytest.importorskip("onnxruntime")

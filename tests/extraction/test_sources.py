@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gaitext.errors import DataError, VideoError
-from gaitext.extraction.boxes import Track
+from gaitext.extraction.coco import Track
 from gaitext.extraction.sources import Source, find_sources
-from gaitext.video import write_video
+from gaitext.video.reading import write_video
 
 images = pytest.importorskip("PIL.Image")
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gaitext.errors import ShapeError
-from gaitext.extraction.track import Track
-from gaitext.extraction.tracker import TrackerSettings, assign, longest, track
+from gaitext.extraction.tracker import Track, TrackerSettings, assign, longest, track
 
 ANY = TrackerSettings(min_length=1, min_score=0)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from gaitext.errors import GaitextError
-from gaitext.report.contents import inspect_file
+from gaitext.inspect.contents import inspect_file
 from gaitext.store import map_sequence, open_sequence, read_sequence, write_sequence
 from gaitext.store.compact import PREFIX
 

@@ -20,8 +20,8 @@ import yaml
 
 from gaitext.config import load_yaml
 from gaitext.errors import GaitextError
-from gaitext.restoration.correction_settings import CorrectionConfig
-from gaitext.standalone.validation import validated
+from gaitext.restoration.settings import CorrectionConfig
+from gaitext.standalone.settings import validated
 from gaitext.walkers import WalkerSettings
 
 from .damage import sentence

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gaitext.models.dropout import dropout
+from gaitext.models.gaitpt_blocks import attend, drop, self_attention
 from gaitext.models.linear import linear
-from gaitext.models.self_attention import attend, self_attention
 
 
 @settings(max_examples=30, deadline=None)
@@ -48,7 +47,7 @@ def test_linear_gives_gradients_only_where_they_are_wanted() -> None:
 def test_dropout_drops_its_share_evenly_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
     x = torch.full((1000, 403), 3.0, requires_grad=True)
-    y = dropout(x, 0.2)
+    y = drop(x, 0.2)
     dropped = y == 0
     # five standard deviations
     assert dropped.float().mean() == pytest.approx(0.2, abs=5 * (0.16 / 403_000) ** 0.5)
@@ -61,9 +60,9 @@ def test_dropout_drops_its_share_evenly_and_keeps_the_mean() -> None:
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.where(dropped, 0.0, 1.25), atol=1e-4, rtol=0)
     torch.manual_seed(0)
-    assert torch.equal(dropout(x, 0.2), y)
-    assert not torch.equal(dropout(x, 0.2), y)
-    assert dropout(x, 0.0) is x
+    assert torch.equal(drop(x, 0.2), y)
+    assert not torch.equal(drop(x, 0.2), y)
+    assert drop(x, 0.0) is x
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 6, 18, 24, 25, 61])

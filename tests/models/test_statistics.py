@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gaitext.models.statistics import unsettled
+from gaitext.models.folding import unsettled
 
 
 def test_counts_the_batches_that_statistics_have_seen() -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from gaitext.exact_layers import BatchNorm1d, BatchNorm2d, Conv2d
 from gaitext.losses import CrossEntropyLoss, TripletLoss
 from gaitext.models import FBCNN, GaitBase, GaitHeat, GaitPT, OcclusionEvaluator, RGGait
+from gaitext.models.exact_layers import BatchNorm1d, BatchNorm2d, Conv2d
 from gaitext.pose.network import PoseNet
 
 TINY = {"class_num": 4, "channels": (8, 8, 16, 16), "embedding_size": 8}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaitext.restoration import DegradeSettings, degrade_dataset
-from gaitext.sources import find_videos
+from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 

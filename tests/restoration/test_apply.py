@@ -10,7 +10,7 @@ from PIL import Image
 from gaitext import pose
 from gaitext.errors import CheckpointError, ConfigError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
-from gaitext.extraction.boxes import read_boxes
+from gaitext.extraction.coco import read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.geometry import crop_boxes
 from gaitext.models import FBCNN
@@ -23,9 +23,9 @@ from gaitext.restoration import (
     correction_of_crops,
     load_corrector,
 )
-from gaitext.sources import find_videos
 from gaitext.store import read_sequence
-from gaitext.video import frame_times, probe, read_frames
+from gaitext.video.reading import frame_times, probe, read_frames
+from gaitext.video.sources import find_videos
 from tests.restoration.clips import film, number
 
 

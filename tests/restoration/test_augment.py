@@ -12,8 +12,8 @@ import torch
 from gaitext import store
 from gaitext.errors import ConfigError
 from gaitext.restoration.augment import Dice, moved_boxes, moved_images, view_matrices
-from gaitext.restoration.correction_settings import AugmentSettings, CorrectionConfig, StepSettings, TrainerSettings
 from gaitext.restoration.crop_data import Batch, CropData
+from gaitext.restoration.settings import AugmentSettings, CorrectionConfig, StepSettings, TrainerSettings
 from gaitext.skeleton import joint_mirror
 
 HRNET = AugmentSettings(rotation=45, scale=0.35, half_body=0.3)

@@ -17,8 +17,8 @@ from gaitext.errors import ConfigError
 from gaitext.pose import decode_heatmaps, load_estimator
 from gaitext.restoration import load_corrector, prepare_crop_dataset
 from gaitext.restoration.dataset import degrade_dataset
-from gaitext.restoration.settings import DegradeSettings
-from gaitext.sources import find_videos
+from gaitext.restoration.degrade import DegradeSettings
+from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "correction"

@@ -16,12 +16,12 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, read_boxes
 from gaitext.restoration import CropSettings, degrade_dataset, find_targets, prepare_correction, prepare_crops
 from gaitext.restoration.crop_data import CropData, read_split
+from gaitext.restoration.degrade import DegradeSettings
 from gaitext.restoration.objective import fit_to_input
-from gaitext.restoration.settings import DegradeSettings
 from gaitext.skeleton import COCO_JOINTS
-from gaitext.sources import find_videos
 from gaitext.store import map_sequence, read_leaf, read_sequence, write_sequence
-from gaitext.video import read_frames
+from gaitext.video.reading import read_frames
+from gaitext.video.sources import find_videos
 
 WINDOW = CropSettings(window=(120, 180), window_for=240)
 

@@ -11,8 +11,8 @@ import pytest
 from gaitext.errors import ConfigError, DataError
 from gaitext.records import Records
 from gaitext.restoration import DegradeSettings, degrade_dataset
-from gaitext.sources import find_videos
-from gaitext.video import count_frames, read_frames
+from gaitext.video.reading import count_frames, read_frames
+from gaitext.video.sources import find_videos
 from tests.restoration.clips import film, number, numbered
 
 pytest.importorskip("av")
@@ -124,7 +124,7 @@ _KILLED = """
 import os, signal, sys, threading, time
 from pathlib import Path
 from gaitext.restoration import DegradeSettings, degrade_dataset
-from gaitext.sources import find_videos
+from gaitext.video.sources import find_videos
 import av, torch
 sources, out, kills = find_videos(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 settings = DegradeSettings(preset="ultrafast")

@@ -13,9 +13,9 @@ from gaitext.models import FBCNN
 from gaitext.pose import load_estimator
 from gaitext.pose.network import PoseNet
 from gaitext.restoration import fit, learner, load_corrector, train_correction
-from gaitext.restoration.average import Average
-from gaitext.restoration.correction_settings import AugmentSettings
 from gaitext.restoration.crop_data import CropData
+from gaitext.restoration.fit import Average
+from gaitext.restoration.settings import AugmentSettings
 from gaitext.restoration.validation import Poses
 from gaitext.store import read_sequence
 

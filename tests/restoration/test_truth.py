@@ -10,9 +10,9 @@ from gaitext.errors import DataError
 from gaitext.extraction import ExtractSettings, extract_video
 from gaitext.restoration import DegradeSettings, degrade_dataset
 from gaitext.restoration.truth import pair_up
-from gaitext.sources import find_videos
 from gaitext.store import read_sequence, write_sequence
-from gaitext.video import read_frames
+from gaitext.video.reading import read_frames
+from gaitext.video.sources import find_videos
 from tests.extraction.people import Counting, make_boxes, make_video
 
 pytest.importorskip("av")

@@ -15,8 +15,8 @@ from gaitext import store
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError, DataError
 from gaitext.pose import load_estimator
-from gaitext.restoration.correction_settings import AugmentSettings, CorrectionConfig
 from gaitext.restoration.crop_data import CropData, read_split
+from gaitext.restoration.settings import AugmentSettings, CorrectionConfig
 from gaitext.studies import Cell, Running, parse_study, training
 from gaitext.studies.compression import CompressionStudy
 from gaitext.studies.compression_data import read_crops

@@ -82,7 +82,7 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch:
 def _figures(monkeypatch: pytest.MonkeyPatch) -> list:
     """All that are drawn from now on."""
     pytest.importorskip("matplotlib")
-    from gaitext.report.figures import pyplot
+    from gaitext.inspect.figures import pyplot
 
     plt, drawn = pyplot(), []
     make = plt.subplots

@@ -21,7 +21,7 @@ from gaitext.studies import Cell, Running, parse_study
 from gaitext.studies import rg_gait_starts as starts
 from gaitext.studies import toolbox as toolbox_host
 from gaitext.studies import training as embedded_host
-from gaitext.studies.combining import Combination, combine
+from gaitext.studies.cells import Combination, combine
 from gaitext.studies.rg_gait import RGGaitStudy
 from gaitext.studies.tables import headers
 from gaitext.studies.tasks import Task

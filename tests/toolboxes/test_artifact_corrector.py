@@ -20,10 +20,9 @@ from gaitext.standalone.host import LossSum
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import HostModel
 from gaitext.toolboxes.models import ArtifactCorrectorAdapter
-from gaitext.toolboxes.models.artifact_corrector_network import HostedCorrector, pad_sequences
+from gaitext.toolboxes.models.artifact_corrector import HostedCorrector, pad_sequences
 from gaitext.toolboxes.signatures import OwnHost
-from gaitext.toolboxes.validate import validate_config
-from gaitext.toolboxes.validate_transforms import listed_transforms
+from gaitext.toolboxes.validate import listed_transforms, validate_config
 
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
 TINY: dict[str, Any] = {"model": "ArtifactCorrector", "corrector": SIZES, "test_frames": 9}
@@ -319,9 +318,7 @@ def test_its_inputs_and_their_transforms_are_checked() -> None:
 def test_an_estimator_without_gradients_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = load_estimator("bundled", device="cpu")
     estimator.differentiable = False
-    monkeypatch.setattr(
-        "gaitext.toolboxes.models.artifact_corrector_network.load_estimator", lambda *_, **__: estimator
-    )
+    monkeypatch.setattr("gaitext.toolboxes.models.artifact_corrector.load_estimator", lambda *_, **__: estimator)
     with pytest.raises(ConfigError, match="no gradients"):
         model()
 

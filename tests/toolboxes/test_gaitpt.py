@@ -13,8 +13,7 @@ from gaitext.skeleton import POSE_ORDERS
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import HostModel, ListedTransform
 from gaitext.toolboxes.models import GaitPTAdapter
-from gaitext.toolboxes.validate import validate_config
-from gaitext.toolboxes.validate_transforms import listed_transforms
+from gaitext.toolboxes.validate import listed_transforms, validate_config
 
 TINY: dict[str, Any] = {
     "model": "GaitPT",

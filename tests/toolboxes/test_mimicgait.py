@@ -15,7 +15,7 @@ from gaitext.models import MimicGait
 from gaitext.toolboxes.adapter import HostInputs
 from gaitext.toolboxes.models import MimicGaitAdapter, mimicgait
 from gaitext.toolboxes.signatures import OwnHost
-from gaitext.toolboxes.validate_losses import check_losses
+from gaitext.toolboxes.validate import check_losses
 
 BASE = {"model": "GaitBase", "class_num": 4, "channels": [2, 2, 4, 4], "embedding_size": 6}
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 5}

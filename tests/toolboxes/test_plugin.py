@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from gaitext.decoding import decode_heatmaps
 from gaitext.errors import ConfigError
+from gaitext.pose.decoding import decode_heatmaps
 from gaitext.toolboxes import parts, plugin
 from gaitext.toolboxes.link import link
 from gaitext.toolboxes.registered import exposed

@@ -12,8 +12,7 @@ from gaitext import store
 from gaitext.errors import ConfigError, DataError
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import TOOLBOXES
-from gaitext.toolboxes.validate import uses_gaitext, validate_config
-from gaitext.toolboxes.validate_transforms import check_transforms
+from gaitext.toolboxes.validate import check_transforms, uses_gaitext, validate_config
 from gaitext.transforms.base import RandomTransform, Transform
 
 from . import data

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitext.decoding import decode_heatmaps
 from gaitext.errors import ConfigError, DataError
+from gaitext.pose.decoding import decode_heatmaps
 from gaitext.skeleton import joint_mirror
 from gaitext.transforms import HeatmapFlip, HeatmapRegenerate, PoseFlip, PoseToHeatmap
 

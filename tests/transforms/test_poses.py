@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as hnp
 
 from gaitext import transforms
 from gaitext.errors import ConfigError, DataError
-from gaitext.sampling import FrameSampling, sample_frames
 from gaitext.skeleton import COCO_JOINTS, POSE_ORDERS
 from gaitext.standalone.transforms import build_chains
+from gaitext.training.sampling import FrameSampling, sample_frames
 from gaitext.transforms import (
     PoseFlip,
     PoseInput,

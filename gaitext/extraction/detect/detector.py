@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 
 from gaitext.errors import ConfigError
-from gaitext.stages import ahead
-from gaitext.video import probe, read_frames
+from gaitext.execution.stages import ahead
+from gaitext.video.reading import probe, read_frames
 
 __all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector"]
 

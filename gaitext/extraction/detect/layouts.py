@@ -12,6 +12,8 @@ mmdeploy [B, N, 5]: x1, y1, x2, y2, score; [B, N]     mmdet's detectors through 
 
 All in pixels of the network's input. A score is the person's class's, times the object's if there
 is one.
+
+Overlap of boxes, and the suppression of those that say the same.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError
 
-__all__ = ["LAYOUTS", "Layout", "find_layout"]
+__all__ = ["LAYOUTS", "Layout", "find_layout", "overlap", "suppress"]
+
 
 Array = npt.NDArray[Any]
 #: (outputs, person's class, input height, input width) -> for each image [N, 5]: x1, y1, x2, y2, score.
@@ -141,3 +144,33 @@ def find_layout(shapes: Sequence[Sequence[int]], height: int, width: int, where:
     if columns == 6:
         return "end2end"
     raise ConfigError(f"its outputs are {listed}, which is no layout gaitext knows", where=where, how=how)
+
+
+Boxes = npt.NDArray[np.float64]
+
+
+def overlap(one: Boxes, two: Boxes) -> Boxes:
+    """Intersection over union of boxes x, y, w, h: [N, 4] and [M, 4] -> [N, M]."""
+    one, two = one[:, None, :4], two[None, :, :4]
+    corner = np.minimum(one[..., :2] + one[..., 2:], two[..., :2] + two[..., 2:])
+    sides = np.clip(corner - np.maximum(one[..., :2], two[..., :2]), 0, None)
+    shared = sides.prod(-1)
+    union = one[..., 2:].prod(-1) + two[..., 2:].prod(-1) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def suppress(boxes: Boxes, iou: float) -> Boxes:
+    """Keep, from the highest score down, every box that overlaps no kept one by more than ``iou``.
+
+    Args:
+        boxes: float64 [N, 5]: x, y, w, h, score.
+
+    Returns:
+        [K, 5], by descending score; the order of the input does not matter.
+    """
+    left = boxes[np.lexsort((*boxes.T[:4], -boxes[:, 4]))]
+    kept = []
+    while len(left):
+        kept.append(left[0])
+        left = left[1:][overlap(left[:1], left[1:])[0] <= iou]
+    return np.array(kept, dtype=np.float64).reshape(-1, 5)

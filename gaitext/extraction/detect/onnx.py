@@ -14,10 +14,8 @@ from pydantic import Field
 from gaitext.config import Settings
 from gaitext.errors import ShapeError
 from gaitext.extraction.detect.detector import Detections, Frame
-from gaitext.extraction.detect.layouts import LAYOUTS, find_layout
-from gaitext.extraction.detect.suppression import suppress
-from gaitext.onnx_files import onnx_sha256
-from gaitext.onnx_session import INPUT_TYPES, open_session
+from gaitext.extraction.detect.layouts import LAYOUTS, find_layout, suppress
+from gaitext.pose.onnx_session import INPUT_TYPES, onnx_sha256, open_session
 
 __all__ = ["OnnxDetector", "OnnxDetectorSettings", "load"]
 
@@ -44,7 +42,7 @@ class OnnxDetectorSettings(Settings):
         person: the class that is the person.
         size: height and width of the network's input where the file leaves them open; a multiple
             of 32.
-        threads: of onnxruntime, see :func:`gaitext.onnx_session.open_session`.
+        threads: of onnxruntime, see :func:`gaitext.pose.onnx_session.open_session`.
     """
 
     layout: Literal["auto", "yolov5", "yolov8", "yolox", "end2end", "mmdeploy"] = "auto"

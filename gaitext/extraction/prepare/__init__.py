@@ -4,9 +4,8 @@ Videos become a tree for `gaitext extract`, released poses (:mod:`.poses`) leave
 """
 
 from gaitext.extraction.prepare.datasets import DATASETS, prepare
-from gaitext.extraction.prepare.found import Clip, Found
+from gaitext.extraction.prepare.items import Clip, Found, find_own
 from gaitext.extraction.prepare.make import VideosReport, prepare_videos
-from gaitext.extraction.prepare.pattern import find_own
 from gaitext.extraction.prepare.poses import PosesReport, prepare_poses
 from gaitext.extraction.prepare.published import find_casia_b, find_ccpg, find_sustech1k
 from gaitext.extraction.prepare.report import PrepareReport

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gaitext.errors import DataError
-from gaitext.extraction.prepare.found import Clip, Found, folders, refuse_twins, videos_and_frame_folders
-from gaitext.frames import is_image, natural_key
+from gaitext.extraction.prepare.items import Clip, Found, folders, refuse_twins, videos_and_frame_folders
+from gaitext.video.frames import is_image, natural_key
 
 __all__ = ["CASIA_B_SPLIT", "casia_b_names", "find_casia_b", "find_ccpg", "find_sustech1k"]
 

@@ -12,7 +12,7 @@ from gaitext.cli import app
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.prepare import PrepareReport, find_casia_b, find_own, prepare
 from gaitext.extraction.sources import find_sources
-from gaitext.frames import frame_files
+from gaitext.video.frames import frame_files
 
 
 def touch(path: Path, content: str = "x") -> Path:

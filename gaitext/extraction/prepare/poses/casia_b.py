@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.prepare.found import Clip, Found, folders_below
+from gaitext.extraction.prepare.items import Clip, Found, folders_below
 from gaitext.extraction.prepare.poses.frames import JOINTS, Array, FrameError, Poses
 from gaitext.extraction.prepare.poses.text import parse
 from gaitext.extraction.prepare.published import casia_b_names

@@ -1,4 +1,7 @@
-"""The datasets that release poses: what finds their sequences, what reads one, who trains."""
+"""The datasets that release poses: what finds their sequences, what reads one, who trains.
+
+The poses beside heatmaps, from a tree that `gaitext extract` or `gaitext walkers` made.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,61 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaitext.errors import ConfigError
-from gaitext.extraction.prepare.found import Clip, Found
+import numpy as np
+
+from gaitext.errors import ConfigError, DataError
+from gaitext.extraction.prepare.items import Clip, Found
 from gaitext.extraction.prepare.poses.casia_b import find_casia_b_poses, read_casia_b_poses
-from gaitext.extraction.prepare.poses.frames import Poses
-from gaitext.extraction.prepare.poses.gait3d import find_gait3d_poses, read_gait3d_poses
-from gaitext.extraction.prepare.poses.grew import find_grew_poses, read_grew_poses
-from gaitext.extraction.prepare.poses.heatmaps import find_heatmap_poses, read_heatmap_poses
+from gaitext.extraction.prepare.poses.frames import JOINTS, Poses, Unusable, read_source
 from gaitext.extraction.prepare.poses.psymo import find_psymo
 from gaitext.extraction.prepare.poses.psymo_json import read_psymo
 from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_identity, read_split, toolbox_split
+from gaitext.extraction.prepare.poses.text import find_gait3d_poses, find_grew_poses, read_gait3d_poses, read_grew_poses
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
+from gaitext.store import leaves, read_sequence
+from gaitext.walkers.settings import SEQUENCE_NAMES
 
-__all__ = ["POSES", "Released"]
+__all__ = ["POSES", "Released", "find_heatmap_poses", "read_heatmap_poses"]
+
+
+_FILE = f"{SEQUENCE_NAMES['poses_frame']}.pkl"
+
+
+def find_heatmap_poses(root: Path) -> Found:
+    """The leaves below ``root/sequences``, or ``root``, that hold ``2_poses_frame.pkl``.
+
+    Raises:
+        DataError: none does.
+    """
+    tree = root / "sequences" if (root / "sequences").is_dir() else root
+    clips, left_out = [], {}
+    for leaf in leaves(tree):
+        file = leaf.path / _FILE
+        if file.is_file() or file.is_symlink():
+            clips.append(Clip(leaf.identity, leaf.type, leaf.view, file))
+        else:
+            left_out[str(leaf.path)] = f"has no {_FILE}"
+    if not clips:
+        raise DataError(
+            f"holds no poses as <id>/<type>/<view>/{_FILE}", where=root, how="give the sequences that extract made"
+        )
+    return Found(clips, [], left_out)
+
+
+def read_heatmap_poses(clip: Clip) -> Poses:
+    """A leaf's poses; nothing in the file is run.
+
+    Raises:
+        DataError: it cannot be read. Unusable: it holds something else than poses.
+    """
+    read_source(clip.source)
+    try:
+        frames = np.asarray(read_sequence(clip.source))
+    except DataError as error:
+        raise Unusable(error.what, where=error.where, how=error.how) from error
+    if frames.ndim != 3 or frames.shape[1:] != (JOINTS, 3) or frames.dtype.kind not in "fiu":
+        raise Unusable(f"holds {frames.dtype} {list(frames.shape)}, not poses [T, {JOINTS}, 3]", where=clip.source)
+    return Poses(frames.astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gaitext.errors import DataError
 from gaitext.extraction.prepare.poses.frames import read_source
-from gaitext.extraction.prepare.poses.psymo_walks import PEOPLE
+from gaitext.extraction.prepare.poses.psymo import PEOPLE
 from gaitext.store import read_partition, write_json
 
 __all__ = ["PSYMO_SPLIT", "Split", "psymo_identity", "read_split", "toolbox_split"]

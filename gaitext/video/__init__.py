@@ -1,0 +1,1 @@
+"""Video files and folders of pictures: reading, writing, what a recording's own numbers state, digests."""
