@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaitext.inspect.inspect import LeafContents, inspect
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -17,6 +16,7 @@ from gaitext.cli import app
 from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, guess_kind, inspect_file
 from gaitext.inspect.dataset_contents import DatasetContents
+from gaitext.inspect.leaf import LeafContents, inspect
 from gaitext.inspect.listing import SizeRule
 from gaitext.records import frame_numbers, frame_ranges
 from gaitext.store import write_json, write_sequence
