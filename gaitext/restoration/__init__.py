@@ -8,9 +8,8 @@ from gaitext.restoration.dataset import DegradeReport, degrade_dataset
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_frames, degrade_video
 from gaitext.restoration.objective import CorrectionObjective, CorrectionOutput
 from gaitext.restoration.settings import CorrectionConfig, CropSettings
-from gaitext.restoration.targets import Targets, find_targets
+from gaitext.restoration.targets import Pair, Targets, find_targets, pair_up
 from gaitext.restoration.train import CorrectionRun, prepare_correction, train_correction
-from gaitext.restoration.truth import Pair, pair_up
 
 __all__ = [
     "ApplySettings",
