@@ -168,7 +168,7 @@ class _Corrections(Videos):
     settings: ApplySettings
 
     @property
-    def suffix(self) -> str:  # type: ignore[override]
+    def suffix(self) -> str:
         return "" if self.settings.write == "frames" else ".mp4"
 
     @cached_property

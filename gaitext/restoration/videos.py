@@ -113,7 +113,6 @@ class Videos(Recorded[VideoSource, DegradeReport]):
 
     Attributes:
         recorded: what decides the result beside the source, plain JSON values.
-        suffix: of the results; "" for folders of frames.
     """
 
     out: Path
@@ -121,7 +120,11 @@ class Videos(Recorded[VideoSource, DegradeReport]):
 
     report = DegradeReport
     label, steps = "videos", "frames"
-    suffix = ".mp4"
+
+    @property
+    def suffix(self) -> str:
+        """Of the results; empty for folders of frames."""
+        return ".mp4"
 
     @abstractmethod
     def change(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
