@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.report import Entry, Records
 from gaitext.inspect.contents import form_of, guess_kind, inspect_file
 from gaitext.inspect.dataset_contents import DatasetContents, FileGroup, TypeRow
 from gaitext.inspect.listing import Listed, SizeRule, folders, list_leaves, spread, together
+from gaitext.making import Entry, Records
 from gaitext.store import CompactSequence, open_sequence, read_partition
 
 __all__ = ["inspect_dataset"]

@@ -18,7 +18,7 @@ from gaitext.inspect.contents import FileContents, guess_kind, inspect_file
 from gaitext.inspect.dataset_contents import DatasetContents
 from gaitext.inspect.leaf import LeafContents, inspect
 from gaitext.inspect.listing import SizeRule
-from gaitext.records import frame_numbers, frame_ranges
+from gaitext.making import frame_numbers, frame_ranges
 from gaitext.store import write_json, write_sequence
 from tests.report.data import heatmaps, make_leaf, make_record
 
