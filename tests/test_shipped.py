@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaitext.inspect.inspect import inspect
 from typer.testing import CliRunner
 
-from gaitext import cli, report
+from gaitext import cli
 from gaitext.config import find_config, load_yaml, shipped_configs
 from gaitext.convert import convert_dataset
 from gaitext.errors import ConfigError, DataError
+from gaitext.inspect.dataset import DatasetContents
+from gaitext.inspect.inspect import inspect
 from gaitext.store import leaves, read_sequence, write_leaf, write_sequence
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -69,7 +70,7 @@ def test_silhouettes_named_after_their_view_are_consistent(tmp_path: Path) -> No
         leaf.mkdir(parents=True)
         write_sequence(leaf / f"{view}.pkl", np.ones((5, 64, 64), np.uint8))
     contents = inspect(tmp_path)
-    assert isinstance(contents, report.dataset_contents.DatasetContents)
+    assert isinstance(contents, DatasetContents)
     assert not contents.odd
     assert [(group.name, group.files) for group in contents.groups] == [("<view>.pkl", 3)]
     (tmp_path / "001" / "nm-01" / "090" / "more.pkl").write_bytes((leaf / "180.pkl").read_bytes())

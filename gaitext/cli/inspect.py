@@ -24,7 +24,7 @@ def inspect(
 ) -> None:
     """Show what a sequence or a dataset holds, and draw it."""
     from gaitext.inspect.contact_sheet import write_contact_sheet
-    from gaitext.inspect.dataset_contents import DatasetContents
+    from gaitext.inspect.dataset import DatasetContents
     from gaitext.inspect.footage import load_footage
     from gaitext.inspect.inspect import inspect as look
     from gaitext.inspect.overlay import write_overlay

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gaitext.errors import ConfigError, import_extra
 from gaitext.extraction import crop_images
 from gaitext.geometry import crop_matrices
+from gaitext.inspect.contents import spread
 from gaitext.inspect.footage import Footage
 from gaitext.inspect.paint import Frame, draw_heat, draw_skeleton, draw_text, text_size
 from gaitext.store import atomic_path
@@ -38,10 +39,9 @@ def contact_sheet(footage: Footage, *, frames: int = 12, columns: int = 6, heigh
     Returns:
         RGB uint8 [H, W, 3].
     """
-    shown = np.unique(np.linspace(0, footage.length - 1, min(frames, footage.length)).round().astype(int)).tolist()
     tiles = [
         _captioned(draw_tile(footage, position, frame, height=height), footage, position)
-        for position, frame in footage.frames(shown)
+        for position, frame in footage.frames(spread(footage.length, frames))
     ]
     columns = min(columns, len(tiles))
     tall, wide = tiles[0].shape[:2]

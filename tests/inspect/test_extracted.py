@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaitext.inspect.inspect import inspect
 
 from gaitext.extraction import ExtractSettings, extract_video
 from gaitext.inspect.footage import load_footage
+from gaitext.inspect.inspect import inspect
 from gaitext.inspect.overlay import draw_overlay
 
 pytest.importorskip("av")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gaitext.inspect.inspect import LeafContents, inspect
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -16,11 +15,11 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, guess_kind, inspect_file
-from gaitext.inspect.dataset_contents import DatasetContents
-from gaitext.inspect.listing import SizeRule
+from gaitext.inspect.dataset import DatasetContents, SizeRule
+from gaitext.inspect.inspect import LeafContents, inspect
 from gaitext.records import frame_numbers, frame_ranges
 from gaitext.store import write_json, write_sequence
-from tests.report.data import heatmaps, make_leaf, make_record
+from tests.inspect.data import heatmaps, make_leaf, make_record
 
 
 @pytest.mark.parametrize("form", ["plain", "compact", "lossless"])
