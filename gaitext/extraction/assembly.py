@@ -16,6 +16,7 @@ from gaitext.geometry import apply, crop_matrices, invert
 from gaitext.records import frame_ranges
 from gaitext.skeleton import merge_parts
 from gaitext.store import LeafWriter
+from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME
 
 __all__ = ["Assembly"]
 
@@ -72,7 +73,7 @@ class Assembly:
             return
         if self._writer is None:
             identity, kind, view = self.clip.leaf.split("/")
-            forms = {"0_heatmaps": self.settings.form}
+            forms = {HEATMAPS.stem: self.settings.form}
             self._writer = LeafWriter(self.out / "sequences", identity, kind, view, forms)
         self._writer.append(self._sequences(heatmaps[good], poses[good], self.crops[chosen]))
         self.kept += chosen.tolist()
@@ -132,8 +133,8 @@ class Assembly:
         if self.settings.merge is not None:
             heatmaps = merge_parts(heatmaps, self.settings.merge)
         return {
-            "0_heatmaps": heatmaps,
-            "1_poses": poses,
-            "2_poses_frame": in_frame,
-            "3_boxes": crops.astype(np.float32),
+            HEATMAPS.stem: heatmaps,
+            POSES.stem: poses,
+            POSES_FRAME.stem: in_frame,
+            BOXES.stem: crops.astype(np.float32),
         }

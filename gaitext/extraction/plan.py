@@ -14,9 +14,9 @@ from pydantic import Field, field_validator
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.extraction.coco import Track
-from gaitext.naming import check_template, folder_name
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
+from gaitext.store.contract import check_template, folder_name
 
 __all__ = ["Clip", "ExtractSettings", "leaf_name", "plan_clips"]
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.records import Entry, Records, frame_numbers, video_digest
 from gaitext.store import read_sequence
+from gaitext.store.contract import BOXES, POSES_FRAME
 
 __all__ = ["Pair", "pair_up"]
 
@@ -102,7 +103,7 @@ def _pairs(
         if not kept.any():
             continue
         folder = extracted / "sequences" / leaf
-        poses, crops = (np.array(read_sequence(folder / f"{file}.pkl")) for file in ("2_poses_frame", "3_boxes"))
+        poses, crops = (np.array(read_sequence(folder / part.file)) for part in (POSES_FRAME, BOXES))
         if len(poses) != len(numbers) or len(crops) != len(numbers):
             raise DataError(
                 f"has {len(poses)} poses, its record names {len(numbers)} frames",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import numpy as np
 import gaitext
 from gaitext.errors import ConfigError, DataError, import_extra
 from gaitext.execution import map_sequences, raise_failures
-from gaitext.pose import HEATMAP_SHAPE
 from gaitext.store import clear_all_temporaries, clear_staging, is_unused, only_one, write_json, write_leaf
+from gaitext.store.contract import CONTENTS
 from gaitext.walkers.footage import (
     FOLDERS,
     clear_remains,
@@ -28,7 +27,7 @@ from gaitext.walkers.footage import (
 )
 from gaitext.walkers.observation import observe
 from gaitext.walkers.scene import Scene
-from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
+from gaitext.walkers.settings import WalkerSettings
 from gaitext.walkers.walk import Walk, frame_count, make_walk
 
 __all__ = ["Written", "dataset_bytes", "write_dataset"]
@@ -37,15 +36,6 @@ __all__ = ["Written", "dataset_bytes", "write_dataset"]
 GENERATOR = 1
 #: Says what a folder of walkers holds.
 _RECORD = "walkers.json"
-#: Bytes a frame of each sequence.
-_BYTES = {
-    "heatmaps": math.prod(HEATMAP_SHAPE) * 2,
-    "poses": 204,
-    "poses_frame": 204,
-    "boxes": 16,
-    "silhouettes": 64 * 64,
-    "keypoints": 204,
-}
 
 Item = tuple[int, str, str]
 
@@ -73,13 +63,9 @@ class Written:
 def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, quiet: bool = False) -> Written:
     """Write ``out``/sequences, ``out``/partition.json and ``out``/walkers.json.
 
-    A leaf is ``sequences/<id>/<type>/<view>`` with ``0_heatmaps.pkl`` (float16 [T, 17, 64, 48]),
-    ``1_poses.pkl`` (float32 [T, 17, 3], heatmap pixels), ``2_poses_frame.pkl`` (float32, frame
-    pixels), ``3_boxes.pkl`` (float32 [T, 4], crop boxes in frame pixels), ``4_silhouettes.pkl``
-    (uint8 [T, 64, 64], 0 or 255, as :func:`~gaitext.walkers.normalise_silhouette` makes them) and
-    ``5_keypoints.pkl`` (float32 [T, 17, 3], true frame pixels and visibility), those of
-    ``settings.content``. With ``video``, ``videos/<id>/<type>/<view>.mp4`` (H.264) and
-    ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. A heatmap takes
+    A leaf ``sequences/<id>/<type>/<view>`` holds the sequences of ``settings.content``; names, shapes and units
+    of their files are :data:`gaitext.store.contract.CONTENTS`. With ``video``, ``videos/<id>/<type>/<view>.mp4``
+    (H.264) and ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. A heatmap takes
     104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume:
     finished walks are kept. One process at a time may write to ``out``.
 
@@ -140,7 +126,7 @@ def _has_leaf(settings: WalkerSettings, out: Path, item: Item) -> bool:
         return True
     # Leaves appear whole (store.write_leaf); one that somebody has thinned out is made again.
     leaf = (out / "sequences").joinpath(*_name(settings, item))
-    expected = {f"{SEQUENCE_NAMES[name]}.pkl" for name in settings.sequences}
+    expected = {CONTENTS[name].file for name in settings.sequences}
     return leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected
 
 
@@ -166,7 +152,7 @@ def _write_one(settings: WalkerSettings, out: Path, item: Item) -> int:
         arrays = _sequences(walk, settings)
         if outlined:
             arrays["silhouettes"] = np.stack(shapes)
-        chosen = {SEQUENCE_NAMES[content]: arrays[content] for content in settings.sequences}
+        chosen = {CONTENTS[content].stem: arrays[content] for content in settings.sequences}
         write_leaf(out / "sequences", *name, chosen)
     return len(walk)
 
@@ -253,7 +239,7 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "")
 
 def dataset_bytes(settings: WalkerSettings, walks: Iterable[Item] | None = None) -> int:
     """How much disk the walks take, in bytes, videos roughly; default: all walks of the data set."""
-    each = sum(_BYTES[name] for name in settings.sequences)
+    each = sum(CONTENTS[name].frame_bytes for name in settings.sequences)
     each += video_bytes(settings) if "video" in settings.content else 0
     return each * sum(frame_count(settings, *item) for item in (_items(settings) if walks is None else walks))
 

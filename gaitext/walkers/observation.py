@@ -8,7 +8,8 @@ import numpy as np
 
 from gaitext.errors import ShapeError
 from gaitext.geometry import apply, crop_boxes, crop_matrices, invert
-from gaitext.pose import HEATMAP_SHAPE, decode_heatmaps
+from gaitext.pose import decode_heatmaps
+from gaitext.store.contract import HEATMAP_SHAPE
 from gaitext.walkers.seeds import Stream, walk_generator
 from gaitext.walkers.settings import WalkerSettings
 from gaitext.walkers.walk import Walk

@@ -32,8 +32,8 @@ from gaitext.store import (
     write_json,
     write_leaf,
 )
+from gaitext.store.contract import POSES_FRAME
 from gaitext.video.digests import content_sha256
-from gaitext.walkers.settings import SEQUENCE_NAMES
 
 __all__ = ["Entry", "Journal", "PosesReport", "prepare_poses", "signature"]
 
@@ -141,7 +141,6 @@ class Journal:
         self._lines.unlink(missing_ok=True)
 
 
-_FILE = SEQUENCE_NAMES["poses_frame"]
 #: What of the report stands in the record.
 _RECORDED = ("counts", "missing", "left_out", "absent", "strangers", "stale", "notes")
 
@@ -292,7 +291,7 @@ def _make_all(
 
 def _stands(sequences: Path, clip: Clip) -> bool:
     leaf = sequences / clip.name
-    return leaf.is_dir() and os.listdir(leaf) == [f"{_FILE}.pkl"]
+    return leaf.is_dir() and os.listdir(leaf) == [POSES_FRAME.file]
 
 
 def _make(clip: Clip, *, name: str, sequences: Path, least: int) -> _Made:
@@ -311,5 +310,5 @@ def _make(clip: Clip, *, name: str, sequences: Path, least: int) -> _Made:
         told = "".join(f"; {count} {what}" for what, count in entry["counts"].items())
         remarks = "".join(f"; {remark}" for remark in poses.remarks)
         return _Made(entry, f"{len(frames)} frames can be used, fewer than {least}{told}{remarks}")
-    write_leaf(sequences, clip.identity, clip.type, clip.view, {_FILE: frames})
+    write_leaf(sequences, clip.identity, clip.type, clip.view, {POSES_FRAME.stem: frames})
     return _Made(entry)

@@ -21,12 +21,9 @@ from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_ide
 from gaitext.extraction.prepare.poses.text import find_gait3d_poses, find_grew_poses, read_gait3d_poses, read_grew_poses
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
 from gaitext.store import leaves, read_sequence
-from gaitext.walkers.settings import SEQUENCE_NAMES
+from gaitext.store.contract import POSES_FRAME
 
 __all__ = ["POSES", "Released", "find_heatmap_poses", "read_heatmap_poses"]
-
-
-_FILE = f"{SEQUENCE_NAMES['poses_frame']}.pkl"
 
 
 def find_heatmap_poses(root: Path) -> Found:
@@ -38,14 +35,16 @@ def find_heatmap_poses(root: Path) -> Found:
     tree = root / "sequences" if (root / "sequences").is_dir() else root
     clips, left_out = [], {}
     for leaf in leaves(tree):
-        file = leaf.path / _FILE
+        file = leaf.path / POSES_FRAME.file
         if file.is_file() or file.is_symlink():
             clips.append(Clip(leaf.identity, leaf.type, leaf.view, file))
         else:
-            left_out[str(leaf.path)] = f"has no {_FILE}"
+            left_out[str(leaf.path)] = f"has no {POSES_FRAME.file}"
     if not clips:
         raise DataError(
-            f"holds no poses as <id>/<type>/<view>/{_FILE}", where=root, how="give the sequences that extract made"
+            f"holds no poses as <id>/<type>/<view>/{POSES_FRAME.file}",
+            where=root,
+            how="give the sequences that extract made",
         )
     return Found(clips, [], left_out)
 
