@@ -10,9 +10,8 @@ from gaitext.errors import ShapeError
 from gaitext.geometry import apply, crop_boxes, crop_matrices, invert
 from gaitext.pose import decode_heatmaps
 from gaitext.store.contract import HEATMAP_SHAPE
-from gaitext.walkers.seeds import Stream, walk_generator
 from gaitext.walkers.settings import WalkerSettings
-from gaitext.walkers.walk import Walk
+from gaitext.walkers.walk import Stream, Walk, walk_generator
 
 __all__ = ["Observation", "observe", "render_heatmaps"]
 

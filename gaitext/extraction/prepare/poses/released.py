@@ -15,8 +15,7 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.prepare.items import Clip, Found
 from gaitext.extraction.prepare.poses.casia_b import find_casia_b_poses, read_casia_b_poses
 from gaitext.extraction.prepare.poses.frames import JOINTS, Poses, Unusable, read_source
-from gaitext.extraction.prepare.poses.psymo import find_psymo
-from gaitext.extraction.prepare.poses.psymo_json import read_psymo
+from gaitext.extraction.prepare.poses.psymo import find_psymo, read_psymo
 from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_identity, read_split, toolbox_split
 from gaitext.extraction.prepare.poses.text import find_gait3d_poses, find_grew_poses, read_gait3d_poses, read_grew_poses
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
