@@ -19,7 +19,7 @@ from gaitext.video.frames import is_image
 from gaitext.video.reading import is_video
 from gaitext.video.sources import expected, is_named_as_video
 
-__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "refuse_twins", "videos_and_frame_folders"]
+__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "refuse_twins", "videos_and_frame_folders", "views"]
 
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,14 @@ def folders(root: Path) -> list[Path]:
         return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"cannot be listed ({error.strerror})", where=root, how="check the path") from error
+
+
+def views(root: Path) -> Iterator[Clip]:
+    """The folders ``<id>/<type>/<view>`` below ``root``, sorted."""
+    for identity in folders(root):
+        for kind in folders(identity):
+            for view in folders(kind):
+                yield Clip(identity.name, kind.name, view.name, view)
 
 
 def videos_and_frame_folders(root: Path) -> tuple[list[Path], dict[str, str]]:
@@ -193,7 +201,7 @@ def find_own(root: Path, pattern: str = "{id}_{type}_{view}.*") -> Found:
             where=root,
             how=None if example is None else f"there is {Path(example).relative_to(root).as_posix()}; give --pattern",
         )
-    return Found(refuse_twins(clips), [], left_out)
+    return Found(refuse_twins(clips), left_out=left_out)
 
 
 def _parse(pattern: str) -> list[tuple[str, str | None]]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from gaitext.errors import DataError
 from gaitext.extraction.prepare.items import Clip, Found, folders_below
-from gaitext.extraction.prepare.poses.frames import JOINTS, Array, FrameError, Poses
-from gaitext.extraction.prepare.poses.text import parse
+from gaitext.extraction.prepare.poses.frames import Array, FrameError, Poses
+from gaitext.extraction.prepare.poses.text import parse_joints
 from gaitext.extraction.prepare.published import casia_b_names
 
 __all__ = ["Rows", "find_casia_b_poses", "read_casia_b_poses"]
@@ -94,7 +94,7 @@ def read_casia_b_poses(clip: Clip) -> Poses:
         DataError: a file cannot be read.
     """
     assert isinstance(clip, Rows)
-    poses = Poses(np.zeros((0, JOINTS, 3), np.float32))
+    poses = Poses()
     found: dict[int, Array] = {}
     for file, start, end in clip.spans:
         for line in _rows(file, start, end):
@@ -104,7 +104,7 @@ def read_casia_b_poses(clip: Clip) -> Poses:
                 raise DataError("has changed since it was looked through", where=file, how="run the command again")
             where = f"{file}: {match[0].decode()}"
             try:
-                frame = parse(numbers)
+                frame = parse_joints(numbers)
             except FrameError as error:
                 poses.note("malformed frames", f"{where} {error}")
                 continue

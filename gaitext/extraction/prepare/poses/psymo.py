@@ -364,7 +364,7 @@ def read_psymo(clip: Clip) -> Poses:
         Unusable: no json, or no list of frames.
     """
     loaded = _load(clip.source)
-    poses = Poses(np.zeros((0, JOINTS, 3), np.float32))
+    poses = Poses()
     frames: list[Array] = []
     labels: list[list[Label]] = []
     for place, entries in _frames(loaded, poses):

@@ -1,12 +1,10 @@
-"""The datasets that release poses: what finds their sequences, what reads one, who trains.
-
-The poses beside heatmaps, from a tree that `gaitext extract` or `gaitext walkers` made.
-"""
+"""The datasets that release poses: what finds their sequences, what reads one, who trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from gaitext.extraction.prepare.poses.casia_b import find_casia_b_poses, read_ca
 from gaitext.extraction.prepare.poses.frames import JOINTS, Poses, Unusable, read_source
 from gaitext.extraction.prepare.poses.psymo import find_psymo, read_psymo
 from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_identity, read_split, toolbox_split
-from gaitext.extraction.prepare.poses.text import find_gait3d_poses, find_grew_poses, read_gait3d_poses, read_grew_poses
+from gaitext.extraction.prepare.poses.text import GAIT3D, GREW, find_gait3d_poses, find_grew_poses, read_texts
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
 from gaitext.store import leaves, read_sequence
 from gaitext.store.contract import POSES_FRAME
@@ -26,7 +24,7 @@ __all__ = ["POSES", "Released", "find_heatmap_poses", "read_heatmap_poses"]
 
 
 def find_heatmap_poses(root: Path) -> Found:
-    """The leaves below ``root/sequences``, or ``root``, that hold ``2_poses_frame.pkl``.
+    """The poses beside heatmaps, below ``root/sequences`` or ``root``: leaves that extract or walkers made.
 
     Raises:
         DataError: none does.
@@ -45,7 +43,7 @@ def find_heatmap_poses(root: Path) -> Found:
             where=root,
             how="give the sequences that extract made",
         )
-    return Found(clips, [], left_out)
+    return Found(clips, left_out=left_out)
 
 
 def read_heatmap_poses(clip: Clip) -> Poses:
@@ -108,7 +106,7 @@ POSES: dict[str, Released] = {
     "casia-b-poses": Released(
         find_casia_b_poses, read_casia_b_poses, lambda root: Split(*CASIA_B_SPLIT), 10, takes_file=True
     ),
-    "grew-poses": Released(find_grew_poses, read_grew_poses, _toolbox_file("GREW"), 1),
-    "gait3d-poses": Released(find_gait3d_poses, read_gait3d_poses, _toolbox_file("Gait3D"), 1),
+    "grew-poses": Released(find_grew_poses, partial(read_texts, ending=GREW), _toolbox_file("GREW"), 1),
+    "gait3d-poses": Released(find_gait3d_poses, partial(read_texts, ending=GAIT3D), _toolbox_file("Gait3D"), 1),
     "heatmap-poses": Released(find_heatmap_poses, read_heatmap_poses, _beside, 1),
 }
