@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from enum import Enum
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,7 +17,7 @@ from rich.table import Table
 import gaitext
 from gaitext.config import parse_yaml
 
-__all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table"]
+__all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table", "working"]
 
 app = typer.Typer(
     name="gaitext",
@@ -44,6 +47,39 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes to work with; 0 works in this one.")]
 Engine = Annotated[str, typer.Option(help="local, ray, or ray:ADDRESS[?num_cpus=1&num_gpus=1]. See docs/scale.md.")]
 Shard = Annotated[str | None, typer.Option(help="I/N: do every N-th sequence from the I-th on, in a job array.")]
+
+
+#: What :func:`working` hands over.
+WorkOptions = dict[str, Any]
+_WORK: dict[str, tuple[Any, Any]] = {
+    "resume": (KeepFinished, True),
+    "workers": (Workers, 0),
+    "engine": (Engine, "local"),
+    "shard": (Shard, None),
+    "quiet": (Quiet, False),
+}
+
+
+def working(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command over many items the options of :class:`gaitext.making.Work`, behind its own.
+
+    It gets them as one argument, ``work``.
+    """
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        command(work={name: given.pop(name) for name in _WORK}, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "work"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=option)
+        for name, (option, default) in _WORK.items()
+    ]
+    # Where typer looks for a command's options.
+    run.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+    return run
 
 
 class Form(str, Enum):

@@ -12,19 +12,18 @@ from rich.markup import escape
 from gaitext.cli.app import (
     Device,
     Devices,
-    Engine,
-    KeepFinished,
     Output,
     Precision,
     Quiet,
     Seed,
-    Shard,
     Source,
     VideosOut,
     Workers,
+    WorkOptions,
     app,
     conclude,
     console,
+    working,
 )
 
 correct = typer.Typer(
@@ -111,10 +110,12 @@ def train(
 
 
 @correct.command()
+@working
 def apply(
     checkpoint: Annotated[Path, typer.Argument(help="A corrector: of `gaitext correct train`, or fbcnn_color.pth.")],
     source: Source,
     out: VideosOut,
+    work: WorkOptions,
     write: Annotated[As, typer.Option("--as", help="video: H.264; frames: folders of PNG, without loss.")] = As.video,
     crf: Annotated[float, typer.Option(help="Of written video, 0 to 51.")] = 10.0,
     quality: Annotated[
@@ -124,14 +125,8 @@ def apply(
     overlap: Annotated[int, typer.Option(min=0, help="Of neighbouring tiles, pixels.")] = 96,
     device: Device = "auto",
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
-    resume: KeepFinished = True,
-    workers: Workers = 0,
-    engine: Engine = "local",
-    shard: Shard = None,
-    quiet: Quiet = False,
 ) -> None:
     """Correct video: every frame, in order and at its time."""
-    from gaitext.progress import progress
     from gaitext.restoration.apply import ApplySettings, correct_dataset
     from gaitext.video.sources import find_videos
 
@@ -147,18 +142,5 @@ def apply(
         },
         where="correct apply",
     )
-    sources = find_videos(source, out)
-    with progress("frames", None, quiet=quiet or len(sources) > 1) as update:
-        report = correct_dataset(
-            sources,
-            checkpoint,
-            out,
-            settings,
-            resume=resume,
-            workers=workers,
-            engine=engine,
-            shard=shard,
-            quiet=quiet,
-            progress=update,
-        )
+    report = correct_dataset(find_videos(source, out), checkpoint, out, settings, **work)
     conclude(report, "videos", out / "videos")

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from gaitext.cli.app import Engine, KeepFinished, Quiet, Shard, Source, VideosOut, Workers, app, conclude
+from gaitext.cli.app import Source, VideosOut, WorkOptions, app, conclude, working
 
 
 @app.command()
+@working
 def degrade(
     source: Source,
     out: VideosOut,
+    work: WorkOptions,
     crf: Annotated[float | None, typer.Option(help="x264's constant rate factor, 0 to 51. \\[default: 45]")] = None,
     bitrate: Annotated[
         str | None, typer.Option(help="Bits per second instead of a constant rate factor: 200k, 1.5M.")
@@ -23,14 +25,8 @@ def degrade(
     fps: Annotated[
         float | None, typer.Option(help="Thin frames out to so many a second. \\[default: all kept]")
     ] = None,
-    resume: KeepFinished = True,
-    workers: Workers = 0,
-    engine: Engine = "local",
-    shard: Shard = None,
-    quiet: Quiet = False,
 ) -> None:
     """Compress video as badly as surveillance does: H.264, the same frames at the same times."""
-    from gaitext.progress import progress
     from gaitext.restoration import DegradeSettings, degrade_dataset
     from gaitext.video.sources import find_videos
 
@@ -38,17 +34,5 @@ def degrade(
         {"crf": crf, "bitrate": bitrate, "preset": preset, "gop": gop, "resolution": resolution, "fps": fps},
         where="degrade",
     )
-    sources = find_videos(source, out)
-    with progress("frames", None, quiet=quiet or len(sources) > 1) as update:
-        report = degrade_dataset(
-            sources,
-            out,
-            settings,
-            resume=resume,
-            workers=workers,
-            engine=engine,
-            shard=shard,
-            quiet=quiet,
-            progress=update,
-        )
+    report = degrade_dataset(find_videos(source, out), out, settings, **work)
     conclude(report, "videos", out / "videos")

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from gaitext.cli.app import Engine, Form, KeepFinished, Quiet, Shard, Source, Workers, app, conclude, partition
+from gaitext.cli.app import Form, Source, WorkOptions, app, conclude, partition, working
 
 
 @app.command()
+@working
 def extract(
     source: Source,
     estimator: Annotated[str, typer.Option(help="onnx:FILE, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or bundled.")],
     out: Annotated[Path, typer.Option(help="Folder to write the dataset to; several videos may share it.")],
+    work: WorkOptions,
     boxes: Annotated[
         str | None,
         typer.Option(help="MOT-challenge CSV, COCO json, a folder that mirrors the tree, or `full`."),
@@ -42,15 +44,9 @@ def extract(
         Path | None, typer.Option(help="A corrector that crops go through first: of `gaitext correct train`.")
     ] = None,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
-    resume: KeepFinished = True,
-    workers: Workers = 0,
-    engine: Engine = "local",
-    shard: Shard = None,
-    quiet: Quiet = False,
 ) -> None:
     """Make heatmap sequences from video: one clip, or a dataset of them."""
     from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
-    from gaitext.progress import progress
 
     settings = ExtractSettings.parse(
         {
@@ -75,19 +71,5 @@ def extract(
         load_corrector(correct)  # an error once, and not of every video
         correction = partial(correction_of_crops, correct)
     sources = find_sources(source, boxes, out)
-    with progress("crops", None, quiet=quiet or len(sources) > 1) as update:
-        report = extract_dataset(
-            sources,
-            estimator,
-            out,
-            settings,
-            detector=detector,
-            correction=correction,
-            resume=resume,
-            workers=workers,
-            engine=engine,
-            shard=shard,
-            quiet=quiet,
-            progress=update,
-        )
+    report = extract_dataset(sources, estimator, out, settings, detector=detector, correction=correction, **work)
     conclude(report, "dataset_root", out / "sequences")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gaitext.extraction.plan import Clip, ExtractSettings
 from gaitext.extraction.report import Entry, ExtractReport, Records
 from gaitext.geometry import apply, crop_matrices, invert
-from gaitext.records import frame_ranges
+from gaitext.making import frame_ranges
 from gaitext.skeleton import merge_parts
 from gaitext.store import LeafWriter
 from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME

@@ -22,8 +22,8 @@ from gaitext.extraction.extract import Correction, extract_source
 from gaitext.extraction.plan import ExtractSettings, leaf_name
 from gaitext.extraction.report import ExtractReport, Records
 from gaitext.extraction.sources import Source
+from gaitext.making import claim
 from gaitext.pose import PoseEstimator, load_estimator
-from gaitext.records import claim
 from gaitext.store import locked_item
 
 __all__ = ["extract_dataset"]

@@ -27,9 +27,9 @@ from gaitext.extraction.report import Entry, ExtractReport, Records
 from gaitext.extraction.sources import Boxes, Source
 from gaitext.extraction.tracker import longest
 from gaitext.geometry import crop_boxes
+from gaitext.making import made_with as recorded
+from gaitext.making import video_digest
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
-from gaitext.records import made_with as recorded
-from gaitext.records import video_digest
 from gaitext.store import clear_staging
 from gaitext.video.reading import digest, probe
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gaitext.records import Entry, video_digest
-from gaitext.records import Records as SequenceRecords
+from gaitext.making import Entry, video_digest
+from gaitext.making import Records as SequenceRecords
 
 __all__ = ["Entry", "ExtractReport", "Records"]
 
@@ -78,7 +78,7 @@ class ExtractReport:
 
 
 class Records(SequenceRecords):
-    """:class:`gaitext.records.Records`, which knows what an extraction's report lacks."""
+    """:class:`gaitext.making.Records`, which knows what an extraction's report lacks."""
 
     def conclude(self, report: ExtractReport) -> None:
         """Write ``manifest.json``, and add to ``report`` what is left of other settings."""

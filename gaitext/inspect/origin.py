@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.report import Records
-from gaitext.records import frame_numbers, video_digest
+from gaitext.making import frame_numbers, video_digest
 from gaitext.skeleton import resolve_partition
 from gaitext.video.reading import VIDEO_SUFFIXES, digest
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,19 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError, VideoError, import_extra
 from gaitext.execution import parse_engine
 from gaitext.extraction import Correction
+from gaitext.making import Progress
 from gaitext.models import FixedFBCNN, Tiles
 from gaitext.restoration.corrector import load_corrector
-from gaitext.restoration.dataset import DegradeReport, Making, make_videos
+from gaitext.restoration.dataset import DegradeReport, Videos, make_videos
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
 from gaitext.store import disk_errors
 from gaitext.video.digests import sha256
 from gaitext.video.sources import VideoSource
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from gaitext.making import Work
 
 __all__ = ["ApplySettings", "correct_dataset", "correct_frames", "correction_of_crops"]
 
@@ -34,7 +40,6 @@ log = logging.getLogger(__name__)
 Frames = npt.NDArray[np.uint8]
 #: Pixels from tile to tile at least: networks get on in steps of 8 (of three levels), and slower is of no use.
 _LEAST = 16
-Progress = Callable[[int, Union[int, None]], None]
 
 
 class ApplySettings(Settings):
@@ -74,13 +79,7 @@ def correct_dataset(
     checkpoint: str | Path,
     out: str | Path,
     settings: ApplySettings | None = None,
-    *,
-    resume: bool = True,
-    workers: int = 0,
-    engine: str = "local",
-    shard: str | None = None,
-    quiet: bool = False,
-    progress: Progress | None = None,
+    **work: Unpack[Work],
 ) -> DegradeReport:
     """Correct every source to ``out/videos/<id>/<type>/<view>.mp4``, or a folder of PNG of that name.
 
@@ -93,7 +92,7 @@ def correct_dataset(
         checkpoint: for :func:`~gaitext.restoration.load_corrector`.
         out: output folder, on a file system that all workers see.
         settings: how to correct and write.
-        resume, workers, engine, shard, quiet, progress: see :func:`~gaitext.restoration.degrade_dataset`.
+        work: see :class:`gaitext.making.Work`.
 
     Raises:
         CheckpointError: no corrector.
@@ -102,28 +101,16 @@ def correct_dataset(
     """
     settings = settings or ApplySettings()
     corrector = load_corrector(checkpoint, settings.quality)
-    if parse_engine(engine).kind == "local":
+    if parse_engine(work.get("engine", "local")).kind == "local":
         _device(settings.device)  # an error once, and not of every video
     if corrector.correct_at == "input":
         log.warning("%s was trained on crops of 192×256, not on frames as they are in the video", checkpoint)
     # Where and how it is computed hardly changes the result.
     shown = settings.model_dump(mode="json", exclude={"device", "batch_size"})
     recorded = {**shown, "corrector": corrector.settings, "resolution": None}
-    make = _write_frames if settings.write == "frames" else _write_video
-    making = Making(
-        recorded, partial(make, str(checkpoint), settings), suffix="" if settings.write == "frames" else ".mp4"
-    )
-    return make_videos(
-        sources,
-        out,
-        making,
-        resume=resume,
-        workers=workers,
-        engine=engine,
-        shard=shard,
-        quiet=quiet,
-        progress=progress,
-    )
+    write, suffix = (_write_frames, "") if settings.write == "frames" else (_write_video, ".mp4")
+    recipe = Videos(Path(out), recorded, partial(write, str(checkpoint), settings), suffix)
+    return make_videos(sources, recipe, **work)
 
 
 @torch.inference_mode()

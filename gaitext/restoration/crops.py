@@ -22,8 +22,8 @@ from gaitext.execution import map_sequences, raise_failures
 from gaitext.execution.stages import ahead
 from gaitext.extraction import crop_images
 from gaitext.geometry import apply, crop_boxes, crop_matrices
+from gaitext.making import Records, claim, frame_ranges
 from gaitext.pose import INPUT_SIZE
-from gaitext.records import Records, claim, frame_ranges
 from gaitext.restoration.objective import padding
 from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Targets

@@ -1,32 +1,41 @@
-"""Many videos degraded: over a pool of processes or machines, each whole or not at all."""
+"""Many videos made into other videos, each whole or not at all: degraded, say, or corrected."""
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import TYPE_CHECKING, Union
 
-import gaitext
-from gaitext.errors import DataError, GaitextError, import_extra
-from gaitext.execution import Outcome, map_sequences, parse_engine
-from gaitext.records import Records, claim, frame_ranges, video_digest
-from gaitext.records import made_with as recorded
+from gaitext.errors import DataError, import_extra
+from gaitext.making import (
+    Entry,
+    Progress,
+    Recorded,
+    Records,
+    Report,
+    frame_ranges,
+    make_all,
+    refuse_twins,
+    video_digest,
+)
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video
-from gaitext.store import clear_temporaries, locked_item
 from gaitext.video.digests import digest
 from gaitext.video.sources import VideoSource
 
-__all__ = ["DegradeReport", "Making", "degrade_dataset", "make_videos"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from gaitext.making import Work
+
+__all__ = ["DegradeReport", "Videos", "degrade_dataset", "make_videos"]
 
 
 @dataclass
-class DegradeReport:
-    """What degrading did.
+class DegradeReport(Report):
+    """What became of videos.
 
     Attributes:
         written: names (``id/type/view``) of the videos written now.
@@ -41,26 +50,9 @@ class DegradeReport:
     written: list[str] = field(default_factory=list)
     standing: list[str] = field(default_factory=list)
     notes: dict[str, list[str]] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
     frames: int = 0
-    seconds: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
-
-    @classmethod
-    def together(cls, reports: Sequence[DegradeReport]) -> DegradeReport:
-        """One report of several; ``seconds`` are added up."""
-        whole = cls()
-        for report in reports:
-            whole.written += report.written
-            whole.standing += report.standing
-            whole.notes |= report.notes
-            whole.failed |= report.failed
-            whole.frames += report.frames
-            whole.seconds += report.seconds
-            whole.bytes_in += report.bytes_in
-            whole.bytes_out += report.bytes_out
-        return whole
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -78,21 +70,11 @@ class DegradeReport:
         for note, names in named.items():
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             lines.append(f"note: {note}: {names[0]}{more}")
-        lines += [f"FAILED: {name}: {why}" for name, why in self.failed.items()]
-        return "\n".join(lines)
+        return "\n".join(lines + self.failures())
 
 
 def degrade_dataset(
-    sources: Sequence[VideoSource],
-    out: str | Path,
-    settings: DegradeSettings | None = None,
-    *,
-    resume: bool = True,
-    workers: int = 0,
-    engine: str = "local",
-    shard: str | None = None,
-    quiet: bool = False,
-    progress: Callable[[int, int | None], None] | None = None,
+    sources: Sequence[VideoSource], out: str | Path, settings: DegradeSettings | None = None, **work: Unpack[Work]
 ) -> DegradeReport:
     """Degrade every source to ``out/videos/<id>/<type>/<view>.mp4``, a lone one to ``out/videos/<name>.mp4``.
 
@@ -105,10 +87,8 @@ def degrade_dataset(
         sources: what :func:`gaitext.video.sources.find_videos` found.
         out: output folder, on a file system that all workers see.
         settings: how much is lost.
-        resume: keep what stands with the same settings; False makes everything again.
-        workers, engine, shard: see :func:`gaitext.execution.map_sequences`.
-        quiet: no progress bar.
-        progress: of a single source, as for :func:`~gaitext.restoration.degrade_video`.
+        work: ``resume``, ``workers``, ``engine``, ``shard``, ``quiet``, ``progress``, see
+            :class:`gaitext.making.Work`.
 
     Raises:
         ConfigError: wrong engine or shard.
@@ -117,174 +97,83 @@ def degrade_dataset(
     """
     settings = settings or DegradeSettings()
     recorded = settings.model_dump(mode="json") | {"crf": settings.rate_factor}
-    making = Making(recorded, partial(_degrade, settings))
-    return make_videos(
-        sources,
-        out,
-        making,
-        resume=resume,
-        workers=workers,
-        engine=engine,
-        shard=shard,
-        quiet=quiet,
-        progress=progress,
-    )
-
-
-Progress = Callable[[int, Union[int, None]], None]
-
-
-@dataclass(frozen=True)
-class Making:
-    """How one video becomes another.
-
-    Attributes:
-        settings: what decides the result beside the source, plain JSON values.
-        make: called with (source, result, progress); the result must appear whole or not at all. Picklable.
-        suffix: of the results; "" for folders of frames.
-    """
-
-    settings: dict[str, Any]
-    make: Callable[[Path, Path, Union[Progress, None]], Degraded]
-    suffix: str = ".mp4"
+    return make_videos(sources, Videos(Path(out), recorded, partial(_degrade, settings)), **work)
 
 
 def _degrade(settings: DegradeSettings, source: Path, path: Path, progress: Progress | None) -> Degraded:
     return degrade_video(source, path, settings, progress=progress)
 
 
-def make_videos(
-    sources: Sequence[VideoSource],
-    out: str | Path,
-    making: Making,
-    *,
-    resume: bool = True,
-    workers: int = 0,
-    engine: str = "local",
-    shard: str | None = None,
-    quiet: bool = False,
-    progress: Progress | None = None,
-) -> DegradeReport:
-    """:func:`degrade_dataset` for any making of videos from videos: names, records and resuming are the same."""
-    started = time.perf_counter()
-    out = Path(out)
+def make_videos(sources: Sequence[VideoSource], recipe: Videos, **work: Unpack[Work]) -> DegradeReport:
+    """:func:`degrade_dataset` for any recipe of videos from videos."""
     import_extra("av", "video", "reading and writing video")  # once, and not as a failure of every video
-    _refuse_twins(sources)
-    claim(out)
-    alone = len(sources) == 1
-    here = workers == 0 and parse_engine(engine).kind == "local"
-    outcomes = map_sequences(
-        partial(_make_in_turn, out, making, resume, progress if here and alone else None),
-        list(sources),
-        workers=workers,
-        engine=engine,
-        shard=shard,
-        label="videos",
-        quiet=quiet or alone,
-    )
-    report = DegradeReport.together([_reported(outcome) for outcome in outcomes])
-    report.seconds = time.perf_counter() - started
-    if shard is None:
-        Records(out).write_manifest(report.failed)
-    return report
+    refuse_twins(((f"{recipe.name(source)}.mp4", source.path) for source in sources), how="give each a name of its own")
+    return make_all(recipe, sources, **work)
 
 
-def video_name(source: VideoSource) -> str:
-    """Where a source's video lies below ``out/videos``, without suffix."""
-    return source.path.stem if source.place is None else source.name
+@dataclass
+class Videos(Recorded[VideoSource, DegradeReport]):
+    """How one video becomes another, ``out/videos/<id>/<type>/<view>``.
 
+    Attributes:
+        settings: what decides the result beside the source, plain JSON values.
+        change: called with (source, result, progress); the result must appear whole or not at all. Picklable.
+        suffix: of the results; "" for folders of frames.
+    """
 
-def _make_in_turn(
-    out: Path, making: Making, resume: bool, progress: Progress | None, source: VideoSource
-) -> DegradeReport:
-    """:func:`_make_one`; of several commands one makes a video, and the others find it made."""
-    name = video_name(source)
-    try:
-        with locked_item(out, name):
-            return _make_one(out, making, resume, progress, source)
-    except GaitextError as error:
-        return DegradeReport(failed={name: str(error)})
+    out: Path
+    settings: Entry
+    change: Callable[[Path, Path, Union[Progress, None]], Degraded]
+    suffix: str = ".mp4"
 
+    report = DegradeReport
+    label, steps = "videos", "frames"
 
-def _make_one(
-    out: Path,
-    making: Making,
-    resume: bool,
-    progress: Progress | None,
-    source: VideoSource,
-) -> DegradeReport:
-    report, name, records = DegradeReport(), video_name(source), Records(out)
-    path = out / "videos" / f"{name}{making.suffix}"
-    try:
-        made_with: dict[str, Any] = {
-            "video_digest": digest(source.path),
-            "settings": making.settings,
+    def name(self, source: VideoSource) -> str:
+        return source.path.stem if source.place is None else source.name
+
+    def path(self, source: VideoSource) -> Path:
+        return self.out / "videos" / f"{self.name(source)}{self.suffix}"
+
+    def decides(self, source: VideoSource) -> Entry:
+        return {"video_digest": digest(source.path), "settings": self.settings}
+
+    def origin(self, source: VideoSource, decided: Entry) -> Entry:
+        return {"video": os.path.abspath(source.path), "sha256": decided["video_digest"]}
+
+    def refuse(self, source: VideoSource, known: Entry | None, decided: Entry, path: Path) -> None:
+        how = "give another --out"
+        if path.exists() and path.samefile(source.path):
+            raise DataError("is the video itself", where=path, how=how)
+        if known is None and path.exists() and not Records(self.out).folder.exists():
+            raise DataError("is there already, and not of this command's making", where=path, how=how)
+        if known is None or video_digest(known) == decided["video_digest"]:
+            return
+        if known.get("video") != os.path.abspath(source.path):
+            raise DataError(f"was made from {known.get('video')}", where=path, how=how)
+
+    def create(self, source: VideoSource, path: Path, progress: Progress | None) -> Entry:
+        done = self.change(source.path, path, progress)
+        return {
+            "frames": frame_ranges(done.frames),
+            "kept": len(done.frames),
+            "original_size": done.original_size,
+            "size": done.size,
+            "notes": done.notes,
+            "bytes": _size(path),
         }
-        made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
-        known = records.get(name)
-        if resume and known is not None and recorded(known) == made_with and path.exists():
-            report.standing.append(name)
-            return report
-        _refuse_strangers(known, source, made_with, path, records)
-        records.folder.mkdir(parents=True, exist_ok=True)
-        clear_temporaries(path)
-        records.clear(name)
-        records.remove(name)  # a kill from here on leaves a video without a record, which is made again
-        done = making.make(source.path, path, progress)
-        size = _size(source.path)
-        records.put(
-            name,
-            {
-                "video": os.path.abspath(source.path),
-                "sha256": made_with["video_digest"],
-                "gaitext": gaitext.__version__,
-                "made_with": made_with,
-                "frames": frame_ranges(done.frames),
-                "kept": len(done.frames),
-                "original_size": done.original_size,
-                "size": done.size,
-                "notes": done.notes,
-                "bytes": _size(path),
-            },
+
+    def reported(self, source: VideoSource, entry: Entry, made: bool) -> DegradeReport:
+        name = self.name(source)
+        if not made:
+            return DegradeReport(standing=[name])
+        return DegradeReport(
+            written=[name],
+            notes={name: entry["notes"]} if entry["notes"] else {},
+            frames=entry["kept"],
+            bytes_in=_size(source.path),
+            bytes_out=entry["bytes"],
         )
-        report.written.append(name)
-        report.notes |= {name: done.notes} if done.notes else {}
-        report.frames, report.bytes_in, report.bytes_out = len(done.frames), size, _size(path)
-    except GaitextError as error:
-        report.failed[name] = str(error)
-    return report
-
-
-def _refuse_strangers(
-    known: dict[str, Any] | None, source: VideoSource, made_with: dict[str, Any], path: Path, records: Records
-) -> None:
-    """Raise where a file of the name is not this video's: it would be lost."""
-    how = "give another --out"
-    if path.exists() and path.samefile(source.path):
-        raise DataError("is the video itself", where=path, how=how)
-    if known is None and path.exists() and not records.folder.exists():
-        raise DataError("is there already, and not of this command's making", where=path, how=how)
-    if known is None or video_digest(known) == made_with["video_digest"]:
-        return
-    if known.get("video") != os.path.abspath(source.path):
-        raise DataError(f"was made from {known.get('video')}", where=path, how=how)
-
-
-def _reported(outcome: Outcome[VideoSource, DegradeReport]) -> DegradeReport:
-    if outcome.result is not None:
-        return outcome.result
-    return DegradeReport(failed={video_name(outcome.item): f"{type(outcome.error).__name__}: {outcome.error}"})
-
-
-def _refuse_twins(sources: Sequence[VideoSource]) -> None:
-    owners: dict[str, VideoSource] = {}
-    for source in sources:
-        other = owners.setdefault(video_name(source), source)
-        if other is not source:
-            raise DataError(
-                f"{other.path} and {source.path} would both be {video_name(source)}.mp4",
-                how="give each a name of its own",
-            )
 
 
 def _amount(size: int) -> str:

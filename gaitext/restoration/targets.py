@@ -14,7 +14,7 @@ from gaitext.errors import DataError
 from gaitext.extraction import Track, read_boxes
 from gaitext.extraction.coco import is_json, read_all_boxes
 from gaitext.geometry import crop_boxes
-from gaitext.records import Records, frame_numbers, video_digest
+from gaitext.making import Records, frame_numbers, video_digest
 from gaitext.restoration.truth import Pair, pair_up
 from gaitext.store import read_sequence
 from gaitext.video.digests import digest

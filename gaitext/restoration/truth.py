@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.records import Entry, Records, frame_numbers, video_digest
+from gaitext.making import Entry, Records, frame_numbers, video_digest
 from gaitext.store import read_sequence
 from gaitext.store.contract import BOXES, POSES_FRAME
 

@@ -8,7 +8,7 @@ import pytest
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import ExtractSettings, Track, read_boxes
 from gaitext.extraction.plan import plan_clips
-from gaitext.records import frame_ranges
+from gaitext.making import frame_ranges
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -17,7 +17,7 @@ from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, guess_kind, inspect_file
 from gaitext.inspect.dataset import DatasetContents, SizeRule
 from gaitext.inspect.inspect import LeafContents, inspect
-from gaitext.records import frame_numbers, frame_ranges
+from gaitext.making import frame_numbers, frame_ranges
 from gaitext.store import write_json, write_sequence
 from tests.inspect.data import heatmaps, make_leaf, make_record
 

@@ -13,8 +13,8 @@ from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.extraction.coco import read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.geometry import crop_boxes
+from gaitext.making import Records
 from gaitext.models import FBCNN
-from gaitext.records import Records
 from gaitext.restoration import (
     ApplySettings,
     CorrectionConfig,

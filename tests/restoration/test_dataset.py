@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.records import Records
+from gaitext.making import Records
 from gaitext.restoration import DegradeSettings, degrade_dataset
 from gaitext.video.reading import count_frames, read_frames
 from gaitext.video.sources import find_videos
