@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.report import Entry, Records
 from gaitext.inspect.contents import amount, form_of, guess_kind, inspect_file, spread
+from gaitext.making import Entry, Records
 from gaitext.store import CompactSequence, open_sequence, read_partition
 
 __all__ = ["DatasetContents", "FileGroup", "SizeRule", "TypeRow", "inspect_dataset"]

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.extraction.report import Records
-from gaitext.making import frame_numbers, video_digest
+from gaitext.making import Records, frame_numbers, video_digest
 from gaitext.skeleton import resolve_partition
 from gaitext.video.reading import VIDEO_SUFFIXES, digest
 
