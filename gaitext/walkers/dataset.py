@@ -116,8 +116,10 @@ class _Walks(Recipe[Item, Written]):
     label, steps, shared, manifest = "walkers", "", False, False
 
     def report(self) -> Written:
-        filmed = {folder: self.out / folder for folder in _FOOTAGE if "video" in self.settings.content}
-        return Written(sequences=self.out / "sequences", partition=self.out / "partition.json", **filmed)
+        report = Written(sequences=self.out / "sequences", partition=self.out / "partition.json")
+        if "video" in self.settings.content:
+            report.videos, report.boxes = (self.out / folder for folder in _FOOTAGE)
+        return report
 
     def name(self, item: Item) -> str:
         return "/".join(self._name(item))
