@@ -30,7 +30,7 @@ import numpy.typing as npt
 import gaitext
 from gaitext.errors import DataError, GaitextError
 from gaitext.execution import Engine, Outcome, Shard, map_sequences, parse_engine, raise_failures
-from gaitext.progress import progress as progress_bar
+from gaitext.execution import progress as progress_bar
 from gaitext.store import (
     clear_all_temporaries,
     clear_temporaries,

@@ -13,7 +13,7 @@ import pytest
 
 from gaitext.errors import DataError, VideoError
 from gaitext.extraction import ExtractSettings, Track, extract_video
-from gaitext.extraction.coco import full_frame
+from gaitext.extraction.boxes import full_frame
 from gaitext.extraction.detect import detect_video
 from gaitext.inspect.footage import load_footage
 from gaitext.inspect.overlay import write_overlay

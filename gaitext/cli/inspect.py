@@ -23,12 +23,12 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Show what a sequence or a dataset holds, and draw it."""
+    from gaitext.execution import progress
     from gaitext.inspect.contact_sheet import write_contact_sheet
     from gaitext.inspect.dataset import DatasetContents
     from gaitext.inspect.footage import load_footage
     from gaitext.inspect.inspect import inspect as look
     from gaitext.inspect.overlay import write_overlay
-    from gaitext.progress import progress
     from gaitext.store import check_writable
 
     contents = look(path)

@@ -6,9 +6,10 @@ nothing is lost with a worker that dies. Resuming is the caller's: it leaves out
 already stands (outputs are written atomically, see :mod:`gaitext.store`).
 """
 
-from gaitext.execution.outcome import Outcome, RemoteError, raise_failures
-from gaitext.execution.processes import cores, worker_index
-from gaitext.execution.sequences import Engine, Shard, map_sequences, parse_engine, parse_shard
+from gaitext.execution.actors import Engine, parse_engine
+from gaitext.execution.processes import cores
+from gaitext.execution.sequences import Shard, map_sequences, parse_shard, progress
+from gaitext.execution.workers import Outcome, RemoteError, raise_failures, worker_index
 
 __all__ = [
     "Engine",
@@ -19,6 +20,7 @@ __all__ = [
     "map_sequences",
     "parse_engine",
     "parse_shard",
+    "progress",
     "raise_failures",
     "worker_index",
 ]

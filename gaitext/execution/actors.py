@@ -1,4 +1,4 @@
-"""Workers that are Ray actors, on one machine or many."""
+"""Where the work is done; and workers that are Ray actors, on one machine or many."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import parse_qsl
 
-from gaitext.errors import DataError, GaitextError, import_extra
-from gaitext.execution.processes import Desk, Lost, Task, failure_answer
-from gaitext.execution.sequences import Engine
+from pydantic import Field
 
-__all__ = ["ray_actors"]
+from gaitext.config import Settings
+from gaitext.errors import ConfigError, DataError, GaitextError, import_extra, suggest
+from gaitext.execution import workers
+from gaitext.execution.workers import Lost, Task
+
+__all__ = ["Engine", "parse_engine", "ray_actors"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +28,62 @@ _TIMEOUT = 10.0
 _PATIENCE = 30.0
 
 
+_HOW = "give local, ray, or ray:ADDRESS such as ray:10.0.0.1:6379?num_cpus=2&num_gpus=0.5"
+
+
+class Engine(Settings):
+    """Where the work is done.
+
+    Attributes:
+        kind: ``"local"`` (this process or processes of this machine) or ``"ray"``.
+        address: of the Ray cluster; None takes the one Ray finds (``RAY_ADDRESS``, then a cluster
+            running on this machine) or starts one here.
+        num_cpus: cores that Ray reserves for a worker; also its number of OpenMP threads.
+        num_gpus: GPUs that Ray reserves for a worker; None is 1 where the cluster has any, else 0.
+    """
+
+    kind: Literal["local", "ray"] = "local"
+    address: str | None = None
+    num_cpus: float = Field(default=1, gt=0)
+    num_gpus: float | None = Field(default=None, ge=0)
+
+
+def parse_engine(text: str | Engine) -> Engine:
+    """Read ``local`` or ``ray[:ADDRESS][?num_cpus=…&num_gpus=…]``.
+
+    >>> engine = parse_engine("ray:10.0.0.1:6379?num_gpus=0.5")
+    >>> engine.address, engine.num_gpus
+    ('10.0.0.1:6379', 0.5)
+
+    Raises:
+        ConfigError: it is of another form, or an option is unknown or out of range.
+    """
+    if isinstance(text, Engine):
+        return text
+    name, _, options = text.strip().partition("?")
+    kind, _, address = name.partition(":")
+    if kind not in ("local", "ray"):
+        raise ConfigError(f"unknown engine {text!r}", where="engine", how=f"{suggest(kind, ['local', 'ray'])} {_HOW}")
+    if kind == "local" and name + options != "local":
+        raise ConfigError(f"{text!r}: the local engine has no options", where="engine", how=_HOW)
+    if address.startswith("//"):  # "ray://HOST:10001", as Ray writes the address of its client server
+        address = f"ray:{address}"
+    values: dict[str, Any] = dict(parse_qsl(options, keep_blank_values=True))
+    for key in values.keys() & {"kind", "address"}:
+        raise ConfigError(f"unknown key 'engine.{key}'", where="engine", how=_HOW)
+    return Engine.parse(values | {"kind": kind, "address": address or None}, where="engine")
+
+
 @contextmanager
-def ray_actors(task: Task, engine: Engine, workers: int, items: int) -> Iterator[tuple[Actors, int]]:
-    """Connect to Ray, or start it, and yield a crew of actors and how many it is to have.
+def ray_actors(task: Task, engine: Engine, wanted: int, items: int) -> Iterator[tuple[Actors, int]]:
+    """Connect to Ray, or start it, and yield what starts actors and how many there are to be.
 
     A Ray that this process had connected to before is used, and left connected.
 
     Args:
         task: what they do.
         engine: which cluster, and what each actor reserves.
-        workers: actors wanted; 0 is as many as the cluster holds now.
+        wanted: actors; 0 is as many as the cluster holds now.
         items: no more actors than these.
 
     Raises:
@@ -48,7 +98,7 @@ def ray_actors(task: Task, engine: Engine, workers: int, items: int) -> Iterator
         num_gpus = engine.num_gpus
         if num_gpus is None:
             num_gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-        count = min(workers or _room(ray, engine.num_cpus, num_gpus), items)
+        count = min(wanted or _room(ray, engine.num_cpus, num_gpus), items)
         yield Actors(ray, task, num_cpus=engine.num_cpus, num_gpus=num_gpus), count
     finally:
         if not before:
@@ -58,7 +108,7 @@ def ray_actors(task: Task, engine: Engine, workers: int, items: int) -> Iterator
 def _connect(ray: Any, address: str | None) -> None:
     host, _, port = (address or "").rpartition(":")
     if port.isdecimal():
-        _knock(host.rpartition("//")[2].strip("[]"), int(port))
+        _expect_answer(host.rpartition("//")[2].strip("[]"), int(port))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here reports to nobody
     try:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -66,7 +116,7 @@ def _connect(ray: Any, address: str | None) -> None:
         raise _unreachable(address, error) from error
 
 
-def _knock(host: str, port: int) -> None:
+def _expect_answer(host: str, port: int) -> None:
     """Meet a wrong address at once: Ray itself would try for minutes."""
     try:
         socket.create_connection((host, port), _TIMEOUT).close()
@@ -96,64 +146,67 @@ def _room(ray: Any, num_cpus: float, num_gpus: float) -> int:
 
 
 class Actors:
-    """A :class:`~gaitext.execution.processes.Crew` of Ray actors.
+    """Starts workers that are Ray actors.
 
     Ray places them; those that find no place wait for one, which new machines bring.
     """
 
     def __init__(self, ray: Any, task: Task, *, num_cpus: float, num_gpus: float) -> None:
-        self._ray = ray
+        self.ray = ray
         self._needs = {"num_cpus": num_cpus, "num_gpus": num_gpus}
         self._kind = ray.remote(_Actor)
         self._task = ray.put(ray.cloudpickle.dumps(task))
-        self._actors: dict[int, Any] = {}
-        self._asked: dict[Any, int] = {}  # reference of the awaited answer -> worker
-        self._patience: float | None = _PATIENCE
+        self._silent = True  # no worker has started, and nobody has been told
 
-    def start(self, index: int) -> None:
+    def start(self, index: int) -> Actor:
         # No restarts by Ray: work_through counts deaths, and restarts.
         actor = self._kind.options(**self._needs, max_restarts=0).remote()
-        self._actors[index] = actor
-        self._asked[actor.start.remote(self._task, index, os.getcwd())] = index
+        return Actor(self, actor, actor.begin.remote(self._task, index, os.getcwd()))
 
-    def give(self, index: int, item: Any) -> None:
+    def await_start(self, begun: Any) -> None:
+        """Wait for an actor; say so if it takes long and no other has started yet."""
+        ready, _ = self.ray.wait([begun], timeout=_PATIENCE)
+        if not ready and self._silent:
+            has = self.ray.cluster_resources()
+            cluster = {name: has.get(name, 0.0) for name in ("CPU", "GPU")}
+            logger.warning("no Ray worker has started yet: each needs %s, the cluster has %s", self._needs, cluster)
+        self._silent = False
+
+
+class Actor:
+    """A :class:`~gaitext.execution.workers.Worker` that is an actor.
+
+    Args:
+        crew: whose it is.
+        actor: its handle.
+        begun: what promises its first answer.
+    """
+
+    def __init__(self, crew: Actors, actor: Any, begun: Any) -> None:
+        self._crew, self._ray, self._actor, self._begun = crew, crew.ray, actor, begun
+
+    def begin(self) -> bytes:
+        self._crew.await_start(self._begun)
+        return self._answer(self._begun)
+
+    def work(self, item: Any) -> bytes:
         pickled = self._ray.cloudpickle.dumps(item)
-        self._asked[self._actors[index].work.remote(pickled)] = index
+        return self._answer(self._actor.work.remote(pickled))
 
-    def answers(self) -> list[tuple[int, bytes | Lost]]:
-        asked = list(self._asked)
-        ready, _ = self._ray.wait(asked, num_returns=1, timeout=self._patience)
-        if not ready:
-            logger.warning(
-                "no Ray worker has started yet: each needs %s, the cluster has %s", self._needs, self._cluster()
-            )
-            self._patience = None
-            ready, _ = self._ray.wait(asked, num_returns=1)
-        self._patience = None
-        return [(self._asked[reference], self._receive(reference)) for reference in ready]
-
-    def _cluster(self) -> dict[str, float]:
-        has = self._ray.cluster_resources()
-        return {name: has.get(name, 0.0) for name in ("CPU", "GPU")}
-
-    def _receive(self, reference: Any) -> bytes | Lost:
-        index = self._asked.pop(reference)
+    def _answer(self, promised: Any) -> bytes:
         try:
-            answer: bytes = self._ray.get(reference)
+            answer: bytes = self._ray.get(promised)
             return answer
         except self._ray.exceptions.RayError as error:  # its process, its machine, or its answer is gone
-            self._kill(self._actors.pop(index))  # it may only be out of reach, and must not go on
-            return Lost(f"with {type(error).__name__}{_reason(str(error))}", str(error))
+            self.kill()  # it may only be out of reach, and must not go on
+            raise Lost(f"with {type(error).__name__}{_reason(str(error))}", str(error)) from None
 
-    def close(self, idle: Collection[int]) -> None:
-        for actor in self._actors.values():
-            self._kill(actor)
-        self._actors.clear()
-        self._asked.clear()
+    def end(self) -> None:
+        self.kill()
 
-    def _kill(self, actor: Any) -> None:
+    def kill(self) -> None:
         with suppress(Exception):  # it is gone already
-            self._ray.kill(actor)
+            self._ray.kill(self._actor)
 
 
 def _reason(said: str) -> str:
@@ -167,9 +220,8 @@ def _reason(said: str) -> str:
 class _Actor:
     """The process at the other end."""
 
-    def start(self, task: bytes, index: int, folder: str) -> bytes:
-        cloudpickle = import_extra("ray.cloudpickle", "ray", "the ray engine")
-
+    def begin(self, task: bytes, index: int, folder: str) -> bytes:
+        self._dumps = import_extra("ray.cloudpickle", "ray", "the ray engine").dumps
         try:
             os.chdir(folder)  # relative paths mean what they mean where the command was typed
         except OSError as error:
@@ -178,9 +230,8 @@ class _Actor:
                 where=folder,
                 how="start the job in a folder that all machines share",
             )
-            return failure_answer("stop", missing, cloudpickle.dumps)
-        self._desk = Desk(task, index, cloudpickle.dumps)
-        return self._desk.start()
+            return workers.failure("stop", missing, self._dumps)
+        return workers.begin(task, index, self._dumps)
 
     def work(self, item: bytes) -> bytes:
-        return self._desk.work(item)
+        return workers.work(item, self._dumps)

@@ -1,83 +1,57 @@
-"""Apply a function to many items.
-
-A job array's share of the items.
-
-Where the work is done: on this machine, or over a Ray cluster.
-"""
+"""Applying a function to many items, or to a job array's share of them, on this machine or over a Ray cluster."""
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qsl
+from functools import partial
+from typing import Any, TypeVar
 
-from pydantic import Field
+from gaitext.errors import ConfigError
+from gaitext.execution.actors import Engine, parse_engine, ray_actors
+from gaitext.execution.processes import Process, cores
+from gaitext.execution.workers import Outcome, Task, work_through
 
-from gaitext.config import Settings
-from gaitext.errors import ConfigError, suggest
-from gaitext.execution.outcome import Outcome
-from gaitext.execution.processes import Processes, Task, work_through
-from gaitext.progress import progress
-
-__all__ = [
-    "Engine",
-    "Shard",
-    "map_sequences",
-    "parse_engine",
-    "parse_shard",
-]
-
+__all__ = ["Shard", "map_sequences", "parse_shard", "progress"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_HOW = "give local, ray, or ray:ADDRESS such as ray:10.0.0.1:6379?num_cpus=2&num_gpus=0.5"
 
+@contextmanager
+def progress(label: str, total: int | None, *, done: int = 0, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """Yield ``update(done, total=None, note="")``, which moves a bar.
 
-class Engine(Settings):
-    """Where the work is done.
-
-    Attributes:
-        kind: ``"local"`` (this process or processes of this machine) or ``"ray"``.
-        address: of the Ray cluster; None takes the one Ray finds (``RAY_ADDRESS``, then a cluster
-            running on this machine) or starts one here.
-        num_cpus: cores that Ray reserves for a worker; also its number of OpenMP threads.
-        num_gpus: GPUs that Ray reserves for a worker; None is 1 where the cluster has any, else 0.
+    Args:
+        label: shown before the bar.
+        total: steps in all, if known.
+        done: steps already done.
+        quiet: show nothing.
     """
+    if quiet:
+        yield lambda done, total=None, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    kind: Literal["local", "ray"] = "local"
-    address: str | None = None
-    num_cpus: float = Field(default=1, gt=0)
-    num_gpus: float | None = Field(default=None, ge=0)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, completed=done, note="")
 
+        def update(done: int, total: int | None = None, note: str = "") -> None:
+            fields: dict[str, Any] = {"note": note} if note else {}
+            bar.update(task, completed=done, total=total, **fields)
 
-def parse_engine(text: str | Engine) -> Engine:
-    """Read ``local`` or ``ray[:ADDRESS][?num_cpus=…&num_gpus=…]``.
-
-    >>> engine = parse_engine("ray:10.0.0.1:6379?num_gpus=0.5")
-    >>> engine.address, engine.num_gpus
-    ('10.0.0.1:6379', 0.5)
-
-    Raises:
-        ConfigError: it is of another form, or an option is unknown or out of range.
-    """
-    if isinstance(text, Engine):
-        return text
-    name, _, options = text.strip().partition("?")
-    kind, _, address = name.partition(":")
-    if kind not in ("local", "ray"):
-        raise ConfigError(f"unknown engine {text!r}", where="engine", how=f"{suggest(kind, ['local', 'ray'])} {_HOW}")
-    if kind == "local" and name + options != "local":
-        raise ConfigError(f"{text!r}: the local engine has no options", where="engine", how=_HOW)
-    if address.startswith("//"):  # "ray://HOST:10001", as Ray writes the address of its client server
-        address = f"ray:{address}"
-    values: dict[str, Any] = dict(parse_qsl(options, keep_blank_values=True))
-    for key in values.keys() & {"kind", "address"}:
-        raise ConfigError(f"unknown key 'engine.{key}'", where="engine", how=_HOW)
-    return Engine.parse(values | {"kind": kind, "address": address or None}, where="engine")
+        yield update
 
 
 @dataclass(frozen=True)
@@ -198,13 +172,12 @@ def _work(
     task: Task, items: Sequence[Any], workers: int, engine: Engine, attempts: int
 ) -> Generator[tuple[int, Outcome[Any, Any]], None, None]:
     if engine.kind == "ray":
-        from gaitext.execution.actors import ray_actors
-
-        with ray_actors(task, engine, workers, len(items)) as (crew, count):
-            yield from work_through(items, crew, workers=count, attempts=attempts)
+        with ray_actors(task, engine, workers, len(items)) as (actors, count):
+            yield from work_through(items, actors.start, workers=count, attempts=attempts)
     elif workers > 0:
         workers = min(workers, len(items))
-        yield from work_through(items, Processes(task, workers), workers=workers, attempts=attempts)
+        start = partial(Process, pickle.dumps(task), max(1, cores() // workers))
+        yield from work_through(items, start, workers=workers, attempts=attempts)
     else:
         yield from _here(task, items)
 

@@ -1,12 +1,10 @@
 """Sequences of heatmaps and poses from video."""
 
-from gaitext.extraction.coco import Track, read_boxes
+from gaitext.extraction.boxes import Source, find_sources, read_boxes
+from gaitext.extraction.clips import ExtractReport, ExtractSettings
 from gaitext.extraction.crops import crop_images
-from gaitext.extraction.dataset import extract_dataset
-from gaitext.extraction.extract import Correction, extract_video
-from gaitext.extraction.plan import ExtractSettings
-from gaitext.extraction.report import ExtractReport
-from gaitext.extraction.sources import Source, find_sources
+from gaitext.extraction.extract import Correction, extract_dataset, extract_video
+from gaitext.extraction.tracker import Track
 
 __all__ = [
     "Correction",

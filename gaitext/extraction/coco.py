@@ -1,12 +1,10 @@
-"""Person boxes from COCO-style json: of one video, or of all videos of a tree.
-
-Person boxes from files: MOT-challenge text, COCO-style json, or the frame itself.
-"""
+"""Person boxes from COCO-style json: of one video, or of all videos of a tree."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +15,10 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.extraction.mot import read_mot
-from gaitext.extraction.numbered import first_number, numbers_in
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, is_number
-from gaitext.video.reading import VIDEO_SUFFIXES, sizes
+from gaitext.video.reading import VIDEO_SUFFIXES
 
-__all__ = ["Track", "full_frame", "is_json", "read_all_boxes", "read_boxes", "read_coco"]
-
+__all__ = ["numbers_in", "read_all_boxes", "read_coco"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +26,9 @@ _FORMAT = 'expected {"images": [{"id", "file_name"}, …], "annotations": [{"ima
 _PERSONS = {"person", "pedestrian"}
 #: No video has more frames.
 _MOST = 10**8
+_DIGITS = re.compile(r"[0-9]+")
+#: What CVAT calls a video's frames; it counts them from 0.
+_CVAT = re.compile(r"frame_[0-9]{6}\.PNG")
 
 
 def read_coco(path: str | Path, frames: Sequence[str] | None = None) -> dict[int, Track]:
@@ -44,7 +42,7 @@ def read_coco(path: str | Path, frames: Sequence[str] | None = None) -> dict[int
 
     Which frame an image is: the file of this name, where ``frames`` has one; else its ``frame_id``,
     counted from 0 if the file has a 0, and from 1 if not; else the number in its file name
-    (:func:`~gaitext.extraction.numbered.numbers_in`), counted from 0 if the file has a 0, from 1 if it has
+    (:func:`~gaitext.extraction.coco.numbers_in`), counted from 0 if the file has a 0, from 1 if it has
     a 1 and no 0. Where that is not sure, the file is refused.
 
     Args:
@@ -288,7 +286,7 @@ class _Content:
             raise DataError(f"has no frame_id, and {numbers}", where=self.path, how=how)
         first = self._first_in_names
         if first is None:
-            counted = first_number(numbers, names)
+            counted = _first_number(numbers, names)
             if isinstance(counted, str):
                 raise DataError(f"has no frame_id, and {counted}", where=self.path, how=how)
             first = counted
@@ -372,67 +370,49 @@ def _track(track: int, rows: dict[int, tuple[str, list[float], float | None]]) -
     return Track(track, np.array(frames, np.int64), boxes, scores)
 
 
-def full_frame(path: str | Path) -> Track:
-    """One box a frame that is the whole frame: for pictures and videos that a person fills.
+def numbers_in(names: Sequence[str]) -> list[int] | str:
+    """The number in each file name: the only one in which they differ, and the last of a lone name.
 
-    It is treated like any box: ``crop_scale`` makes it grow, and what lies outside the frame is
-    black. With 1, which `gaitext extract --boxes full` takes unless told otherwise, the frame is
-    only padded to 3:4. Pose networks are trained with a margin (1.25): where the person touches the
-    frame's edges, ``crop_scale=1.25`` gives it one, as mmpose's ``inference_topdown`` does where it
-    is given no boxes.
-
-    Args:
-        path: a video file, which is decoded for it (a container may miscount), or a frame folder, of which
-            only the files' headers are read; frames of either may differ in size.
+    Folders and suffixes do not count.
 
     Returns:
-        Track 1, with a box in every frame.
+        The numbers in the order of the names, or why there are none.
 
-    Raises:
-        VideoError: it cannot be read.
+    >>> numbers_in(["cam2/frame_000000.PNG", "cam2/frame_000002.PNG"])
+    [0, 2]
+    >>> numbers_in(["left.jpg", "right.jpg"])
+    "'left.jpg' and 'right.jpg' differ in more than a number"
     """
-    each = list(sizes(path))
-    boxes = np.zeros((len(each), 4))
-    boxes[:, 2:] = each
-    return Track(1, np.arange(1, len(each) + 1), boxes)
+    stems = [PurePosixPath(name).stem for name in names]
+    texts = [_DIGITS.sub("#", stem) for stem in stems]
+    for name, text in zip(names, texts):
+        if text != texts[0]:
+            return f"'{names[0]}' and '{name}' differ in more than a number"
+    if names and "#" not in texts[0]:
+        return f"'{names[0]}' holds no number"
+    found = [_DIGITS.findall(stem) for stem in stems]
+    differ = [place for place, digits in enumerate(zip(*found)) if len({int(d[-18:]) for d in digits}) > 1]
+    if len(differ) > 1:
+        return f"the file names, such as '{names[0]}', differ in {len(differ)} numbers"
+    place = differ[0] if differ else -1
+    if any(len(digits[place].lstrip("0")) > len(str(_MOST)) for digits in found):
+        return f"the file names' numbers, such as in '{names[0]}', are too large for a frame's"
+    return [int(digits[place]) for digits in found]
 
 
-def is_json(path: str | Path) -> bool:
-    """Whether a boxes file is json, judged by its first character.
+def _first_number(numbers: Sequence[int], names: Sequence[str]) -> int | str:
+    """From what file names' numbers are counted: from 0 where there is a 0, from 1 where there is a 1 and no 0.
 
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            while block := stream.read(4096):
-                text = block.removeprefix(b"\xef\xbb\xbf").lstrip()
-                if text:
-                    return text[:1] in (b"{", b"[")
-    except OSError as error:
-        raise _unreadable(Path(path), error) from error
-    return False
-
-
-def read_boxes(path: str | Path, frames: Sequence[str] | None = None) -> dict[int, Track]:
-    """Read the boxes of one video; the format is told by the content.
-
-    MOT-challenge text, ``frame,id,x,y,w,h[,conf,…]`` per line, or a table with a header: see
-    :func:`gaitext.extraction.mot.read_mot`. COCO-style json: see :func:`gaitext.extraction.coco.read_coco`.
-
-    Args:
-        frames: of a frame folder, the names of its files in frame order, by which a json's
-            ``file_name`` finds its frame; None for a video.
+    CVAT's names (``frame_000001.PNG``) count from 0; without a 0 among them nothing tells whether they are
+    CVAT's, or some that count from 1.
 
     Returns:
-        Track id -> :class:`Track`, in ascending order of ids.
-
-    Raises:
-        DataError: no such file, no boxes, or an entry that is not a box; names the file and the
-            line or entry.
+        0 or 1, or why neither is sure.
     """
-    return read_coco(path, frames) if is_json(path) else read_mot(Path(path))
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot be read ({error.strerror})", where=path, how="check the path after --boxes")
+    if 0 in numbers:
+        return 0
+    if 1 not in numbers:
+        return f"the file names' numbers begin with {min(numbers)}, so that nothing says whether they count from 0 or 1"
+    if any(_CVAT.fullmatch(PurePosixPath(name).name) for name in names):
+        return "the file names are like CVAT's, which count from 0, and there is no 0 among them"
+    return 1

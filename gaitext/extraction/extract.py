@@ -1,39 +1,53 @@
-"""From one video and boxes to sequences of heatmaps and poses."""
+"""From videos and boxes to sequences of heatmaps and poses: of one video, or of many, on any number of machines."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 import gaitext
-from gaitext.errors import DataError, VideoError
-from gaitext.extraction.assembly import Assembly
-from gaitext.extraction.coco import Track
-from gaitext.extraction.pipeline import OTHER_VIDEO, Pipeline
-from gaitext.extraction.plan import Clip, ExtractSettings, plan_clips
-from gaitext.extraction.report import Entry, ExtractReport, Records
-from gaitext.extraction.sources import Boxes, Source
-from gaitext.extraction.tracker import longest
+from gaitext.errors import DataError, GaitextError, VideoError, import_extra
+from gaitext.execution import worker_index
+from gaitext.execution.memory import keep_freed_memory
+from gaitext.extraction.boxes import Boxes, Source, find_tracks
+from gaitext.extraction.clips import Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
+from gaitext.extraction.detect import Detector, load_detector
+from gaitext.extraction.pipeline import OTHER_VIDEO, ClipWriter, Pipeline
+from gaitext.extraction.tracker import Track, longest
 from gaitext.geometry import crop_boxes
-from gaitext.making import made_with as recorded
-from gaitext.making import video_digest
+from gaitext.making import (
+    Entry,
+    Progress,
+    Recipe,
+    Records,
+    as_read_back,
+    made_with,
+    make_all,
+    refuse_twins,
+    video_digest,
+)
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
 from gaitext.store import clear_staging
 from gaitext.video.reading import digest, probe
 
-__all__ = ["Correction", "extract_source", "extract_video"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from gaitext.making import Work
+
+__all__ = ["Correction", "extract_dataset", "extract_video"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +70,57 @@ class Correction:
     settings: dict[str, Any]
 
 
+def extract_dataset(
+    sources: Sequence[Source],
+    estimator: str | PoseEstimator,
+    out: str | Path,
+    settings: ExtractSettings | None = None,
+    *,
+    detector: str | Detector | None = None,
+    correction: Callable[[], Correction] | None = None,
+    **work: Unpack[Work],
+) -> ExtractReport:
+    """Extract every source, each whole in one process, and say what became of all of them.
+
+    A source that cannot be used is reported and stops nobody else. A worker that is lost has its
+    sources done again. Finished sequences are not done again, now or in a later run.
+
+    Args:
+        sources: what :func:`~gaitext.extraction.find_sources` found.
+        estimator: its specification; an estimator itself only with ``workers=0``, engine ``local``.
+        out: output folder, on a file system that all workers see.
+        settings: names, cutting, filtering and form.
+        detector: finds the boxes of sources that have none: a specification for
+            :func:`~gaitext.extraction.detect.load_detector`, or a detector. Its boxes are kept in
+            ``out/boxes``.
+        correction: called once in each worker; gives what is done to crops before the estimator sees them.
+            Picklable.
+        work: ``resume``, ``workers``, ``engine``, ``shard``, ``quiet``, ``progress``, see
+            :class:`gaitext.making.Work`.
+
+    Returns:
+        The report of all sources; ``failed`` names those that could not be used. It is also in
+        ``out/manifest.json``, unless this is one shard of several.
+
+    Raises:
+        ConfigError: wrong settings, estimator, detector or engine.
+        DataError: two sources for one sequence.
+        MissingDependencyError: PyAV, or what the estimator, detector or engine needs, is missing.
+    """
+    settings = settings or ExtractSettings()
+    import_extra("av", "video", "reading a video")  # once, and not as a failure of every video
+    names = Counter(source.name for source in sources)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise DataError(f"{names[twice[0]]} sources are called {twice[0]}", how="give each a name of its own")
+    refuse_twins(
+        ((leaf_name(settings, source.path, source.place, track=1, clip=1), source.path) for source in sources),
+        become="be written to",
+        how="put {id}, {type}, {view} or {video} into --id, --type or --view",
+    )
+    return make_all(Extraction(Path(out), settings, estimator, detector, correction), sources, **work)
+
+
 def extract_video(
     video: str | Path,
     boxes: str | Path | dict[int, Track],
@@ -64,7 +129,7 @@ def extract_video(
     settings: ExtractSettings | None = None,
     *,
     correction: Correction | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> ExtractReport:
     """Turn the tracked persons of a video into sequences that the toolboxes read (GaitHeat §3.2).
 
@@ -105,195 +170,242 @@ def extract_video(
         ShapeError: an estimator with other shapes.
         MissingDependencyError: PyAV or the estimator's library is not installed.
     """
-    video = Path(video)
+    started, report = time.perf_counter(), ExtractReport()
     given: Boxes = boxes if isinstance(boxes, dict) else ("full" if boxes == "full" else Path(boxes))
-    report = ExtractReport()
+    recipe = Extraction(Path(out), settings or ExtractSettings(), estimator)
+    recipe.correction = None if correction is None else lambda: correction
     try:
-        source = Source(video, boxes=given)
-        extract_source(source, estimator, out, settings, report=report, correction=correction, progress=progress)
+        recipe.extract(Source(Path(video), boxes=given), report, True, progress)
     finally:
+        report.seconds = time.perf_counter() - started
         if report.written or report.standing or report.skipped:
-            Records(out).conclude(report)
-    return report
-
-
-def extract_source(
-    source: Source,
-    estimator: str | PoseEstimator,
-    out: str | Path,
-    settings: ExtractSettings | None = None,
-    *,
-    report: ExtractReport,
-    resume: bool = True,
-    tracks: dict[int, Track] | None = None,
-    found_by: Entry | None = None,
-    correction: Correction | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """:func:`extract_video` for a source that may stand in a tree; ``manifest.json`` is not written.
-
-    Args:
-        source: what :func:`~gaitext.extraction.find_sources` found.
-        estimator, out, settings, correction, progress: as for :func:`extract_video`.
-        report: filled in, also when an error ends the work.
-        resume: keep what stands with the same settings.
-        tracks: its boxes, where they are not ``source``'s own.
-        found_by: the settings of the detector that found ``tracks``, for the records.
-    """
-    started = time.perf_counter()
-    out, settings = Path(out), settings or ExtractSettings()
-    video = source.path
-    if not video.exists():
-        raise VideoError("no such file or folder", where=video, how="check the path of the video")
-    boxes = "its boxes" if not isinstance(source.boxes, Path) else str(source.boxes)
-    if tracks is None:
-        tracks = source.tracks()
-    if tracks is None:
-        raise DataError("has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector")
-    clips = _clips(source, tracks, settings, report)
-    if isinstance(estimator, str):
-        estimator = load_estimator(estimator)
-    records = Records(out)
-    info = probe(video)
-    todo = _remaining(
-        clips, source, info.pixel_aspect, found_by, estimator, settings, out, records, report, resume, correction
-    )
-    if todo:
-        _check_reach(todo, info.frames, video, boxes)
-        _check_space(todo, estimator, settings, out)
-        # With a records folder there, a leaf it does not name is one whose recording was cut off.
-        records.folder.mkdir(parents=True, exist_ok=True)
-        batch = settings.batch_size or getattr(estimator, "batch_size", None) or _BATCH
-        change = None if correction is None else correction.correct
-        Pipeline(todo, estimator, batch, records, report, progress, change).over(video, boxes)
-    report.seconds = time.perf_counter() - started
-    if not report.written and not report.standing:
-        listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
-        raise DataError(
-            f"no sequence could be made from it: {listed}",
-            where=video,
-            how=f"look at the crops: is {boxes} of this video, are the boxes on the persons, and is the network's "
-            "normalisation right? Or lower --min-score or --min-frames",
-        )
+            recipe.conclude(report)
     for leaf, why in report.skipped.items():
         logger.warning("%s: not written: %s", leaf, why)
     for leaf, why in report.doubtful.items():
-        logger.warning("%s: are %s the boxes of %s? %s", leaf, boxes, video, why)
+        logger.warning("%s: are %s the boxes of %s? %s", leaf, _named(given), video, why)
+    return report
 
 
-def _clips(source: Source, tracks: dict[int, Track], settings: ExtractSettings, report: ExtractReport) -> list[Clip]:
-    """The clips of the tracks that are wanted; the others go into the report."""
-    place = source.place
-    which = settings.tracks or ("all" if place is None else "longest")
-    wanted = list(tracks.values())
-    if which == "longest" and len(tracks) > 1:
-        kept, others = longest(tracks)
-        wanted = [kept]
-        for track in others:
-            report.left_out[f"{source.name} track {track.id}"] = len(track.frames)
-    return plan_clips(wanted, source.path, settings, place)
+@dataclass
+class _Tools:
+    """What a worker loads once and uses for all its videos."""
+
+    estimator: PoseEstimator
+    detector: Detector | None
+    correction: Correction | None
 
 
-def _remaining(
-    clips: Sequence[Clip],
-    source: Source,
-    pixel_aspect: Fraction,
-    found_by: Entry | None,
-    estimator: PoseEstimator,
-    settings: ExtractSettings,
-    out: Path,
-    records: Records,
-    report: ExtractReport,
-    resume: bool,
-    correction: Correction | None,
-) -> list[Assembly]:
-    """The clips that are still to be done; what stands already goes into the report."""
-    video, scale = source.path, settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
-    # Boxes and crops are in stored pixels; the estimator sees what is shown.
-    aspect = estimator.input_size[1] / estimator.input_size[0] / float(pixel_aspect)
-    recognised = digest(video)
-    todo = []
-    for clip in clips:
-        made_with = {
-            "video_digest": recognised,
-            "track": clip.track,
-            "boxes_digest": hashlib.sha256(clip.frames.tobytes() + clip.boxes.tobytes()).hexdigest(),
-            "detector": found_by,
-            "estimator": estimator.settings,
-            "crop_scale": scale,
-            "min_score": settings.min_score,
-            "min_frames": settings.min_frames,
-            "form": settings.form,
-            "merge": settings.merge,
-        }
-        if correction is not None:  # so that records without one stay as they are
-            made_with["corrector"] = correction.settings
-        if pixel_aspect != 1:
-            made_with["pixel_aspect"] = str(pixel_aspect)
-        made_with = json.loads(json.dumps(made_with))  # as it reads back: lists, not tuples
-        known = records.get(clip.leaf)
-        folder = out / "sequences" / clip.leaf
-        same = known is not None and recorded(known) == made_with
-        if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
-            if known["skipped"]:
-                report.skipped[clip.leaf] = known["skipped"]
-            else:
-                report.standing.append(clip.leaf)
-            continue
-        if known is None and folder.exists() and not records.folder.exists():
-            raise DataError("is there already, and not of this command's making", where=folder, how=_ELSEWHERE)
-        if known is not None and not _same_origin(known, video, made_with):
-            owner = known["made_with"]["track"]
-            raise DataError(f"was made from track {owner} of {known['video']}", where=folder, how=_ELSEWHERE)
-        clear_staging(out / "sequences", clip.leaf)
-        records.clear(clip.leaf)
-        entry: Entry = {
-            "video": os.path.abspath(video),
-            "sha256": recognised,
-            "clip": clip.number,
-            "gaitext": gaitext.__version__,
-            "made_with": made_with,
-        }
-        crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
-        todo.append(Assembly(clip, crops, entry, settings, out))
-    return todo
+@dataclass
+class Extraction(Recipe[Source, ExtractReport]):
+    """How a video becomes sequences; see :func:`extract_dataset` for the fields."""
+
+    out: Path
+    settings: ExtractSettings
+    estimator: str | PoseEstimator
+    detector: str | Detector | None = None
+    correction: Callable[[], Correction] | None = None
+    tools: _Tools | None = None
+
+    report = ExtractReport
+    label, steps = "videos", "crops"
+
+    def name(self, source: Source) -> str:
+        return source.name
+
+    def load(self, pool: bool) -> None:
+        """Load what this process works with, on a GPU of its own where there are several."""
+        keep_freed_memory()
+        if pool:
+            # Before CUDA starts in this process, and for every library in it. Ray has done so already.
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+            if len(devices) > 1:
+                os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
+        self._load_tools()
+
+    def _load_tools(self) -> _Tools:
+        if self.tools is None:
+            self.tools = _Tools(
+                load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
+                load_detector(self.detector) if isinstance(self.detector, str) else self.detector,
+                None if self.correction is None else self.correction(),
+            )
+        return self.tools
+
+    def make(self, source: Source, resume: bool, progress: Progress | None) -> ExtractReport:
+        report = ExtractReport()
+        log = logging.getLogger("gaitext.extraction")
+        level = log.level
+        log.setLevel(logging.ERROR)  # the report says the same
+        try:
+            self.extract(source, report, resume, progress)
+        except GaitextError as error:  # what was finished before it stands, and is reported, too
+            report.failed[source.name] = str(error)
+        finally:
+            log.setLevel(level)
+        return report
+
+    def extract(self, source: Source, report: ExtractReport, resume: bool, progress: Progress | None) -> None:
+        """Write the sequences of a source; ``report`` is filled in, also when an error ends the work."""
+        video, boxes = source.path, _named(source.boxes)
+        if not video.exists():
+            raise VideoError("no such file or folder", where=video, how="check the path of the video")
+        tracks, found_by = source.tracks(), None
+        if tracks is None:
+            detector = self._load_tools().detector
+            if detector is None:
+                raise DataError(
+                    "has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector"
+                )
+            tracks, found_by = find_tracks(source, detector, self.out)
+        clips = self._clips(source, tracks, report)
+        tools, records, info = self._load_tools(), Records(self.out), probe(video)
+        todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)
+        if todo:
+            _check_reach(todo, info.frames, video, boxes)
+            self._check_space(todo, tools.estimator)
+            # With a records folder there, a leaf it does not name is one whose recording was cut off.
+            records.folder.mkdir(parents=True, exist_ok=True)
+            batch = self.settings.batch_size or getattr(tools.estimator, "batch_size", None) or _BATCH
+            correct = None if tools.correction is None else tools.correction.correct
+            Pipeline(todo, tools.estimator, batch, records, report, progress, correct).over(video, boxes)
+        if not report.written and not report.standing:
+            listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
+            raise DataError(
+                f"no sequence could be made from it: {listed}",
+                where=video,
+                how=f"look at the crops: is {boxes} of this video, are the boxes on the persons, and is the network's "
+                "normalisation right? Or lower --min-score or --min-frames",
+            )
+
+    def _clips(self, source: Source, tracks: dict[int, Track], report: ExtractReport) -> list[Clip]:
+        """The clips of the tracks that are wanted; the others go into the report."""
+        which = self.settings.tracks or ("all" if source.place is None else "longest")
+        wanted = list(tracks.values())
+        if which == "longest" and len(tracks) > 1:
+            kept, others = longest(tracks)
+            wanted = [kept]
+            for track in others:
+                report.left_out[f"{source.name} track {track.id}"] = len(track.frames)
+        return plan_clips(wanted, source.path, self.settings, source.place)
+
+    def _remaining(
+        self,
+        clips: Sequence[Clip],
+        source: Source,
+        pixel_aspect: Fraction,
+        found_by: Entry | None,
+        report: ExtractReport,
+        resume: bool,
+    ) -> list[ClipWriter]:
+        """The clips that are still to be done; what stands already goes into the report."""
+        tools, settings, records = self._load_tools(), self.settings, Records(self.out)
+        video, scale = source.path, settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
+        # Boxes and crops are in stored pixels; the estimator sees what is shown.
+        height, width = tools.estimator.input_size
+        aspect = width / height / float(pixel_aspect)
+        recognised = digest(video)
+        todo = []
+        for clip in clips:
+            decided = {
+                "video_digest": recognised,
+                "track": clip.track,
+                "boxes_digest": hashlib.sha256(clip.frames.tobytes() + clip.boxes.tobytes()).hexdigest(),
+                "detector": found_by,
+                "estimator": tools.estimator.settings,
+                "crop_scale": scale,
+                "min_score": settings.min_score,
+                "min_frames": settings.min_frames,
+                "form": settings.form,
+                "merge": settings.merge,
+            }
+            if tools.correction is not None:  # so that records without one stay as they are
+                decided["corrector"] = tools.correction.settings
+            if pixel_aspect != 1:
+                decided["pixel_aspect"] = str(pixel_aspect)
+            decided = as_read_back(decided)
+            known, folder = records.get(clip.leaf), self.out / "sequences" / clip.leaf
+            same = known is not None and made_with(known) == decided
+            if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
+                if known["skipped"]:
+                    report.skipped[clip.leaf] = known["skipped"]
+                else:
+                    report.standing.append(clip.leaf)
+                continue
+            if known is None and folder.exists() and not records.folder.exists():
+                raise DataError("is there already, and not of this command's making", where=folder, how=_ELSEWHERE)
+            if known is not None and not _same_origin(known, video, decided):
+                owner = known["made_with"]["track"]
+                raise DataError(f"was made from track {owner} of {known['video']}", where=folder, how=_ELSEWHERE)
+            clear_staging(self.out / "sequences", clip.leaf)
+            records.clear(clip.leaf)
+            entry: Entry = {
+                "video": os.path.abspath(video),
+                "sha256": recognised,
+                "clip": clip.number,
+                "gaitext": gaitext.__version__,
+                "made_with": decided,
+            }
+            crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
+            todo.append(ClipWriter(clip, crops, entry, settings, self.out))
+        return todo
+
+    def _check_space(self, todo: Sequence[ClipWriter], estimator: PoseEstimator) -> None:
+        """Raise where the sequences cannot fit on the disk, before any work is done."""
+        size = getattr(estimator, "heatmap_size", HEATMAP_SHAPE[1:])
+        # What a compact form takes depends on the heatmaps; a tenth is less than it ever did.
+        share = 1.0 if self.settings.form == "plain" else 0.1
+        each = int(np.prod(size)) * 2 * (17 if self.settings.merge is None else 1) * share
+        needed = each * sum(writer.left for writer in todo)
+        self.out.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.out).free
+        if needed > free:
+            raise DataError(
+                f"its sequences need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free",
+                where=self.out,
+                how="make room, or take a smaller form (--form compact, --merge) and run the same command again",
+            )
+
+    def conclude(self, report: ExtractReport) -> None:
+        """Collect the records, and add to ``report`` what is left of other settings."""
+        entries = Records(self.out).write_manifest(report.failed)
+        mine = {*report.written, *report.standing, *report.skipped}
+        videos = {_origin(entries[leaf]) for leaf in mine if leaf in entries}
+        report.stale = [
+            leaf
+            for leaf, entry in entries.items()
+            if leaf not in mine and not entry["skipped"] and _origin(entry) in videos
+        ]
 
 
-def _same_origin(known: Entry, video: Path, made_with: Entry) -> bool:
+def _named(boxes: Boxes) -> str:
+    """Boxes as people know them, in errors."""
+    return str(boxes) if isinstance(boxes, Path) else "its boxes"
+
+
+def _origin(entry: Entry) -> tuple[str, int]:
+    return video_digest(entry), entry["made_with"]["track"]
+
+
+def _same_origin(known: Entry, video: Path, decided: Entry) -> bool:
     """Whether a recorded leaf may be replaced: it is of the same track of the same video.
 
     The same file, or a file of the same name and place with new content. A detector numbers tracks
     anew, so its tracks of one video are taken for the same.
     """
-    same = video_digest(known) == made_with["video_digest"] or known["video"] == os.path.abspath(video)
-    detected = made_with["detector"] is not None or known["made_with"].get("detector") is not None
-    return same and (detected or bool(known["made_with"]["track"] == made_with["track"]))
+    same = video_digest(known) == decided["video_digest"] or known["video"] == os.path.abspath(video)
+    detected = decided["detector"] is not None or known["made_with"].get("detector") is not None
+    return same and (detected or bool(known["made_with"]["track"] == decided["track"]))
 
 
-def _check_reach(todo: Sequence[Assembly], frames: int | None, video: Path, boxes: str) -> None:
+def _check_reach(todo: Sequence[ClipWriter], frames: int | None, video: Path, boxes: str) -> None:
     """Raise where a box lies beyond the last frame, before any work is done."""
-    for assembly in todo:
-        last = int(assembly.clip.frames[-1])
+    for writer in todo:
+        last = int(writer.clip.frames[-1])
         if frames is not None and last > frames:
             raise DataError(
-                f"track {assembly.clip.track} has a box in frame {last}, but {video} has {frames} frames",
+                f"track {writer.clip.track} has a box in frame {last}, but {video} has {frames} frames",
                 where=boxes,
                 how=OTHER_VIDEO,
             )
-
-
-def _check_space(todo: Sequence[Assembly], estimator: PoseEstimator, settings: ExtractSettings, out: Path) -> None:
-    """Raise where the sequences cannot fit on the disk, before any work is done."""
-    size = getattr(estimator, "heatmap_size", HEATMAP_SHAPE[1:])
-    # What a compact form takes depends on the heatmaps; a tenth is less than it ever did.
-    share = 1.0 if settings.form == "plain" else 0.1
-    each = int(np.prod(size)) * 2 * (17 if settings.merge is None else 1) * share
-    needed = each * sum(assembly.left for assembly in todo)
-    out.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise DataError(
-            f"its sequences need {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free",
-            where=out,
-            how="make room, or take a smaller form (--form compact, --merge) and run the same command again",
-        )

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 import gaitext
 from gaitext.checkpoints import load
 from gaitext.errors import CheckpointError, GaitextError
+from gaitext.execution import progress
 from gaitext.execution.stages import ahead
-from gaitext.progress import progress
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.objective import SIGMA, CorrectionOutput

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from gaitext.errors import DataError
 from gaitext.extraction import Track, read_boxes
-from gaitext.extraction.coco import is_json, read_all_boxes
+from gaitext.extraction.boxes import is_json
+from gaitext.extraction.coco import read_all_boxes
 from gaitext.geometry import crop_boxes
 from gaitext.making import Records, frame_numbers, video_digest
 from gaitext.restoration.truth import Pair, pair_up

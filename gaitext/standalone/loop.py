@@ -16,8 +16,8 @@ from torch import nn
 
 import gaitext
 from gaitext.errors import CheckpointError, GaitextError
+from gaitext.execution import progress
 from gaitext.models.folding import unsettled
-from gaitext.progress import progress
 from gaitext.standalone.data import SequenceDataset, loader
 from gaitext.standalone.host import (
     LossSum,

@@ -21,7 +21,7 @@ from gaitext.evaluation import (
     evaluate_indoor_dataset,
     evaluate_PsyMo,
 )
-from gaitext.progress import progress
+from gaitext.execution import progress
 from gaitext.standalone.check import check_leaves
 from gaitext.standalone.data import SequenceDataset, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights

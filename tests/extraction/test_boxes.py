@@ -7,7 +7,7 @@ import pytest
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import ExtractSettings, Track, read_boxes
-from gaitext.extraction.plan import plan_clips
+from gaitext.extraction.clips import plan_clips
 from gaitext.making import frame_ranges
 
 

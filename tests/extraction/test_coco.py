@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gaitext.errors import DataError
-from gaitext.extraction.coco import is_json, read_all_boxes, read_boxes, read_coco
+from gaitext.extraction.boxes import is_json, read_boxes
+from gaitext.extraction.coco import read_all_boxes, read_coco
 
 
 def write(tmp_path: Path, content: Any) -> Path:

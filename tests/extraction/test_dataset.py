@@ -13,9 +13,9 @@ import pytest
 from gaitext.errors import DataError
 from gaitext.execution import parse_shard
 from gaitext.extraction import ExtractSettings, Source, extract_dataset, find_sources
-from gaitext.extraction.detected import find_tracks
-from gaitext.extraction.report import Records
+from gaitext.extraction.boxes import find_tracks
 from gaitext.extraction.tracker import longest
+from gaitext.making import Records
 from gaitext.store import CompactSequence, leaves, open_sequence, read_leaf
 from gaitext.video.reading import read_frames, write_video
 

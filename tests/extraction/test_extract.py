@@ -14,8 +14,8 @@ import pytest
 
 from gaitext.errors import DataError, VideoError
 from gaitext.extraction import ExtractSettings, extract_video, read_boxes
-from gaitext.extraction.report import Records
 from gaitext.geometry import apply, crop_boxes, crop_matrices
+from gaitext.making import Records
 from gaitext.store import LeafWriter, leaves, read_leaf
 from gaitext.video.reading import read_frames, write_video
 

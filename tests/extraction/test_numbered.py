@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gaitext.errors import DataError
-from gaitext.extraction.coco import read_all_boxes, read_boxes
-from gaitext.extraction.numbered import numbers_in
+from gaitext.extraction.boxes import read_boxes
+from gaitext.extraction.coco import numbers_in, read_all_boxes
 
 
 def write(tmp_path: Path, names: Sequence[str]) -> Path:

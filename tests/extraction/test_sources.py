@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gaitext.errors import DataError, VideoError
-from gaitext.extraction.coco import Track
-from gaitext.extraction.sources import Source, find_sources
+from gaitext.extraction import Track
+from gaitext.extraction.boxes import Source, find_sources
 from gaitext.video.reading import write_video
 
 images = pytest.importorskip("PIL.Image")

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.extraction.report import Records
 from gaitext.geometry import apply, crop_matrices, invert
+from gaitext.making import Records
 from gaitext.store import Form, write_sequence
 from gaitext.video.reading import digest
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from gaitext import pose
 from gaitext.errors import CheckpointError, ConfigError
-from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
-from gaitext.extraction.coco import read_boxes
+from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.geometry import crop_boxes
 from gaitext.making import Records

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.extraction.boxes import find_sources
 from gaitext.extraction.prepare.items import Clip, Found, find_own
 from gaitext.extraction.prepare.poses import POSES, prepare_poses
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, find_ccpg, find_sustech1k
 from gaitext.extraction.prepare.report import PrepareReport, draw, read_record, refuse_overlap
-from gaitext.extraction.sources import find_sources
 from gaitext.making import Progress, Recipe, make_all
 from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
 from gaitext.video.frames import is_image

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from gaitext.cli import app
 from gaitext.errors import ConfigError, DataError
+from gaitext.extraction.boxes import find_sources
 from gaitext.extraction.prepare import PrepareReport, find_casia_b, find_own, prepare
-from gaitext.extraction.sources import find_sources
 from gaitext.video.frames import frame_files
 
 

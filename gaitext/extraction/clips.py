@@ -1,9 +1,10 @@
-"""Which sequences a video's tracks become, and what they are called."""
+"""Which sequences a video's tracks become, what they are called, and what is said of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +14,13 @@ from pydantic import Field, field_validator
 
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
-from gaitext.extraction.coco import Track
+from gaitext.extraction.tracker import Track
+from gaitext.making import Report
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 from gaitext.store.contract import check_template, folder_name
 
-__all__ = ["Clip", "ExtractSettings", "leaf_name", "plan_clips"]
+__all__ = ["Clip", "ExtractReport", "ExtractSettings", "leaf_name", "plan_clips"]
 
 _FIELDS = ("track", "clip", "video", "id", "type", "view")
 #: Names of sequences from a lone video, and from one in a tree <id>/<type>/<view>.
@@ -76,6 +78,48 @@ class ExtractSettings(Settings):
         if merge is not None:
             resolve_partition(merge, where="merge")
         return merge
+
+
+@dataclass
+class ExtractReport(Report):
+    """What an extraction did.
+
+    Attributes:
+        written: leaves (``id/type/view``) written now.
+        standing: leaves finished by an earlier run with the same settings.
+        skipped: leaf -> why it was not written (now or by an earlier run).
+        doubtful: leaf written now -> why its boxes may be another video's: most of its frames score badly.
+        left_out: tracks that were not asked for (all but the longest) -> their number of boxes.
+        stale: leaves of these videos in the output folder that these settings do not make; they
+            are left alone.
+        failed: source -> the error that stopped it. What was finished before it is written.
+        frames: crops estimated now.
+        dropped: reason -> how many of them were dropped.
+        seconds: wall time.
+    """
+
+    written: list[str] = field(default_factory=list)
+    standing: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    doubtful: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+    frames: int = 0
+    dropped: Counter[str] = field(default_factory=lambda: Counter({"score": 0, "outside": 0}))
+
+    def __str__(self) -> str:
+        """A few lines for people."""
+        rate = f", {self.frames / self.seconds:.1f} crops/s" if self.frames and self.seconds else ""
+        lines = [
+            f"{len(self.written)} sequences written, {len(self.standing)} already there "
+            f"({self.frames} crops in {self.seconds:.1f} s{rate})",
+            f"dropped frames: {self.dropped['score']} below the score, {self.dropped['outside']} outside the frame",
+        ]
+        lines += [f"not the longest track: {track}, {boxes} boxes" for track, boxes in self.left_out.items()]
+        lines += [f"not written: {leaf}: {why}" for leaf, why in self.skipped.items()]
+        lines += [f"doubtful: {leaf}: {why}; are these the boxes of this video?" for leaf, why in self.doubtful.items()]
+        lines += [f"left from other settings: {leaf}" for leaf in self.stale]
+        return "\n".join(lines + self.failures())
 
 
 @dataclass(frozen=True)
