@@ -146,9 +146,7 @@ def _even(value: float) -> int:
 
 
 def _captioned(tile: Frame, footage: Footage, position: int) -> Frame:
-    score = footage.score(position)
-    said = f"{footage.numbers[position]}" + ("" if score is None else f"   {score:.2f}")
-    draw_text(tile, said, 0, 0, size=13)
+    draw_text(tile, footage.caption(position), 0, 0, size=13)
     return tile
 
 

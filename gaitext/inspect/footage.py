@@ -86,6 +86,11 @@ class Footage:
         maps = _finite(self.heatmaps[position])
         return float(maps.reshape(len(maps), -1).max(-1).mean())
 
+    def caption(self, position: int) -> str:
+        """A frame's number in the video, and its score."""
+        score = self.score(position)
+        return f"{self.numbers[position]}" + ("" if score is None else f"   {score:.2f}")
+
     def skeleton(
         self, position: int, matrix: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:

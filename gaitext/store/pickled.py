@@ -309,13 +309,10 @@ def _dtype(value: Any) -> np.dtype[Any]:
     if order is None:
         return dtype
     # numpy gives a plain dtype this state and no other; a dtype with more would hide fields.
-    if not isinstance(order, tuple) or len(order) != 8 or any(field is not None for field in order[2:5]):
-        raise Unread("a dtype whose state was tampered with", _TAMPERED)
-    sizes = order[0], *order[5:]
-    if any(isinstance(size, bool) or not isinstance(size, int) for size in sizes) or sizes != (3, -1, -1, 0):
-        raise Unread("a dtype whose state was tampered with", _TAMPERED)
-    sign = words(order[1])
-    if sign not in ("<", ">", "|", "="):
+    sign = words(order[1]) if isinstance(order, tuple) and len(order) == 8 else None
+    sizes = [] if sign is None else [order[0], *order[5:]]
+    plain = all(type(size) is int for size in sizes) and sizes == [3, -1, -1, 0]
+    if sign not in ("<", ">", "|", "=") or not plain or any(field is not None for field in order[2:5]):
         raise Unread("a dtype whose state was tampered with", _TAMPERED)
     return dtype if sign == "|" else dtype.newbyteorder("<" if sign == "<" else ">" if sign == ">" else "=")
 

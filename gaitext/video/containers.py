@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -174,13 +173,9 @@ def _number(data: bytes, *, keep: bool) -> tuple[int, int]:
 def _packet_length(stream: BinaryIO, size: int) -> int:
     """188, or 204 with check bytes; 0 where it is no transport stream."""
     for length in (188, 204):
-        if size >= 5 * length and all(_at(stream, place) == b"\x47" for place in _places(length)):
+        if size >= 5 * length and all(_at(stream, length * number) == b"\x47" for number in range(5)):
             return length
     return 0
-
-
-def _places(length: int) -> Iterator[int]:
-    yield from (length * number for number in range(5))
 
 
 def _at(stream: BinaryIO, place: int) -> bytes:

@@ -49,10 +49,7 @@ def project(points: np.ndarray, camera: CameraSettings) -> tuple[np.ndarray, np.
     The principal point is the middle of the frame. Points nearer than 0.5 m are projected as if
     they were that far; their depth tells them apart.
     """
-    tilt, roll = np.radians(camera.tilt), np.radians(camera.roll)
-    down = np.array([0.0, -np.sin(tilt), -np.cos(tilt)])
-    ahead = np.array([0.0, np.cos(tilt), -np.sin(tilt)])
-    right = np.array([1.0, 0.0, 0.0])
+    right, down, ahead, roll = _level_axes(camera)
     relative = points - np.array([0.0, 0.0, camera.elevation])
     x, y, depth = relative @ right, relative @ down, relative @ ahead
     scale = camera.focal / np.maximum(depth, NEAR)
@@ -64,11 +61,15 @@ def project(points: np.ndarray, camera: CameraSettings) -> tuple[np.ndarray, np.
 
 def camera_axes(camera: CameraSettings) -> np.ndarray:
     """The image's right, the image's down and the optical axis as rows [3, 3], in world axes."""
+    right, down, ahead, roll = _level_axes(camera)
+    return np.stack((np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead))
+
+
+def _level_axes(camera: CameraSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.floating]:
+    """Right, down and the optical axis before the camera is rolled, and the roll in radians."""
     tilt, roll = np.radians(camera.tilt), np.radians(camera.roll)
     down = np.array([0.0, -np.sin(tilt), -np.cos(tilt)])
-    right = np.array([1.0, 0.0, 0.0])
-    ahead = np.array([0.0, np.cos(tilt), -np.sin(tilt)])
-    return np.stack((np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead))
+    return np.array([1.0, 0.0, 0.0]), down, np.array([0.0, np.cos(tilt), -np.sin(tilt)]), roll
 
 
 def in_frame(points: np.ndarray, depth: np.ndarray, camera: CameraSettings) -> np.ndarray:

@@ -11,15 +11,15 @@ import re
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.making import refuse_twins
 from gaitext.video.frames import is_image
 from gaitext.video.reading import is_video
 from gaitext.video.sources import expected, is_named_as_video
 
-__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "refuse_twins", "videos_and_frame_folders", "views"]
+__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "in_order", "videos_and_frame_folders", "views"]
 
 
 logger = logging.getLogger(__name__)
@@ -135,19 +135,11 @@ def _below(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[Pat
             yield from _below(entry, above | {real})
 
 
-def refuse_twins(clips: Iterable[Clip]) -> list[Clip]:
-    """The clips sorted by name, if no two have the same.
-
-    Raises:
-        DataError: two have.
-    """
+def in_order(clips: Iterable[Clip]) -> list[Clip]:
+    """The clips sorted by name; raises DataError where two have the same."""
     ordered = sorted(clips, key=lambda clip: (clip.identity, clip.type, clip.view, str(clip.source)))
-    for one, two in pairwise(ordered):
-        if one.name == two.name:
-            raise DataError(
-                f"{one.source} and {two.source} would both be {one.name}",
-                how="remove one of them, or give the folder that holds only one",
-            )
+    how = "remove one of them, or give the folder that holds only one"
+    refuse_twins(((clip.name, clip.source) for clip in ordered), how=how)
     return ordered
 
 
@@ -201,7 +193,7 @@ def find_own(root: Path, pattern: str = "{id}_{type}_{view}.*") -> Found:
             where=root,
             how=None if example is None else f"there is {Path(example).relative_to(root).as_posix()}; give --pattern",
         )
-    return Found(refuse_twins(clips), left_out=left_out)
+    return Found(in_order(clips), left_out=left_out)
 
 
 def _parse(pattern: str) -> list[tuple[str, str | None]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gaitext.errors import DataError
-from gaitext.extraction.prepare.items import Clip, Found, refuse_twins, videos_and_frame_folders, views
+from gaitext.extraction.prepare.items import Clip, Found, in_order, videos_and_frame_folders, views
 from gaitext.video.frames import is_image, natural_key
 
 __all__ = ["CASIA_B_SPLIT", "casia_b_names", "find_casia_b", "find_ccpg", "find_sustech1k"]
@@ -48,7 +48,7 @@ def find_casia_b(root: Path) -> Found:
             "holds no video of CASIA-B", where=root, how="give the folder that holds files such as 001-bg-01-000.avi"
         )
     there = {clip.name for clip in clips}
-    return Found(refuse_twins(clips), [name for name in casia_b_names() if name not in there], left_out)
+    return Found(in_order(clips), [name for name in casia_b_names() if name not in there], left_out)
 
 
 def casia_b_names() -> list[str]:
