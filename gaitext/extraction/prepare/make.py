@@ -20,7 +20,7 @@ from gaitext.making import Progress, Recipe, make_all
 from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
 from gaitext.video.frames import is_image
 
-__all__ = ["DATASETS", "VIDEOS", "prepare", "prepare_videos"]
+__all__ = ["DATASETS", "prepare"]
 
 #: Name -> what finds its sequences below a folder.
 VIDEOS: dict[str, Callable[[Path], Found]] = {
@@ -57,20 +57,31 @@ def prepare(
 ) -> PrepareReport:
     """Make a tree and a partition of a dataset.
 
-    Of videos :func:`~gaitext.extraction.prepare.prepare_videos` makes ``out/videos`` for `gaitext
-    extract`; of released poses :func:`~gaitext.extraction.prepare.prepare_poses` makes
-    ``out/sequences`` for a toolbox.
+    Of videos ``out/videos/<id>/<type>/<view>`` for `gaitext extract` is made, of symbolic links or copies; of
+    released poses ``out/sequences`` for a toolbox (:func:`~gaitext.extraction.prepare.poses.prepare_poses`). Each
+    sequence appears whole or not at all, and what is there already is not made again. ``out/prepared.json`` records
+    everything the report counts. One process at a time may write to ``out``.
 
     Args:
-        name: a key of :data:`DATASETS`.
-        root: the dataset's folder.
+        name: a key of :data:`DATASETS`, which says which of the options it takes.
+        root: the dataset's folder; for CASIA-B's poses, a csv too.
         out: made where there is none.
-        pattern, partition, split, train_share, seed, copy, min_frames: see those two; None is their default.
+        pattern: of the names of own clips, see :func:`find_own`.
+        partition: a json with TRAIN_SET and TEST_SET, which is taken over. CASIA-B's is the usual 74/50, own
+            clips' is drawn; others need one (the toolboxes have them in ``datasets/<name>/<name>.json``).
+        split: PsyMo's, see :func:`~gaitext.extraction.prepare.poses.split.read_split`; None: gaitext's own.
+        train_share: of the people in own clips, where there is no ``partition``; None: 0.75.
+        seed: of the draw of those people; None: 0.
+        copy: copy the files instead of linking to them.
+        min_frames: sequences of fewer frames are left out; None is the dataset's default.
         workers: processes; 0 works in this one.
         quiet: no progress bar.
 
     Raises:
-        ConfigError: an unknown dataset, or an option that it does not take.
+        ConfigError: an unknown dataset, an option that it does not take, a wrong pattern, no partition where one is
+            needed, or poses in ``out`` that were made with other settings.
+        DataError: nothing found, sequences that cannot be read, two of one name, something in the way, an ``out``
+            that cannot be made, a full disk.
     """
     if name not in DATASETS:
         raise ConfigError(f"unknown dataset '{name}'", where="prepare", how=suggest(name, DATASETS))
@@ -92,48 +103,24 @@ def prepare(
             how=f"leave it out; it is for {', '.join(those)}",
         )
     if name in POSES:
-        return prepare_poses(name, root, out, workers=workers, quiet=quiet, **given)
-    return prepare_videos(name, root, out, workers=workers, quiet=quiet, **given)
+        return prepare_poses(name, Path(root), Path(out), workers=workers, quiet=quiet, **given)
+    return _prepare_videos(name, Path(root), Path(out), workers=workers, quiet=quiet, **given)
 
 
-def prepare_videos(
+def _prepare_videos(
     name: str,
-    root: str | Path,
-    out: str | Path,
+    root: Path,
+    out: Path,
     *,
     pattern: str | None = None,
     partition: str | Path | None = None,
     train_share: float = 0.75,
     seed: int = 0,
     copy: bool = False,
-    workers: int = 0,
-    quiet: bool = False,
+    workers: int,
+    quiet: bool,
 ) -> PrepareReport:
-    """Make a tree ``out/videos/<id>/<type>/<view>`` of a dataset, and ``out/partition.json``.
-
-    The tree holds symbolic links, or copies. Each sequence appears whole or not at all, and what is
-    there already is not made again. ``out/prepared.json`` records everything the report counts.
-
-    Args:
-        name: a key of :data:`VIDEOS`.
-        root: the dataset's folder.
-        out: made where there is none.
-        pattern: of the names of own clips, see :func:`find_own`.
-        partition: a json with TRAIN_SET and TEST_SET, which is taken over; needed for CCPG and
-            SUSTech1K (OpenGait has them in ``datasets/CCPG/CCPG.json`` and
-            ``datasets/SUSTech1K/SUSTech1K.json``). CASIA-B's is the usual 74/50.
-        train_share: of the people in own clips, where there is no ``partition``.
-        seed: of the draw of those people.
-        copy: copy the files instead of linking to them.
-        workers: processes to copy with; 0 copies in this one.
-        quiet: no progress bar.
-
-    Raises:
-        ConfigError: unknown dataset, a wrong pattern, or no partition where one is needed.
-        DataError: nothing found, two sequences of one name, something in the way, an ``out`` that cannot be
-            made, a full disk.
-    """
-    root, out = Path(root), Path(out)
+    """Make the tree ``out/videos`` and its partition; arguments as for :func:`prepare`."""
     if not root.is_dir():
         raise DataError("no such folder", where=root, how="check the path")
     given = None if partition is None else read_partition(partition)

@@ -133,14 +133,14 @@ class PosesReport(PrepareReport):
 
 def prepare_poses(
     name: str,
-    root: str | Path,
-    out: str | Path,
+    root: Path,
+    out: Path,
     *,
     partition: str | Path | None = None,
     split: str | Path | None = None,
     min_frames: int | None = None,
-    workers: int = 0,
-    quiet: bool = False,
+    workers: int,
+    quiet: bool,
 ) -> PrepareReport:
     """Make ``out/sequences/<id>/<type>/<view>/2_poses_frame.pkl`` of released poses, and partitions.
 
@@ -148,26 +148,9 @@ def prepare_poses(
     score is 0 or less, or whose numbers are not finite, is missing: (0, 0, 0). Frames without a
     joint are left out. ``out/prepared.json`` records the report, and of each sequence where it came
     from and what was noticed. A sequence that is malformed or too short is left out and listed; one
-    that cannot be read (a link to nowhere, a broken disk) fails, after the others are done. Run it
-    again to resume: what stands is kept unless its source has changed. One process at a time may
-    write to ``out``.
-
-    Args:
-        name: a key of :data:`~gaitext.extraction.prepare.poses.released.POSES`.
-        root: the dataset's folder; for CASIA-B's poses, a csv too.
-        out: a new or empty folder, or one that this function wrote.
-        partition: a toolbox's json with TRAIN_SET and TEST_SET.
-        split: PsyMo's, see :func:`~gaitext.extraction.prepare.poses.split.read_split`; without one,
-            gaitext's own.
-        min_frames: sequences of fewer frames are left out; None is the dataset's default.
-        workers: processes; 0 works in this one.
-        quiet: no progress bar.
-
-    Raises:
-        ConfigError: no partition where one is needed, or ``out`` was made with other settings.
-        DataError: nothing found, sequences that cannot be read, an ``out`` that cannot be made, a full disk.
+    that cannot be read (a link to nowhere, a broken disk) fails, after the others are done. What stands is kept
+    unless its source has changed. Arguments and errors are those of :func:`gaitext.extraction.prepare.prepare`.
     """
-    root, out = Path(root), Path(out)
     dataset = POSES[name]
     if not (root.is_dir() or (dataset.takes_file and root.is_file())):
         raise DataError("no such folder", where=root, how="check the path")
