@@ -61,15 +61,7 @@ class Listed:
 
 
 def _list_leaves(root: str | Path, within: tuple[str, ...] = ()) -> list[Listed]:
-    """All leaves of ``<root>/<id>/<type>/<view>``, sorted, without reading any file.
-
-    Args:
-        root: of the dataset.
-        within: only what lies in the folder of this id (and type).
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
+    """All leaves of ``<root>/<id>/<type>/<view>``, or of one id (and type), sorted, without reading any file."""
     try:
         identities = list(within[:1]) or _folders(root)
         return _together(

@@ -52,11 +52,7 @@ _current = _Current()
 
 
 def zeros(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Like ``numpy.zeros(count, dtype)``.
-
-    Arrays larger than an eighth of a block are numpy's own; so are all where the system knows no
-    huge pages.
-    """
+    """``numpy.zeros(count, dtype)``; large ones are numpy's own, and all where the system knows no huge pages."""
     size = count * dtype.itemsize
     if size > _BLOCK // 8 or _ADVICE is None:
         return np.zeros(count, dtype)
@@ -196,11 +192,7 @@ class FrameCoder:
     # Decoding: a frame at a time, for the toolboxes ask for one at a time.
 
     def decode(self, coded: bytes) -> Array:
-        """One frame from its bytes.
-
-        Raises:
-            ValueError, IndexError: the bytes are no frame's.
-        """
+        """One frame from its bytes; ValueError or IndexError where they are no frame's."""
         if (len(coded) - self._payload) % self._bytes:
             raise ValueError("a frame's bytes are no whole segments")
         bits = np.frombuffer(coded, np.uint8, self._payload - self._head, self._head)

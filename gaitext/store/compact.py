@@ -47,11 +47,7 @@ _SMALL = 1 << 20
 
 
 class Descriptor:
-    """An open file, closed when nobody holds it any more.
-
-    Attributes:
-        checked: whoever uses the file may note here what it found in it.
-    """
+    """An open file, closed when nobody holds it any more. Whoever uses it may note in ``checked`` what it found."""
 
     __slots__ = ("_number", "checked")
 
@@ -85,14 +81,9 @@ _lock = threading.Lock()
 
 
 def descriptor(path: str, *, fresh: bool = False) -> Descriptor:
-    """The file at ``path``, open; the least recently used one is let go.
+    """The file at an absolute path, open; the least recently used one is let go.
 
-    Args:
-        path: absolute.
-        fresh: open the file that is there now, even if one was opened before.
-
-    Raises:
-        OSError: it cannot be opened.
+    With ``fresh`` the file that is there now is opened, even if one was opened before.
     """
     with _lock:
         file = None if fresh else _files.get(path)

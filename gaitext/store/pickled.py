@@ -42,14 +42,8 @@ _PROTOCOL = 1001
 def read_tensor(call: Call, raw: Callable[[Any], bytes | Blob], limit: int) -> Array | None:
     """The array of a tensor that ``pickle.dump`` wrote; None if the call makes no plain tensor.
 
-    Args:
-        call: what the pickle says.
-        raw: how bytes are had from what stands for them.
-        limit: bytes that the array may take: a tensor may show one value at many places.
-
-    Raises:
-        DamagedPickle: its storage does not hold what it shows.
-        Unread: it takes more than ``limit``.
+    ``raw`` gives the bytes of what stands for them; the array may take ``limit`` bytes, since a tensor may show
+    one value at many places.
     """
     if call.name == "torch._utils._rebuild_parameter" and len(call.arguments) == 3:
         inner = call.arguments[0]

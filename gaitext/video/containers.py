@@ -40,11 +40,7 @@ class Wholeness:
 
 
 def look_over(path: Path) -> Wholeness:
-    """Follow the parts of an mp4 or mov, a Matroska or WebM, an AVI, an Ogg or a transport stream.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Follow the parts of an mp4 or mov, a Matroska or WebM, an AVI, an Ogg or a transport stream."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(12)

@@ -68,14 +68,9 @@ class FrameNumbers:
             pass
 
     def follow(self, data: bytes, key: bool) -> tuple[bool, bool]:
-        """Read the next packet in the order of decoding.
+        """Read the next packet in the order of decoding; ``key``: decoding may begin here, whatever came before.
 
-        Args:
-            data: the packet.
-            key: whether decoding may begin here, so that what came before does not matter.
-
-        Returns:
-            Whether pictures before it are missing, and whether it is the second field of a picture.
+        Returns whether pictures before it are missing, and whether it is the second field of a picture.
         """
         try:
             for unit in self._units(data):
@@ -168,11 +163,7 @@ class FrameNumbers:
 
 
 class _Bits:
-    """Bits of a unit, without the bytes that keep it from looking like a start code.
-
-    Raises:
-        IndexError: read beyond the end.
-    """
+    """Bits of a unit, without the bytes that keep it from looking like a start code; IndexError beyond the end."""
 
     def __init__(self, data: bytes) -> None:
         content = data.replace(b"\0\0\3", b"\0\0")
@@ -392,9 +383,8 @@ class Pictures:
     def _judge(self, frame: Any, over: bool) -> Picture:
         """The next picture, if none before it is missing.
 
-        Args:
-            over: the file has ended too early, and the decoder gives what it still holds: pictures, too, that
-                others which are gone stood in front of.
+        ``over``: the file has ended too early, and the decoder gives what it still holds: pictures, too, that others
+        which are gone stood in front of.
         """
         entry = self._waiting.pop(frame.pts, None) if frame.pts is not None else None
         if entry is not None:

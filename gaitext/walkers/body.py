@@ -93,9 +93,7 @@ def mean_body(stature: float = 1.70) -> Body:
 def sample_body(rng: np.random.Generator, diversity: float = 1.0) -> Body:
     """Draw one adult: sex, stature, then every segment about its share of the stature.
 
-    Args:
-        rng: its generator.
-        diversity: how far segments stray from their shares, in units of how far people's do.
+    ``diversity`` is how far segments stray from their shares, in units of how far people's do.
     """
     sex = int(rng.integers(2))
     mean, sd = STATURE[sex]

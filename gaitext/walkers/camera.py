@@ -23,17 +23,10 @@ def place(
     camera: CameraSettings,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
-    """Lay a walk on the ground, along a straight path whose middle lies before the camera.
+    """Lay points [T, N, 3] in body axes on the ground: world axes, [T, N, 3].
 
-    Args:
-        points: [T, N, 3] in body axes.
-        progress: [T] metres along the path from its middle.
-        degrees: the heading's view.
-        camera: gives ``distance`` and ``offset``.
-        shift: metres added to where the path's middle lies, (x, y).
-
-    Returns:
-        [T, N, 3] in world axes.
+    The path is straight, its middle before the camera and moved by ``shift`` (x, y in metres); ``progress`` [T]
+    are metres along it from there, ``degrees`` is the heading's view.
     """
     heading = np.radians(degrees - 90.0)
     ahead = np.array([np.cos(heading), np.sin(heading), 0.0])
@@ -91,16 +84,9 @@ _CAPSULES = np.array(
 
 
 def visibility(joints: np.ndarray, stature: float, camera: CameraSettings) -> np.ndarray:
-    """How well the body lets each joint be seen from the camera.
+    """How well the body lets each of the joints [T, 17, 3] (world axes) be seen: [T, 17] in 0 (hidden) … 1 (seen).
 
-    Capsules about the limbs, trunk and head hide joints behind them, softly at their rims.
-
-    Args:
-        joints: [T, 17, 3] in world axes.
-        stature: metres.
-
-    Returns:
-        [T, 17] in 0 (hidden) … 1 (seen).
+    Capsules about the limbs, trunk and head hide joints behind them, softly at their rims; ``stature`` in metres.
     """
     flat, depth = project(np.concatenate((joints, joints[:, 3:5].mean(1, keepdims=True)), 1), camera)
     first, second = _CAPSULES[:, 0].astype(int), _CAPSULES[:, 1].astype(int)

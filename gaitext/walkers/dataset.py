@@ -273,16 +273,7 @@ def write_footage(
 ) -> None:
     """Write ``out``/videos/<id>/<type>/<view>.mp4 and ``out``/boxes/<id>/<type>/<view>.csv.
 
-    Args:
-        name: identity, type and view.
-        frames: RGB uint8 [H, W, 3], H and W even.
-        boxes: [T, 4] x, y, w, h in frame pixels.
-        fps: frames per second.
-        video: how to encode.
-
-    Raises:
-        VideoError: the encoder fails.
-        MissingDependencyError: PyAV is not installed.
+    Frames are RGB uint8 [H, W, 3], H and W even; boxes [T, 4] x, y, w, h in frame pixels.
     """
     film, listed = _files(out, name)
     # With one thread x264 writes the same file on machines of any number of cores.

@@ -103,8 +103,7 @@ class Walk:
 def sample_identity(seed: int, identity: int, diversity: float = 1.0) -> tuple[Body, Gait]:
     """Who an identity is: body and habitual gait, from (seed, identity) alone.
 
-    Args:
-        diversity: how much identities differ, in units of how much people do.
+    ``diversity`` is how much identities differ, in units of how much people do.
     """
     rng = identity_generator(seed, identity)
     return sample_body(rng, diversity), vary(mean_gait(), rng, diversity)

@@ -62,9 +62,6 @@ def find_ccpg(root: Path) -> Found:
 
     Where masks of the same names lie beside the pictures (``0001.jpg`` and ``0001.png``), the masks
     are left aside.
-
-    Raises:
-        DataError: none there.
     """
     found = _walk(root, None)
     there = {(clip.identity, clip.type) for clip in found.clips}
@@ -78,9 +75,6 @@ def find_sustech1k(root: Path) -> Found:
 
     The files are named by their time in digits, and are taken in the order of their names as
     text, as the release's own script takes them.
-
-    Raises:
-        DataError: none there; the release of pkl files, whose pictures are 64×64.
     """
     if next(root.glob("*/*/*/*RGB_raw.pkl"), None) is not None:
         raise DataError(

@@ -93,11 +93,7 @@ class PrepareReport(Report):
 
 
 def draw(identities: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Who trains and who is tested: about ``share`` of the people train, drawn by ``seed``.
-
-    Raises:
-        ConfigError: a share that is none. DataError: fewer than two people.
-    """
+    """Who trains and who is tested: about ``share`` of the people train, at least one and not all, by ``seed``."""
     if not 0 < share < 1:
         raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--train-share")
     if len(identities) < 2:
@@ -123,11 +119,7 @@ def refuse_overlap(root: Path, tree: Path) -> None:
 
 
 def read_record(record: Path) -> Entry | None:
-    """What an earlier run wrote into ``prepared.json``, ``sequences`` being a dict; None where there is none.
-
-    Raises:
-        DataError: it is no such record.
-    """
+    """What an earlier run wrote into ``prepared.json``, ``sequences`` being a dict; None where there is none."""
     try:
         found: Entry = json.loads(record.read_text(encoding="utf-8"))
         return {**found, "sequences": dict(found["sequences"])}

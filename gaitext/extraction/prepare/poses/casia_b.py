@@ -35,11 +35,7 @@ class Rows(Clip):
 
 
 def find_casia_b_poses(root: Path) -> Found:
-    """The walks in a csv, or in all csv files of a folder.
-
-    Raises:
-        DataError: none there, or a file that cannot be read.
-    """
+    """The walks in a csv, or in all csv files of a folder."""
     files = [root] if root.is_file() else [f for _, inner in folders_below(root) for f in inner if f.suffix == ".csv"]
     spans: dict[tuple[str, str, str], list[Span]] = defaultdict(list)
     left_out: dict[str, str] = {}
@@ -89,9 +85,6 @@ def read_casia_b_poses(clip: Clip) -> Poses:
     Rows that are there twice (in ``…_train.csv`` and ``…_train_valid.csv``, say) count once; of rows
     that contradict each other the first does. Frames between the first and the last that have no
     row are counted.
-
-    Raises:
-        DataError: a file cannot be read.
     """
     assert isinstance(clip, Rows)
     poses = Poses()

@@ -55,11 +55,7 @@ class Walk:
 
     @classmethod
     def parse(cls, name: str) -> Walk:
-        """Read a name whose parts are joined by colons or underscores.
-
-        Raises:
-            ValueError: it is no such name, or one of its parts is none of PsyMo's.
-        """
+        """Read a name whose parts are joined by colons or underscores; ValueError where PsyMo has no such walk."""
         match = _NAME.fullmatch(name.strip())
         if match is None:
             raise ValueError("is not named <ID>_<viewpoint>_<direction>_<run>_<variation>")
@@ -139,9 +135,6 @@ def find_psymo(root: Path) -> Found:
     ``root`` may be the dataset, its ``semantic_data``, or the skeletons. The view is viewpoint + 180 ·
     direction. nm's two runs are ``nm-01`` and ``nm-02`` in the order of their numbers, which the
     copies count from 0 or from 1; the other variations have one.
-
-    Raises:
-        DataError: no walk there.
     """
     skeletons = next(place for part in _SKELETONS if (place := root / part).is_dir())
     files, left_out = _files(skeletons)
@@ -358,10 +351,6 @@ def read_psymo(clip: Clip) -> Poses:
     entries of a list in the list, and the lists in ``keypoints``. Frames are put in the order of
     their images' numbers where all entries say theirs. Of several people, one is followed, by AlphaPose's
     ``idx`` where it tells them apart (:func:`~gaitext.extraction.prepare.poses.psymo.follow_tracks`).
-
-    Raises:
-        DataError: it cannot be read.
-        Unusable: no json, or no list of frames.
     """
     loaded = _load(clip.source)
     poses = Poses()

@@ -24,11 +24,7 @@ __all__ = ["POSES", "Released", "find_heatmap_poses", "read_heatmap_poses"]
 
 
 def find_heatmap_poses(root: Path) -> Found:
-    """The poses beside heatmaps, below ``root/sequences`` or ``root``: leaves that extract or walkers made.
-
-    Raises:
-        DataError: none does.
-    """
+    """The poses beside heatmaps, below ``root/sequences`` or ``root``: leaves that extract or walkers made."""
     tree = root / "sequences" if (root / "sequences").is_dir() else root
     clips, left_out = [], {}
     for leaf in leaves(tree):
@@ -47,11 +43,7 @@ def find_heatmap_poses(root: Path) -> Found:
 
 
 def read_heatmap_poses(clip: Clip) -> Poses:
-    """A leaf's poses; nothing in the file is run.
-
-    Raises:
-        DataError: it cannot be read. Unusable: it holds something else than poses.
-    """
+    """A leaf's poses; nothing in the file is run."""
     read_source(clip.source)
     try:
         frames = np.asarray(read_sequence(clip.source))

@@ -60,9 +60,6 @@ def read_texts(clip: Clip, ending: str) -> Poses:
 
     A text holds 51 numbers, or two more in front of them (of the picture; not used). An empty one
     is an empty frame.
-
-    Raises:
-        DataError: a text cannot be read.
     """
     poses = Poses()
     frames = []
@@ -89,9 +86,6 @@ def find_grew_poses(root: Path) -> Found:
     ``train/<id>/<seq>`` becomes ``<id>train/00/<seq>``; ``test/gallery/<id>/<seq>`` becomes
     ``<id>/01/<seq>``, ``<id>/02/<seq>``, … in the order of the sequences' names; ``test/probe/<seq>``
     becomes ``probe/03/<seq>``. Distractors are left out, as the toolboxes leave them.
-
-    Raises:
-        DataError: none there.
     """
     train, gallery, probe = (
         folders(part) if part.is_dir() else []
@@ -115,11 +109,7 @@ def find_grew_poses(root: Path) -> Found:
 
 
 def find_gait3d_poses(root: Path) -> Found:
-    """The sequences below ``2D_Poses``, or below ``root`` itself; their coordinates are pixels of the person's crop.
-
-    Raises:
-        DataError: none there.
-    """
+    """The sequences below ``2D_Poses``, or below ``root`` itself; their coordinates are pixels of the person's crop."""
     found = list(views(root / "2D_Poses" if (root / "2D_Poses").is_dir() else root))
     left_out = {str(clip.source): "holds no text" for clip in found if not _texts(clip.source, GAIT3D)}
     clips = [clip for clip in found if str(clip.source) not in left_out]
