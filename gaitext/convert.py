@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.execution import Outcome, map_sequences, raise_failures
+from gaitext.making import Entry, Progress, Recipe, Report, as_read_back, holding, make_all
 from gaitext.skeleton import COCO_JOINTS, Partition, PartitionLike, merge_parts, resolve_partition
 from gaitext.store import (
     Array,
@@ -20,12 +18,9 @@ from gaitext.store import (
     Form,
     Leaf,
     LeafWriter,
-    clear_all_temporaries,
     clear_staging,
     clear_temporaries,
-    is_unused,
     leaves,
-    only_one,
     open_sequence,
     root_within,
     write_json,
@@ -82,32 +77,20 @@ class Change:
         self.moved += int((maps.argmax(1) != stored.argmax(1))[peaked].sum())
 
 
-@dataclass
-class ConvertReport:
+@dataclass(kw_only=True)
+class ConvertReport(Report):
     """What :func:`convert_dataset` did.
 
     Attributes:
         out: the new data set's root.
         written: leaves made now; ``kept``: found finished.
         change: of the leaves made now.
-        outcomes: of each leaf that was to be made.
     """
 
     out: Path
     written: int = 0
     kept: int = 0
     change: Change = field(default_factory=Change)
-    outcomes: list[Outcome[Leaf, Change | None]] = field(default_factory=list)
-
-    @property
-    def failed(self) -> list[Outcome[Leaf, Change | None]]:
-        return [outcome for outcome in self.outcomes if outcome.error is not None]
-
-    def raise_failures(self) -> None:
-        """Raise one error that names every leaf that could not be converted, if any."""
-        raise_failures(
-            [Outcome(outcome.item.name, outcome.result, outcome.error) for outcome in self.outcomes], "sequences"
-        )
 
     def __str__(self) -> str:
         lines = [f"{self.written} sequences written, {self.kept} already there, {len(self.failed)} failed"]
@@ -169,105 +152,95 @@ def convert_dataset(
         raise DataError(
             "holds no sequences", where=source, how="give the folder of <id>/<type>/<view>, a config's dataset_root"
         )
-    settings = json.loads(json.dumps({"version": _VERSION, "form": form, "merge": partition, "floor": floor}))
-    _refuse_strangers(out, settings)
-    with only_one(out):
-        _claim(out, settings)
-        clear_staging(out)
-        work = partial(_unless_finished, out=out, form=form, merge=partition, floor=floor)
-        outcomes = map_sequences(work, found, workers=workers, label="convert", quiet=quiet)
-    made = [outcome for outcome in outcomes if outcome.error is not None or outcome.result is not None]
-    report = ConvertReport(out, kept=len(found) - len(made), outcomes=made)
-    for outcome in made:
-        if outcome.result is not None:
-            report.written += 1
-            report.change.add(outcome.result)
-    return report
+    settings = as_read_back({"version": _VERSION, "form": form, "merge": partition, "floor": floor})
 
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make sure that ``out`` is ours and of these settings, and say so in it."""
-    clear_all_temporaries(out)
-    if not _refuse_strangers(out, settings):
-        write_json(out / _RECORD, settings)
-
-
-def _refuse_strangers(out: Path, settings: dict[str, Any]) -> bool:
-    """Refuse a folder that this command has not made with these settings; whether it has made it."""
-    record = out / _RECORD
-    if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"is not readable ({error})", where=record, how="give a new folder") from error
+    def check(found: Entry, record: Path) -> None:
         if found != settings:
             raise ConfigError(
                 f"was converted with other settings: {found}",
                 where=out,
                 how="give the same settings to resume, or a new folder",
             )
-        return True
-    if not is_unused(out):
-        raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
-    return False
+
+    with holding(out, _RECORD, settings, check):
+        clear_staging(out)
+        report = make_all(_Leaves(out, form, partition, floor), found, workers=workers, quiet=quiet)
+    report.outcomes = [one for one in report.outcomes if one.result is None or one.result.written]
+    return report
 
 
-def _finished(leaf: Leaf, out: Path) -> bool:
-    # Leaves appear whole; one that somebody has thinned out is made again.
-    made = Leaf(leaf.identity, leaf.type, leaf.view, out / leaf.name)
-    if not made.path.is_dir() or [file.name for file in made.files()] != [file.name for file in leaf.files()]:
-        return False
-    try:
-        return bool(json.loads(_source_record(leaf, out).read_text(encoding="utf-8")) == _source(leaf))
-    except (OSError, ValueError):
-        return False
+@dataclass
+class _Leaves(Recipe[Leaf, ConvertReport]):
+    """How a leaf is converted."""
 
+    out: Path
+    form: Form
+    merge: Partition | None
+    floor: float
 
-def _source_record(leaf: Leaf, out: Path) -> Path:
-    return out / _SOURCES / f"{leaf.name}.json"
+    label, steps, shared, manifest = "convert", "", False, False
+
+    def report(self) -> ConvertReport:
+        return ConvertReport(out=self.out)
+
+    def name(self, item: Leaf) -> str:
+        return item.name
+
+    def make(self, item: Leaf, resume: bool, progress: Progress | None) -> ConvertReport:
+        if self._finished(item):
+            return ConvertReport(out=self.out, kept=1)
+        return ConvertReport(out=self.out, written=1, change=self._convert(item))
+
+    def _finished(self, leaf: Leaf) -> bool:
+        # Leaves appear whole; one that somebody has thinned out is made again.
+        made = Leaf(leaf.identity, leaf.type, leaf.view, self.out / leaf.name)
+        if not made.path.is_dir() or [file.name for file in made.files()] != [file.name for file in leaf.files()]:
+            return False
+        try:
+            return bool(json.loads(self._record(leaf).read_text(encoding="utf-8")) == _source(leaf))
+        except (OSError, ValueError):
+            return False
+
+    def _record(self, leaf: Leaf) -> Path:
+        return self.out / _SOURCES / f"{leaf.name}.json"
+
+    def _convert(self, leaf: Leaf) -> Change:
+        change = Change()
+        files = leaf.files()
+        if not files:
+            raise DataError("no .pkl file", where=leaf.path, how="give the root of <id>/<type>/<view>/*.pkl")
+        heatmaps: list[tuple[Path, Array | CompactSequence]] = []
+        record, source = self._record(leaf), _source(leaf)
+        clear_temporaries(record)
+        record.unlink(missing_ok=True)  # a kill from here on leaves a leaf without one, which is made again
+        forms = {file.stem: self.form for file in files}
+        with LeafWriter(self.out, leaf.identity, leaf.type, leaf.view, forms, floor=self.floor) as writer:
+            for file in files:
+                sequence = open_sequence(file)
+                if not _is_heatmaps(sequence):
+                    writer.carry(file, len(sequence))
+                    continue
+                if isinstance(sequence, CompactSequence):
+                    sequence.verify()
+                heatmaps.append((file, sequence))
+                for frames in _batches(sequence, self.merge, file):
+                    writer.append({file.stem: _as_form(frames, self.form, file)})
+            if not heatmaps:
+                raise DataError("holds no heatmaps: no pkl of floating numbers [T, C, H, W]", where=leaf.path)
+        write_json(record, source)
+        for file, sequence in heatmaps:
+            made = open_sequence(writer.leaf.path / file.name)
+            change.frames += len(sequence)
+            change.before += file.stat().st_size
+            change.after += (writer.leaf.path / file.name).stat().st_size
+            for start, frames in zip(range(0, len(sequence), _BATCH), _batches(sequence, self.merge, file)):
+                change.compare(frames, made[start : start + _BATCH])
+        return change
 
 
 def _source(leaf: Leaf) -> dict[str, str]:
     """What a leaf is made of: each file's name and SHA-256."""
     return {file.name: content_sha256(file) for file in leaf.files()}
-
-
-def _unless_finished(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float) -> Change | None:
-    """None: it stands."""
-    return None if _finished(leaf, out) else _convert(leaf, out=out, form=form, merge=merge, floor=floor)
-
-
-def _convert(leaf: Leaf, *, out: Path, form: Form, merge: Partition | None, floor: float) -> Change:
-    change = Change()
-    files = leaf.files()
-    if not files:
-        raise DataError("no .pkl file", where=leaf.path, how="give the root of <id>/<type>/<view>/*.pkl")
-    heatmaps: list[tuple[Path, Array | CompactSequence]] = []
-    record, source = _source_record(leaf, out), _source(leaf)
-    clear_temporaries(record)
-    record.unlink(missing_ok=True)  # a kill from here on leaves a leaf without one, which is made again
-    with LeafWriter(out, leaf.identity, leaf.type, leaf.view, {f.stem: form for f in files}, floor=floor) as writer:
-        for file in files:
-            sequence = open_sequence(file)
-            if not _is_heatmaps(sequence):
-                writer.carry(file, len(sequence))
-                continue
-            if isinstance(sequence, CompactSequence):
-                sequence.verify()
-            heatmaps.append((file, sequence))
-            for frames in _batches(sequence, merge, file):
-                writer.append({file.stem: _as_form(frames, form, file)})
-        if not heatmaps:
-            raise DataError("holds no heatmaps: no pkl of floating numbers [T, C, H, W]", where=leaf.path)
-    write_json(record, source)
-    for file, sequence in heatmaps:
-        made = open_sequence(writer.leaf.path / file.name)
-        change.frames += len(sequence)
-        change.before += file.stat().st_size
-        change.after += (writer.leaf.path / file.name).stat().st_size
-        for start, frames in zip(range(0, len(sequence), _BATCH), _batches(sequence, merge, file)):
-            change.compare(frames, made[start : start + _BATCH])
-    return change
 
 
 def _is_heatmaps(sequence: Array | CompactSequence) -> bool:

@@ -114,7 +114,7 @@ class Report:
             elif isinstance(mine, (list, int, float)) and not isinstance(mine, bool):
                 setattr(self, each.name, mine + theirs)
 
-    def raise_failures(self, what: str) -> None:
+    def raise_failures(self, what: str = "sequences") -> None:
         """Raise one error that names all items that failed, if any; see :func:`gaitext.execution.raise_failures`."""
         raise_failures(self.outcomes, what)
 
@@ -133,7 +133,8 @@ class Recipe(ABC, Generic[Item, Made]):
     Attributes:
         out: the folder that results go to.
         report: what :meth:`make` returns, empty.
-        label: shown before the bar that counts items; ``steps``: before the one that counts a single item's.
+        label: shown before the bar that counts items; ``steps``: before the one that counts a lone item's,
+            "" where an item has no steps.
         shared: several commands may work on the job at once; of them one makes an item, and the others find
             it made. Otherwise whoever calls :func:`make_all` has made sure that nobody else works in ``out``.
         manifest: collect the records of ``out`` when the job ends, unless it is one shard of several.
@@ -197,7 +198,7 @@ def make_all(
     started, items = time.perf_counter(), list(items)
     if recipe.shared:
         claim(recipe.out)
-    alone = len(items) == 1
+    alone = len(items) == 1 and bool(recipe.steps)
     here = alone and workers == 0 and parse_engine(engine).kind == "local"
     with progress_bar(recipe.steps, None, quiet=quiet or not here or progress is not None) as update:
         outcomes = map_sequences(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gaitext.naming import check_template, folder_name, folder_path
+from gaitext.store.contract import check_template, folder_name, folder_path
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", ".hidden", "a/b", "/a", "a\\b", " a", "a ", "a\0", "a" * 256])

@@ -12,8 +12,8 @@ from gaitext import cli
 from gaitext.config import find_config, load_yaml, shipped_configs
 from gaitext.convert import convert_dataset
 from gaitext.errors import ConfigError, DataError
-from gaitext.inspect.dataset_contents import DatasetContents
-from gaitext.inspect.leaf import inspect
+from gaitext.inspect.dataset import DatasetContents
+from gaitext.inspect.inspect import inspect
 from gaitext.store import leaves, read_sequence, write_leaf, write_sequence
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -25,7 +25,7 @@ def inspect(
     """Show what a sequence or a dataset holds, and draw it."""
     from gaitext.execution import progress
     from gaitext.inspect.contact_sheet import write_contact_sheet
-    from gaitext.inspect.dataset_contents import DatasetContents
+    from gaitext.inspect.dataset import DatasetContents
     from gaitext.inspect.footage import load_footage
     from gaitext.inspect.leaf import inspect as look
     from gaitext.inspect.overlay import write_overlay

@@ -16,9 +16,9 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.extraction.tracker import Track
 from gaitext.making import Report
-from gaitext.naming import check_template, folder_name
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
+from gaitext.store.contract import check_template, folder_name
 
 __all__ = ["Clip", "ExtractReport", "ExtractSettings", "leaf_name", "plan_clips"]
 

@@ -23,6 +23,7 @@ from gaitext.making import Entry, Progress, Records, frame_ranges
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, check_heatmaps, decode_heatmaps
 from gaitext.skeleton import merge_parts
 from gaitext.store import LeafWriter
+from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME
 from gaitext.video.reading import read_frames
 
 __all__ = ["OTHER_VIDEO", "ClipWriter", "Pipeline"]
@@ -208,7 +209,7 @@ class ClipWriter:
             return
         if self._writer is None:
             identity, kind, view = self.clip.leaf.split("/")
-            forms = {"0_heatmaps": self.settings.form}
+            forms = {HEATMAPS.stem: self.settings.form}
             self._writer = LeafWriter(self.out / "sequences", identity, kind, view, forms)
         self._writer.append(self._sequences(heatmaps[good], poses[good], self.crops[chosen]))
         self.kept += chosen.tolist()
@@ -268,8 +269,8 @@ class ClipWriter:
         if self.settings.merge is not None:
             heatmaps = merge_parts(heatmaps, self.settings.merge)
         return {
-            "0_heatmaps": heatmaps,
-            "1_poses": poses,
-            "2_poses_frame": in_frame,
-            "3_boxes": crops.astype(np.float32),
+            HEATMAPS.stem: heatmaps,
+            POSES.stem: poses,
+            POSES_FRAME.stem: in_frame,
+            BOXES.stem: crops.astype(np.float32),
         }

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gaitext.errors import ConfigError, import_extra
 from gaitext.extraction import crop_images
 from gaitext.geometry import crop_matrices
+from gaitext.inspect.contents import spread
 from gaitext.inspect.footage import Footage
 from gaitext.inspect.paint import Frame, draw_heat, draw_skeleton, draw_text, text_size
 from gaitext.store import atomic_path
@@ -38,10 +39,9 @@ def contact_sheet(footage: Footage, *, frames: int = 12, columns: int = 6, heigh
     Returns:
         RGB uint8 [H, W, 3].
     """
-    shown = np.unique(np.linspace(0, footage.length - 1, min(frames, footage.length)).round().astype(int)).tolist()
     tiles = [
         _captioned(draw_tile(footage, position, frame, height=height), footage, position)
-        for position, frame in footage.frames(shown)
+        for position, frame in footage.frames(spread(footage.length, frames))
     ]
     columns = min(columns, len(tiles))
     tall, wide = tiles[0].shape[:2]
@@ -146,9 +146,7 @@ def _even(value: float) -> int:
 
 
 def _captioned(tile: Frame, footage: Footage, position: int) -> Frame:
-    score = footage.score(position)
-    said = f"{footage.numbers[position]}" + ("" if score is None else f"   {score:.2f}")
-    draw_text(tile, said, 0, 0, size=13)
+    draw_text(tile, footage.caption(position), 0, 0, size=13)
     return tile
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gaitext.skeleton import COCO_JOINTS, MIRROR_PAIRS
 from gaitext.store import CompactSequence, open_sequence
 
-__all__ = ["FileContents", "Sequence", "amount", "channel_names", "form_of", "guess_kind", "inspect_file"]
+__all__ = ["FileContents", "Sequence", "amount", "channel_names", "form_of", "guess_kind", "inspect_file", "spread"]
 
 Array = npt.NDArray[Any]
 #: What :func:`gaitext.store.open_sequence` returns.
@@ -203,6 +203,11 @@ def amount(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} TB"
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` positions spread evenly over ``count``."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
 
 
 def _blocks(sequence: Sequence) -> Iterator[Array]:

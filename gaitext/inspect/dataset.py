@@ -1,28 +1,271 @@
-"""What a dataset holds, without reading most of it."""
+"""What a dataset holds, without reading most of it: names and sizes of all files, the contents of some."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.inspect.contents import form_of, guess_kind, inspect_file
-from gaitext.inspect.dataset_contents import DatasetContents, FileGroup, TypeRow
-from gaitext.inspect.listing import Listed, SizeRule, folders, list_leaves, spread, together
+from gaitext.inspect.contents import amount, form_of, guess_kind, inspect_file, spread
 from gaitext.making import Entry, Records
 from gaitext.store import CompactSequence, open_sequence, read_partition
 
-__all__ = ["inspect_dataset"]
+__all__ = ["DatasetContents", "FileGroup", "SizeRule", "TypeRow", "inspect_dataset"]
 
+
+Item = TypeVar("Item")
+
+_THREADS = 8
 #: Leaves whose files are opened to see what files of their names are.
 _OPENED = 12
 #: Leaves whose poses are read for scores, and leaves whose length is read where sizes do not tell.
 _SCORED, _MEASURED = 300, 2000
+#: As many of a kind of trouble are named.
+_NAMED = 10
+_BARS = " ▁▂▃▄▅▆▇█"
+#: As many types have a row of their own.
+_ROWS = 40
+
+#: Frames of fewer bytes could be taken for a few bytes more of a pickle's head.
+_LEAST = 128
+#: By how many bytes heads of pickles of one kind differ at most: long numbers take more.
+_SLACK = 24
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One leaf: ``files`` are name and bytes, in the toolboxes' order."""
+
+    identity: str
+    type: str
+    view: str
+    path: str
+    files: tuple[tuple[str, int], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.identity}/{self.type}/{self.view}"
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for _, size in self.files)
+
+
+def _list_leaves(root: str | Path, within: tuple[str, ...] = ()) -> list[Listed]:
+    """All leaves of ``<root>/<id>/<type>/<view>``, or of one id (and type), sorted, without reading any file."""
+    try:
+        identities = list(within[:1]) or _folders(root)
+        return _together(
+            lambda identity: _list_identity(os.path.join(root, identity), identity, within[1:2]), identities
+        )
+    except OSError as error:
+        raise DataError(f"cannot be listed ({error.strerror})", where=error.filename or root) from error
+
+
+def _list_identity(folder: str, identity: str, kinds: tuple[str, ...]) -> list[Listed]:
+    found = []
+    for kind in kinds or _folders(folder):
+        above = os.path.join(folder, kind)
+        for view in _folders(above):
+            path = os.path.join(above, view)
+            with os.scandir(path) as entries:
+                files = sorted(
+                    (sys.intern(entry.name), entry.stat().st_size)
+                    for entry in entries
+                    if entry.name.endswith(".pkl") and not entry.name.startswith(".")
+                )
+            found.append(Listed(identity, sys.intern(kind), sys.intern(view), path, tuple(files)))
+    return found
+
+
+def _folders(path: str | Path) -> list[str]:
+    """Names of the folders in a folder that are not hidden, sorted."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _together(work: Callable[[str], list[Item]], names: Sequence[str]) -> list[Item]:
+    """What ``work`` returns for each name, one after the other; file systems far away are asked at once."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [item for items in pool.map(work, names) for item in items]
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """How many frames a plain pickle of a known kind holds, by its size.
+
+    ``size = head + frames · bytes_per_frame``, where the head differs by some bytes at most.
+    """
+
+    bytes_per_frame: int
+    head: int
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[Path, int]]) -> SizeRule | None:
+        """Learn the rule from some files and their sizes; None if they follow none."""
+        heads, frame_bytes = [], set()
+        for path, size in files:
+            try:
+                sequence = open_sequence(path)
+            except DataError:
+                continue
+            if isinstance(sequence, CompactSequence):
+                continue
+            frame_bytes.add(sequence.nbytes // len(sequence))
+            heads.append(size - sequence.nbytes)
+        if len(frame_bytes) != 1 or max(heads) - min(heads) > _SLACK:
+            return None
+        (each,) = frame_bytes
+        return cls(each, min(heads)) if each >= _LEAST else None
+
+    def frames(self, size: int) -> int | None:
+        """Frames in a file of this size; None if it cannot be such a file."""
+        count, rest = divmod(size - self.head + _SLACK, self.bytes_per_frame)
+        return count if count > 0 and rest <= 2 * _SLACK else None
+
+
+@dataclass
+class FileGroup:
+    """All files of one name: how many, their bytes, and what some of them are."""
+
+    name: str
+    files: int
+    bytes: int
+    kind: str = "unreadable"
+    forms: dict[str, int] = field(default_factory=dict)
+    frame: str = ""
+    opened: int = 0
+
+
+@dataclass
+class TypeRow:
+    """All sequences of one type; ``score`` is None where no poses were read."""
+
+    type: str
+    sequences: int
+    frames: int
+    median: float
+    bytes: int
+    score: float | None = None
+
+
+@dataclass
+class DatasetContents:
+    """What a dataset holds.
+
+    Attributes:
+        root: the folder of ``<id>/<type>/<view>``, or what was looked at of it.
+        frames, lengths: of all sequences; lengths are the least, the median and the greatest.
+        estimated: sequences whose length was not read and is not told by sizes: taken to be usual.
+        groups: by file name.
+        types: a row for each type.
+        odd: leaf -> what is wrong with it, as far as names and sizes show.
+        histogram: of the frames' mean scores, ten bins from 0 to 1, of ``scored`` leaves.
+        records: leaves that have a record of their extraction.
+        skipped: leaf -> why it was not written; failed: source or leaf -> why.
+        partition: identities for training, for testing, and in neither.
+    """
+
+    root: Path
+    identities: int
+    views: int
+    sequences: int
+    bytes: int
+    frames: int = 0
+    lengths: tuple[int, float, int] = (0, 0.0, 0)
+    estimated: int = 0
+    groups: list[FileGroup] = field(default_factory=list)
+    types: list[TypeRow] = field(default_factory=list)
+    odd: dict[str, str] = field(default_factory=dict)
+    histogram: list[int] = field(default_factory=list)
+    scored: int = 0
+    mean_score: float | None = None
+    records: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    partition: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers and text only; what is unknown is None."""
+        values = {name: value for name, value in vars(self).items() if name not in ("groups", "types")}
+        return values | {
+            "root": str(self.root),
+            "lengths": dict(zip(("min", "median", "max"), self.lengths)),
+            "files": [vars(group) for group in self.groups],
+            "types": [vars(row) for row in self.types],
+        }
+
+    def __str__(self) -> str:
+        """Some lines for people."""
+        least, median, most = self.lengths
+        about = f" (of {self.estimated} sequences the length is estimated)" if self.estimated else ""
+        lines = [
+            f"{self.root}: {self.sequences} sequences of {self.identities} identities, "
+            f"{len(self.types)} types, {self.views} views",
+            f"{self.frames} frames{about}, {least} to {most} a sequence, median {median:g}",
+            f"{amount(self.bytes)}, {amount(self.bytes / max(self.frames, 1))} a frame",
+        ]
+        if self.partition:
+            lines.append("partition: " + ", ".join(f"{count} {name}" for name, count in self.partition.items()))
+        lines += _table(
+            ("file", "kind", "form", "frame", "files", "bytes"),
+            [
+                (group.name, group.kind, ", ".join(group.forms), group.frame, str(group.files), amount(group.bytes))
+                for group in self.groups
+            ],
+        )
+        opened = min((group.opened for group in self.groups), default=0)
+        if opened < self.sequences:
+            lines.append(f"(kind, form and frame: of {opened} files of each name that were opened)")
+        rows = [
+            (
+                row.type,
+                str(row.sequences),
+                str(row.frames),
+                f"{row.median:g}",
+                amount(row.bytes),
+                "–" if row.score is None else f"{row.score:.2f}",
+            )
+            for row in self.types
+        ]
+        lines += _table(("type", "sequences", "frames", "median", "bytes", "score"), rows[:_ROWS])
+        if len(rows) > _ROWS:
+            lines.append(f"… and {len(rows) - _ROWS} types more")
+        if self.mean_score is not None:
+            top = max(self.histogram)
+            bars = "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in self.histogram)
+            lines.append(f"scores of frames 0 |{bars}| 1, mean {self.mean_score:.2f} (of {self.scored} sequences)")
+        if self.records:
+            lines.append(f"{self.records} sequences have a record of their extraction")
+        for said, listed in (("inconsistent", self.odd), ("skipped", self.skipped), ("failed", self.failed)):
+            if listed:
+                lines.append(f"{said}: {len(listed)}")
+                lines += [f"  {name}: {why}" for name, why in list(listed.items())[:_NAMED]]
+                lines += [f"  … and {len(listed) - _NAMED} more"] if len(listed) > _NAMED else []
+        return "\n".join(lines)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows under a head, in columns; numbers to the right."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    right = [all(row[i][:1].isdigit() or row[i] == "–" for row in rows) for i in range(len(head))]
+    right[0] = False
+    lines = []
+    for row in (head, *rows):
+        cells = (cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right))
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines
 
 
 def inspect_dataset(root: str | Path, *, within: tuple[str, ...] = (), out: Path | None = None) -> DatasetContents:
@@ -41,7 +284,7 @@ def inspect_dataset(root: str | Path, *, within: tuple[str, ...] = (), out: Path
     """
     root = Path(root)
     out = root.absolute().parent if out is None else out
-    every = list_leaves(root, within)
+    every = _list_leaves(root, within)
     listed = [leaf for leaf in every if leaf.files]
     if not listed:
         raise DataError(
@@ -86,7 +329,7 @@ def _records(out: Path, within: tuple[str, ...], contents: DatasetContents, pres
 
     def read(identity: str) -> list[tuple[str, Entry | None]]:
         found: list[tuple[str, Entry | None]] = []
-        for kind in within[1:2] or folders(records.folder / identity):
+        for kind in within[1:2] or _folders(records.folder / identity):
             above = f"{identity}/{kind}"
             for file in sorted(os.listdir(records.folder / above)):
                 if file.startswith(".") or not file.endswith(".json"):
@@ -100,7 +343,7 @@ def _records(out: Path, within: tuple[str, ...], contents: DatasetContents, pres
     kept: dict[str, int] = {}
     if not records.folder.joinpath(*within).is_dir():
         return kept
-    for name, entry in together(read, list(within[:1]) or folders(records.folder)):
+    for name, entry in _together(read, list(within[:1]) or _folders(records.folder)):
         if entry is None or not isinstance(entry.get("kept"), int):
             contents.odd[name] = f"has a damaged record: {records.folder / name}.json"
             continue

@@ -18,11 +18,7 @@ Array = npt.NDArray[Any]
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files alone.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
+    """matplotlib.pyplot, drawing to files alone."""
     matplotlib = import_extra("matplotlib", "plot", "drawing figures")
     matplotlib.use("Agg")
     return import_extra("matplotlib.pyplot", "plot", "drawing figures")

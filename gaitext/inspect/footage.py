@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.execution.stages import ahead
 from gaitext.geometry import apply, crop_matrices, invert
-from gaitext.inspect.contents import Sequence, channel_names, guess_kind
+from gaitext.inspect.contents import Sequence, channel_names, guess_kind, spread
 from gaitext.inspect.origin import Origin, find_origin, find_video
 from gaitext.inspect.paint import Frame, Group, groups_of
 from gaitext.store import open_sequence
@@ -85,6 +85,11 @@ class Footage:
             return None
         maps = _finite(self.heatmaps[position])
         return float(maps.reshape(len(maps), -1).max(-1).mean())
+
+    def caption(self, position: int) -> str:
+        """A frame's number in the video, and its score."""
+        score = self.score(position)
+        return f"{self.numbers[position]}" + ("" if score is None else f"   {score:.2f}")
 
     def skeleton(
         self, position: int, matrix: npt.NDArray[np.float64]
@@ -210,6 +215,5 @@ def _numbers(footage: Footage, leaf: Path) -> npt.NDArray[np.int64]:
 
 def _full(heatmaps: Sequence) -> float:
     """A usual height of the highest peak, from some frames."""
-    looked_at = np.unique(np.linspace(0, len(heatmaps) - 1, _LOOKED_AT).round().astype(int))
-    peaks = [float(_finite(heatmaps[int(i)]).max()) for i in looked_at]
+    peaks = [float(_finite(heatmaps[i]).max()) for i in spread(len(heatmaps), _LOOKED_AT)]
     return float(np.percentile(peaks, 75)) or 1.0

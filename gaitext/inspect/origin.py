@@ -71,11 +71,7 @@ class Origin:
 
 
 def find_origin(leaf: Path) -> Origin | None:
-    """Read a leaf's record; None where there is none, as with walkers.
-
-    Raises:
-        DataError: there is one, but it is damaged.
-    """
+    """Read a leaf's record; None where there is none, as with walkers. Raises DataError where it is damaged."""
     view, kind, identity, out = _places(leaf)
     records = Records(out)
     name = f"{identity}/{kind}/{view}"

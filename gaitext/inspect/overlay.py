@@ -43,9 +43,7 @@ def draw_overlay(footage: Footage, position: int, frame: Frame, *, text: bool = 
     if crop is not None:
         draw_box(image, crop)
     if text:
-        score = footage.score(position)
-        said = f"frame {footage.numbers[position]}" + ("" if score is None else f"   {score:.2f}")
-        draw_text(image, said, 0, 0, size=max(12, min(image.shape[:2]) // 24))
+        draw_text(image, f"frame {footage.caption(position)}", 0, 0, size=max(12, min(image.shape[:2]) // 24))
     return image
 
 
@@ -80,9 +78,7 @@ def _drawn(footage: Footage, size: tuple[int, int], progress: Callable[[int, int
     for done, (position, frame) in enumerate(footage.frames(range(footage.length)), 1):
         if frame is None:
             tile = draw_tile(footage, position, None, height=384)
-            score = footage.score(position)
-            said = f"{footage.numbers[position]}" + ("" if score is None else f"   {score:.2f}")
-            draw_text(tile, said, 0, 0)
+            draw_text(tile, footage.caption(position), 0, 0)
             yield _padded(tile, tile.shape[0], tile.shape[1])
         else:
             yield _padded(draw_overlay(footage, position, frame), *size)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gaitext.errors import ConfigError, ShapeError, suggest
 from gaitext.skeleton import joint_mirror
+from gaitext.store.contract import HEATMAP_SHAPE
 
 __all__ = [
     "ESTIMATORS",
@@ -27,8 +28,6 @@ __all__ = [
 
 #: Height and width of the RGB crops that GaitHeat's estimators see (GaitHeat §3.2).
 INPUT_SIZE = (256, 192)
-#: Joints, height and width of the heatmaps they return.
-HEATMAP_SHAPE = (17, 64, 48)
 
 
 @runtime_checkable

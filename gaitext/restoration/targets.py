@@ -24,6 +24,7 @@ from gaitext.extraction.coco import read_all_boxes
 from gaitext.geometry import crop_boxes
 from gaitext.making import Entry, Records, frame_numbers, video_digest
 from gaitext.store import read_sequence
+from gaitext.store.contract import BOXES, POSES_FRAME
 from gaitext.video.digests import digest
 from gaitext.video.frames import frame_files
 from gaitext.video.reading import probe
@@ -301,7 +302,7 @@ def _pairs(
         if not kept.any():
             continue
         folder = extracted / "sequences" / leaf
-        poses, crops = (np.array(read_sequence(folder / f"{file}.pkl")) for file in ("2_poses_frame", "3_boxes"))
+        poses, crops = (np.array(read_sequence(folder / part.file)) for part in (POSES_FRAME, BOXES))
         if len(poses) != len(numbers) or len(crops) != len(numbers):
             raise DataError(
                 f"has {len(poses)} poses, its record names {len(numbers)} frames",

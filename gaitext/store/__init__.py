@@ -16,12 +16,24 @@ from gaitext.store.files import (
     clear_temporaries,
     disk_errors,
     is_full,
+    is_unused,
+    locked,
+    locked_item,
     make_folder,
+    only_one,
     write_json,
 )
-from gaitext.store.leaf import Leaf, LeafWriter, choose, clear_staging, leaves, read_leaf, root_within, write_leaf
-from gaitext.store.locks import is_unused, locked, locked_item, only_one
-from gaitext.store.partition import read_partition
+from gaitext.store.leaf import (
+    Leaf,
+    LeafWriter,
+    choose,
+    clear_staging,
+    leaves,
+    read_leaf,
+    read_partition,
+    root_within,
+    write_leaf,
+)
 from gaitext.store.writing import FrameWriter, SequenceWriter
 
 __all__ = [

@@ -8,6 +8,8 @@
 ``pickle.load`` stops at the end of the pickle, having made a :class:`CompactSequence`, which
 reads the frames it is asked for. ``id`` is a hash of frames and trailer; ``path`` is where the
 file was written, and is not needed where the file can be found otherwise.
+
+A few files stay open and are read by position, which is safe for threads and for processes forked at any time.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import json
 import os
 import struct
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -30,11 +34,80 @@ import numpy.typing as npt
 
 from gaitext.errors import DataError
 from gaitext.store.coding import SEGMENT, FrameCoder
-from gaitext.store.descriptors import Descriptor, descriptor
 from gaitext.store.pickled import plain_dtype
 from gaitext.store.writing import FrameWriter
 
 __all__ = ["CompactSequence", "CompactWriter", "is_compact", "reopen"]
+
+
+#: Sequences of a batch are loaded first and read afterwards; more than a batch need not stay open.
+_OPEN = 128
+#: Readahead would fetch nearly all of such a file, but one frame after another.
+_SMALL = 1 << 20
+
+
+class Descriptor:
+    """An open file, closed when nobody holds it any more. Whoever uses it may note in ``checked`` what it found."""
+
+    __slots__ = ("_number", "checked")
+
+    def __init__(self, path: str) -> None:
+        self._number = -1
+        self.checked: bytes | None = None
+        self._number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+
+    def read(self, count: int, position: int) -> bytes:
+        """Up to ``count`` bytes at ``position``; fewer at the end of the file."""
+        block = os.pread(self._number, count, position)
+        if len(block) == count or not block:
+            return block
+        return block + self.read(count - len(block), position + len(block))
+
+    def size(self) -> int:
+        return os.fstat(self._number).st_size
+
+    def expect(self) -> None:
+        """Ask the system to fetch a small file as a whole: cheaper than frame by frame from a disk."""
+        if hasattr(os, "posix_fadvise") and self.size() <= _SMALL:
+            os.posix_fadvise(self._number, 0, 0, os.POSIX_FADV_WILLNEED)
+
+    def __del__(self) -> None:
+        if self._number >= 0:
+            os.close(self._number)
+
+
+_files: OrderedDict[str, Descriptor] = OrderedDict()
+_lock = threading.Lock()
+
+
+def descriptor(path: str, *, fresh: bool = False) -> Descriptor:
+    """The file at an absolute path, open; the least recently used one is let go.
+
+    With ``fresh`` the file that is there now is opened, even if one was opened before.
+    """
+    with _lock:
+        file = None if fresh else _files.get(path)
+        if file is not None:
+            _files.move_to_end(path)
+            return file
+    file = Descriptor(path)
+    with _lock:
+        _files[path] = file
+        _files.move_to_end(path)
+        while len(_files) > _OPEN:
+            _files.popitem(last=False)
+    return file
+
+
+def _forked() -> None:
+    # Another thread of the parent may have held the lock.
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
 
 Array = npt.NDArray[Any]
 

@@ -21,6 +21,7 @@ from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets, renderer_poses
 from gaitext.restoration.train import prepare_correction
 from gaitext.store import read_partition, write_json, write_leaf
+from gaitext.store.contract import POSES_FRAME
 from gaitext.studies.compression_settings import CompressionSettings, correction_config
 from gaitext.studies.tasks import Task, digest_of, finish
 from gaitext.video.reading import probe
@@ -205,7 +206,7 @@ def _make_clean(data: CompressionData) -> None:
             poses = renderer_poses(leaf, info.width, info.height).astype(np.float32)
             identity, kind, view = leaf.relative_to(there).parts
             shutil.rmtree(root / identity / kind / view, ignore_errors=True)
-            write_leaf(root, identity, kind, view, {"2_poses_frame": poses})
+            write_leaf(root, identity, kind, view, {POSES_FRAME.stem: poses})
     partition = Path(own["dataset_partition"])
     write_json(partition, {"TRAIN_SET": list(split.train), "TEST_SET": list(split.test)})
     finish(data.clean_task().done, data.clean_about)

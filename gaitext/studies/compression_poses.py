@@ -23,6 +23,7 @@ from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import train_correction
 from gaitext.restoration.validation import estimate
 from gaitext.store import atomic_path, read_sequence, write_json, write_leaf
+from gaitext.store.contract import POSES_FRAME
 from gaitext.studies.cells import Cell
 from gaitext.studies.compression_data import read_crops
 from gaitext.studies.tasks import finish
@@ -230,7 +231,7 @@ def search(job: Search) -> None:
         shutil.rmtree(job.folder / "sequences", ignore_errors=True)
         for name, sequence in frame_poses(found, data).items():
             identity, kind, view = name.split("/")
-            write_leaf(job.folder / "sequences", identity, kind, view, {"2_poses_frame": sequence})
+            write_leaf(job.folder / "sequences", identity, kind, view, {POSES_FRAME.stem: sequence})
         identities = sorted(set(found.identities.tolist()))
         write_json(job.folder / "partition.json", {"TRAIN_SET": [], "TEST_SET": identities})
     finish(job.done, job.about, frames=len(at))

@@ -13,10 +13,10 @@ from pydantic import Field, model_validator
 from gaitext.config import Settings, load_yaml, merge, need
 from gaitext.errors import ConfigError, suggest
 from gaitext.execution import cores
-from gaitext.naming import folder_name
 from gaitext.pose import load_estimator
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_json
+from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME, folder_name
 from gaitext.studies.cells import Cells
 from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
 from gaitext.studies.configs import ConfigSettings, for_processes, laid, toolbox_config
@@ -36,7 +36,7 @@ from gaitext.studies.training import (
 )
 
 #: What walkers' leaves hold, as the renderer and an extraction write them.
-LEAF = ("0_heatmaps.pkl", "1_poses.pkl", "2_poses_frame.pkl", "3_boxes.pkl")
+LEAF = tuple(part.file for part in (HEATMAPS, POSES, POSES_FRAME, BOXES))
 
 __all__ = ["RecognitionSettings", "RecognitionStudy", "SystemSettings"]
 

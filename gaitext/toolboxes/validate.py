@@ -33,8 +33,8 @@ from gaitext import losses
 from gaitext.config import need
 from gaitext.errors import ConfigError, nearest
 from gaitext.evaluation import EvaluationResult
-from gaitext.naming import folder_path
 from gaitext.store import read_partition, root_within
+from gaitext.store.contract import folder_path
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import ListedTransform
 from gaitext.toolboxes.arguments import check_arguments, check_numbers

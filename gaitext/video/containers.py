@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -41,11 +40,7 @@ class Wholeness:
 
 
 def look_over(path: Path) -> Wholeness:
-    """Follow the parts of an mp4 or mov, a Matroska or WebM, an AVI, an Ogg or a transport stream.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Follow the parts of an mp4 or mov, a Matroska or WebM, an AVI, an Ogg or a transport stream."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(12)
@@ -174,13 +169,9 @@ def _number(data: bytes, *, keep: bool) -> tuple[int, int]:
 def _packet_length(stream: BinaryIO, size: int) -> int:
     """188, or 204 with check bytes; 0 where it is no transport stream."""
     for length in (188, 204):
-        if size >= 5 * length and all(_at(stream, place) == b"\x47" for place in _places(length)):
+        if size >= 5 * length and all(_at(stream, length * number) == b"\x47" for number in range(5)):
             return length
     return 0
-
-
-def _places(length: int) -> Iterator[int]:
-    yield from (length * number for number in range(5))
 
 
 def _at(stream: BinaryIO, place: int) -> bytes:

@@ -85,14 +85,7 @@ def frame_files(folder: str | Path) -> list[Path]:
 
 
 def frame_sizes(folder: str | Path, indices: Collection[int] | None = None) -> Iterator[tuple[int, int]]:
-    """Width and height of every frame as :func:`read_images` returns it, from the files' headers.
-
-    Args:
-        indices: only these frames, counted from 0; None takes all.
-
-    Raises:
-        VideoError: as :func:`read_images`, as far as headers show it.
-    """
+    """Width and height of every frame (or of ``indices``) as :func:`read_images` gives it, from the headers."""
     for index, path in _chosen(folder, indices):
         with _opened(path, index) as image:
             try:

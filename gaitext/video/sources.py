@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from gaitext.errors import DataError
+from gaitext.making import refuse_twins
 from gaitext.video.frames import is_image
 from gaitext.video.reading import VIDEO_SUFFIXES, is_video
 
@@ -96,7 +96,7 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
     name_passed_over(root, passed)
     if not sources or all(source.path.is_dir() and not _has_images(source.path) for source in sources):
         raise DataError("holds no videos and no pictures", where=root, how=f"expected {_EXPECTED}")
-    _refuse_twins(sources)
+    refuse_twins(((s.name, s.path) for s in sources), how="a view is one sequence: keep one of them")
     return sources
 
 
@@ -256,11 +256,3 @@ def _view(root: Path, folder: Path, passed: list[Path]) -> Path:
 
 def _has_images(folder: Path) -> bool:
     return any(is_image(name) for name in os.listdir(folder))
-
-
-def _refuse_twins(sources: list[VideoSource]) -> None:
-    for one, two in pairwise(sources):
-        if one.name == two.name:
-            raise DataError(
-                f"{one.path} and {two.path} would both be {one.name}", how="a view is one sequence: keep one of them"
-            )

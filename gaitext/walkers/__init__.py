@@ -8,8 +8,7 @@ other generators.
 """
 
 from gaitext.walkers.covariates import COVARIATES, Clothes
-from gaitext.walkers.dataset import Written, dataset_bytes, write_dataset
-from gaitext.walkers.footage import normalise_silhouette
+from gaitext.walkers.dataset import Written, dataset_bytes, normalise_silhouette, write_dataset
 from gaitext.walkers.observation import Observation, observe
 from gaitext.walkers.scene import Scene
 from gaitext.walkers.settings import CONTENT, PROTOCOLS, CameraSettings, VideoSettings, WalkerSettings

@@ -13,11 +13,9 @@ __all__ = ["draw_background"]
 
 
 def draw_background(camera: CameraSettings, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Draw an empty scene [H, W, 3], about 0 … 1, with the camera's perspective.
+    """Draw an empty scene [H, W, 3], about 0 … 1, with the camera's perspective, tilt and roll.
 
-    Args:
-        camera: who looks; ground and wall obey its elevation, tilt and roll.
-        rng: the walk's generator for looks, never the identity's.
+    ``rng`` is the walk's generator for looks, never the identity's.
     """
     height, width = camera.height, camera.width
     busy = rng.random()

@@ -23,17 +23,10 @@ def place(
     camera: CameraSettings,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
-    """Lay a walk on the ground, along a straight path whose middle lies before the camera.
+    """Lay points [T, N, 3] in body axes on the ground: world axes, [T, N, 3].
 
-    Args:
-        points: [T, N, 3] in body axes.
-        progress: [T] metres along the path from its middle.
-        degrees: the heading's view.
-        camera: gives ``distance`` and ``offset``.
-        shift: metres added to where the path's middle lies, (x, y).
-
-    Returns:
-        [T, N, 3] in world axes.
+    The path is straight, its middle before the camera and moved by ``shift`` (x, y in metres); ``progress`` [T]
+    are metres along it from there, ``degrees`` is the heading's view.
     """
     heading = np.radians(degrees - 90.0)
     ahead = np.array([np.cos(heading), np.sin(heading), 0.0])
@@ -49,10 +42,7 @@ def project(points: np.ndarray, camera: CameraSettings) -> tuple[np.ndarray, np.
     The principal point is the middle of the frame. Points nearer than 0.5 m are projected as if
     they were that far; their depth tells them apart.
     """
-    tilt, roll = np.radians(camera.tilt), np.radians(camera.roll)
-    down = np.array([0.0, -np.sin(tilt), -np.cos(tilt)])
-    ahead = np.array([0.0, np.cos(tilt), -np.sin(tilt)])
-    right = np.array([1.0, 0.0, 0.0])
+    right, down, ahead, roll = _level_axes(camera)
     relative = points - np.array([0.0, 0.0, camera.elevation])
     x, y, depth = relative @ right, relative @ down, relative @ ahead
     scale = camera.focal / np.maximum(depth, NEAR)
@@ -64,11 +54,15 @@ def project(points: np.ndarray, camera: CameraSettings) -> tuple[np.ndarray, np.
 
 def camera_axes(camera: CameraSettings) -> np.ndarray:
     """The image's right, the image's down and the optical axis as rows [3, 3], in world axes."""
+    right, down, ahead, roll = _level_axes(camera)
+    return np.stack((np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead))
+
+
+def _level_axes(camera: CameraSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.floating]:
+    """Right, down and the optical axis before the camera is rolled, and the roll in radians."""
     tilt, roll = np.radians(camera.tilt), np.radians(camera.roll)
     down = np.array([0.0, -np.sin(tilt), -np.cos(tilt)])
-    right = np.array([1.0, 0.0, 0.0])
-    ahead = np.array([0.0, np.cos(tilt), -np.sin(tilt)])
-    return np.stack((np.cos(roll) * right + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * right, ahead))
+    return np.array([1.0, 0.0, 0.0]), down, np.array([0.0, np.cos(tilt), -np.sin(tilt)]), roll
 
 
 def in_frame(points: np.ndarray, depth: np.ndarray, camera: CameraSettings) -> np.ndarray:
@@ -90,16 +84,9 @@ _CAPSULES = np.array(
 
 
 def visibility(joints: np.ndarray, stature: float, camera: CameraSettings) -> np.ndarray:
-    """How well the body lets each joint be seen from the camera.
+    """How well the body lets each of the joints [T, 17, 3] (world axes) be seen: [T, 17] in 0 (hidden) … 1 (seen).
 
-    Capsules about the limbs, trunk and head hide joints behind them, softly at their rims.
-
-    Args:
-        joints: [T, 17, 3] in world axes.
-        stature: metres.
-
-    Returns:
-        [T, 17] in 0 (hidden) … 1 (seen).
+    Capsules about the limbs, trunk and head hide joints behind them, softly at their rims; ``stature`` in metres.
     """
     flat, depth = project(np.concatenate((joints, joints[:, 3:5].mean(1, keepdims=True)), 1), camera)
     first, second = _CAPSULES[:, 0].astype(int), _CAPSULES[:, 1].astype(int)

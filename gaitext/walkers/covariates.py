@@ -73,15 +73,9 @@ def covariate(kind: str) -> str:
 
 
 def dress(gait: Gait, kind: str, rng: np.random.Generator) -> tuple[Gait, Clothes]:
-    """Change a gait as the type asks and draw what is worn.
+    """Change a gait as the type (such as ``"cl-02"``) asks and draw what is worn.
 
-    Args:
-        gait: the walk's gait without covariate.
-        kind: the type, such as ``"cl-02"``.
-        rng: the walk's generator for body and clothes, never the identity's.
-
-    Raises:
-        ConfigError: unknown type.
+    ``rng`` is the walk's generator for body and clothes, never the identity's. Raises ConfigError for an unknown type.
     """
     name = covariate(kind)
     # The same draws for every type, so that types differ by what they mean only.

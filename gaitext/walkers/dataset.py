@@ -1,57 +1,44 @@
-"""Writing walkers as a data set in the toolboxes' layout, resumably."""
+"""Writing walkers as a data set in the toolboxes' layout, with video and its boxes, resumably."""
 
 from __future__ import annotations
 
-import json
-import math
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import gaitext
-from gaitext.errors import ConfigError, DataError, import_extra
-from gaitext.execution import map_sequences, raise_failures
-from gaitext.pose import HEATMAP_SHAPE
-from gaitext.store import clear_all_temporaries, clear_staging, is_unused, only_one, write_json, write_leaf
-from gaitext.walkers.footage import (
-    FOLDERS,
-    clear_remains,
-    has_footage,
-    normalise_silhouette,
-    video_bytes,
-    write_footage,
-)
+from gaitext.errors import ConfigError, DataError, ShapeError, import_extra
+from gaitext.making import Entry, Progress, Recipe, Report, holding, make_all
+from gaitext.store import atomic_path, clear_staging, write_json, write_leaf
+from gaitext.store.contract import CONTENTS
+from gaitext.video.reading import write_video
 from gaitext.walkers.observation import observe
 from gaitext.walkers.scene import Scene
-from gaitext.walkers.settings import SEQUENCE_NAMES, WalkerSettings
+from gaitext.walkers.settings import VideoSettings, WalkerSettings
 from gaitext.walkers.walk import Walk, frame_count, make_walk
 
-__all__ = ["Written", "dataset_bytes", "write_dataset"]
+__all__ = ["Written", "dataset_bytes", "normalise_silhouette", "write_dataset", "write_footage"]
 
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
 #: Says what a folder of walkers holds.
 _RECORD = "walkers.json"
-#: Bytes a frame of each sequence.
-_BYTES = {
-    "heatmaps": math.prod(HEATMAP_SHAPE) * 2,
-    "poses": 204,
-    "poses_frame": 204,
-    "boxes": 16,
-    "silhouettes": 64 * 64,
-    "keypoints": 204,
-}
+#: Where videos and their boxes lie in a data set.
+_FOOTAGE = {"videos": ".mp4", "boxes": ".csv"}
 
+#: An identity's number, a type and a view; and the three as folders' names.
 Item = tuple[int, str, str]
+Name = tuple[str, str, str]
 
 
-@dataclass(frozen=True)
-class Written:
+@dataclass(kw_only=True)
+class Written(Report):
     """What :func:`write_dataset` did.
 
     Attributes:
@@ -63,9 +50,9 @@ class Written:
 
     sequences: Path
     partition: Path
-    written: int
-    kept: int
-    frames: int
+    written: int = 0
+    kept: int = 0
+    frames: int = 0
     videos: Path | None = None
     boxes: Path | None = None
 
@@ -73,13 +60,9 @@ class Written:
 def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, quiet: bool = False) -> Written:
     """Write ``out``/sequences, ``out``/partition.json and ``out``/walkers.json.
 
-    A leaf is ``sequences/<id>/<type>/<view>`` with ``0_heatmaps.pkl`` (float16 [T, 17, 64, 48]),
-    ``1_poses.pkl`` (float32 [T, 17, 3], heatmap pixels), ``2_poses_frame.pkl`` (float32, frame
-    pixels), ``3_boxes.pkl`` (float32 [T, 4], crop boxes in frame pixels), ``4_silhouettes.pkl``
-    (uint8 [T, 64, 64], 0 or 255, as :func:`~gaitext.walkers.normalise_silhouette` makes them) and
-    ``5_keypoints.pkl`` (float32 [T, 17, 3], true frame pixels and visibility), those of
-    ``settings.content``. With ``video``, ``videos/<id>/<type>/<view>.mp4`` (H.264) and
-    ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. A heatmap takes
+    A leaf ``sequences/<id>/<type>/<view>`` holds the sequences of ``settings.content``; names, shapes and units
+    of their files are :data:`gaitext.store.contract.CONTENTS`. With ``video``, ``videos/<id>/<type>/<view>.mp4``
+    (H.264) and ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. A heatmap takes
     104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume:
     finished walks are kept. One process at a time may write to ``out``.
 
@@ -97,30 +80,23 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
     if "video" in settings.content:
         import_extra("av", "video", "writing videos of walkers")
     out = Path(out)
-    _refuse_strangers(settings, out)
-    with only_one(out):
-        return _write(settings, out, workers, quiet)
-
-
-def _write(settings: WalkerSettings, out: Path, workers: int, quiet: bool) -> Written:
-    """:func:`write_dataset`, alone in ``out``."""
-    clear_all_temporaries(out)
-    if not _refuse_strangers(settings, out):
-        write_json(out / _RECORD, _description(settings))
-    sequences, partition = out / "sequences", out / "partition.json"
-    names = [settings.identity_name(i + 1) for i in range(settings.identities)]
-    split = settings.training
-    write_json(partition, {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
-    clear_staging(sequences)
-    clear_remains(out)
-    items = list(_items(settings))
-    todo = [item for item in items if not (_has_leaf(settings, out, item) and _has_video(settings, out, item))]
-    _check_space(settings, out, todo)
-    work = partial(_write_one, settings, out)
-    outcomes = map_sequences(work, todo, workers=workers, label="walkers", quiet=quiet)
-    frames = raise_failures(outcomes, "walks")
-    filmed = [out / folder for folder in FOLDERS] if "video" in settings.content else [None, None]
-    return Written(sequences, partition, len(todo), len(items) - len(todo), sum(frames), *filmed)
+    description = _description(settings)
+    with holding(out, _RECORD, description, partial(_compare, description)):
+        recipe = _Walks(settings, out)
+        names = [settings.identity_name(i + 1) for i in range(settings.identities)]
+        split = settings.training
+        write_json(out / "partition.json", {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
+        clear_staging(out / "sequences")
+        for folder, suffix in _FOOTAGE.items():
+            for rest in (out / folder).glob(f"*/*/.*.tmp{suffix}"):
+                rest.unlink(missing_ok=True)
+        items = list(_items(settings))
+        todo = [item for item in items if not (recipe.has_leaf(item) and recipe.has_video(item))]
+        _check_space(settings, out, todo)
+        report = make_all(recipe, todo, workers=workers, quiet=quiet)
+    report.raise_failures("walks")
+    report.kept = len(items) - len(todo)
+    return report
 
 
 def _items(settings: WalkerSettings) -> Iterator[Item]:
@@ -130,45 +106,69 @@ def _items(settings: WalkerSettings) -> Iterator[Item]:
                 yield identity, kind, view
 
 
-def _name(settings: WalkerSettings, item: Item) -> tuple[str, str, str]:
-    return settings.identity_name(item[0]), item[1], item[2]
+@dataclass
+class _Walks(Recipe[Item, Written]):
+    """How a walk's video, its boxes and its leaf are written, those of them that do not stand."""
+
+    settings: WalkerSettings
+    out: Path
+
+    label, steps, shared, manifest = "walkers", "", False, False
+
+    def report(self) -> Written:
+        report = Written(sequences=self.out / "sequences", partition=self.out / "partition.json")
+        if "video" in self.settings.content:
+            report.videos, report.boxes = (self.out / folder for folder in _FOOTAGE)
+        return report
+
+    def name(self, item: Item) -> str:
+        return "/".join(self._name(item))
+
+    def _name(self, item: Item) -> Name:
+        return self.settings.identity_name(item[0]), item[1], item[2]
+
+    def has_leaf(self, item: Item) -> bool:
+        """Whether the walk's leaf stands, or none is asked for."""
+        if not self.settings.sequences:
+            return True
+        # Leaves appear whole (store.write_leaf); one that somebody has thinned out is made again.
+        leaf = (self.out / "sequences").joinpath(*self._name(item))
+        expected = {CONTENTS[name].file for name in self.settings.sequences}
+        return leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected
+
+    def has_video(self, item: Item) -> bool:
+        """Whether the walk's video and boxes stand, or none are asked for; files appear whole."""
+        return "video" not in self.settings.content or all(
+            file.is_file() for file in _files(self.out, self._name(item))
+        )
+
+    def make(self, item: Item, resume: bool, progress: Progress | None) -> Written:
+        """Write what a walk lacks: its video and boxes, then its leaf."""
+        settings, out, name = self.settings, self.out, self._name(item)
+        walk = make_walk(settings, *item)
+        lacks_video, lacks_leaf = not self.has_video(item), not self.has_leaf(item)
+        outlined = lacks_leaf and "silhouettes" in settings.content
+        shapes: list[np.ndarray] = []
+        if lacks_video:
+            scene = Scene(walk, settings.seed)
+            frames = _watched(scene, shapes) if outlined else (scene.frame(t)[0] for t in range(len(scene)))
+            write_footage(out, name, frames, walk.boxes, walk.fps, settings.video)
+        elif outlined:
+            scene = Scene(walk, settings.seed)
+            shapes = [normalise_silhouette(scene.silhouette(t)) for t in range(len(scene))]
+        if lacks_leaf:
+            arrays = _sequences(walk, settings)
+            if outlined:
+                arrays["silhouettes"] = np.stack(shapes)
+            chosen = {CONTENTS[content].stem: arrays[content] for content in settings.sequences}
+            write_leaf(out / "sequences", *name, chosen)
+        return replace(self.report(), written=1, frames=len(walk))
 
 
-def _has_leaf(settings: WalkerSettings, out: Path, item: Item) -> bool:
-    """Whether the walk's leaf stands, or none is asked for."""
-    if not settings.sequences:
-        return True
-    # Leaves appear whole (store.write_leaf); one that somebody has thinned out is made again.
-    leaf = (out / "sequences").joinpath(*_name(settings, item))
-    expected = {f"{SEQUENCE_NAMES[name]}.pkl" for name in settings.sequences}
-    return leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected
-
-
-def _has_video(settings: WalkerSettings, out: Path, item: Item) -> bool:
-    """Whether the walk's video and boxes stand, or none are asked for."""
-    return "video" not in settings.content or has_footage(out, _name(settings, item))
-
-
-def _write_one(settings: WalkerSettings, out: Path, item: Item) -> int:
-    """Write what a walk lacks: its video and boxes, then its leaf."""
-    walk, name = make_walk(settings, *item), _name(settings, item)
-    lacks_video, lacks_leaf = not _has_video(settings, out, item), not _has_leaf(settings, out, item)
-    outlined = lacks_leaf and "silhouettes" in settings.content
-    shapes: list[np.ndarray] = []
-    if lacks_video:
-        scene = Scene(walk, settings.seed)
-        frames = _watched(scene, shapes) if outlined else (scene.frame(t)[0] for t in range(len(scene)))
-        write_footage(out, name, frames, walk.boxes, walk.fps, settings.video)
-    elif outlined:
-        scene = Scene(walk, settings.seed)
-        shapes = [normalise_silhouette(scene.silhouette(t)) for t in range(len(scene))]
-    if lacks_leaf:
-        arrays = _sequences(walk, settings)
-        if outlined:
-            arrays["silhouettes"] = np.stack(shapes)
-        chosen = {SEQUENCE_NAMES[content]: arrays[content] for content in settings.sequences}
-        write_leaf(out / "sequences", *name, chosen)
-    return len(walk)
+def _files(out: Path, name: Name) -> list[Path]:
+    """A walk's video and its boxes."""
+    identity, kind, view = name
+    return [out / folder / identity / kind / f"{view}{suffix}" for folder, suffix in _FOOTAGE.items()]
 
 
 def _watched(scene: Scene, shapes: list[np.ndarray]) -> Iterator[np.ndarray]:
@@ -207,23 +207,11 @@ def _description(settings: WalkerSettings) -> dict[str, Any]:
     }
 
 
-def _refuse_strangers(settings: WalkerSettings, out: Path) -> bool:
-    """Refuse a folder that does not hold these walkers; whether it holds any yet."""
-    record = out / _RECORD
-    if record.exists():
-        _compare(_description(settings), record)
-        return True
-    if not is_unused(out):
-        raise DataError(f"is not empty and holds no {_RECORD}", where=out, how="give a new folder")
-    return False
-
-
-def _compare(description: dict[str, Any], record: Path) -> None:
+def _compare(description: Entry, found: Entry, record: Path) -> None:
+    """Refuse a folder of other walkers."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        settings = found["settings"]
-        generator = found["generator"]
-    except (ValueError, KeyError, TypeError) as error:
+        settings, generator = found["settings"], found["generator"]
+    except (KeyError, TypeError) as error:
         raise DataError("is not a description of walkers", where=record, how="give a new folder") from error
     if generator != description["generator"]:
         raise ConfigError(
@@ -253,9 +241,15 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "")
 
 def dataset_bytes(settings: WalkerSettings, walks: Iterable[Item] | None = None) -> int:
     """How much disk the walks take, in bytes, videos roughly; default: all walks of the data set."""
-    each = sum(_BYTES[name] for name in settings.sequences)
-    each += video_bytes(settings) if "video" in settings.content else 0
+    each = sum(CONTENTS[name].frame_bytes for name in settings.sequences)
+    each += _video_bytes(settings) if "video" in settings.content else 0
     return each * sum(frame_count(settings, *item) for item in (_items(settings) if walks is None else walks))
+
+
+def _video_bytes(settings: WalkerSettings) -> int:
+    """About how many bytes a frame of video and its box take: the sensor's noise decides."""
+    pixels = settings.camera.width * settings.camera.height
+    return 40 + round(0.04 * pixels * 2 ** ((20 - settings.video.crf) / 3))
 
 
 def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:
@@ -267,3 +261,67 @@ def _check_space(settings: WalkerSettings, out: Path, todo: list[Item]) -> None:
             where=out,
             how="ask for fewer identities, types, views or frames, or leave heatmaps or video out of content",
         )
+
+
+def write_footage(
+    out: Path,
+    name: Name,
+    frames: Iterable[npt.NDArray[np.uint8]],
+    boxes: npt.NDArray[np.floating[Any]],
+    fps: float,
+    video: VideoSettings,
+) -> None:
+    """Write ``out``/videos/<id>/<type>/<view>.mp4 and ``out``/boxes/<id>/<type>/<view>.csv.
+
+    Frames are RGB uint8 [H, W, 3], H and W even; boxes [T, 4] x, y, w, h in frame pixels.
+    """
+    film, listed = _files(out, name)
+    # With one thread x264 writes the same file on machines of any number of cores.
+    write_video(film, frames, fps=fps, crf=video.crf, preset=video.preset, threads=1)
+    lines = (f"{t},1,{x:.2f},{y:.2f},{w:.2f},{h:.2f},1" for t, (x, y, w, h) in enumerate(boxes, 1))
+    with atomic_path(listed) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def normalise_silhouette(mask: npt.NDArray[Any], size: int = 64) -> npt.NDArray[np.uint8]:
+    """Bring a silhouette to the toolboxes' form, as OpenGait's pretreatment is documented to.
+
+    Rows are cut to the body's, scaled to ``size`` with the aspect kept, and ``size`` columns are
+    taken about the column that has half of the body on either side. Pixels are areas here: one is
+    set if the body covers half of it.
+
+    Args:
+        mask: [H, W], true or positive where the body is.
+        size: rows and columns of the result.
+
+    Returns:
+        uint8 [size, size], 0 or 255; all 0 where there is no body.
+
+    Raises:
+        ShapeError: not an image.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise ShapeError(f"a silhouette of shape {mask.shape}", where="normalise_silhouette", how="give [H, W]")
+    body = mask > 0
+    rows, columns = np.flatnonzero(body.any(1)), np.flatnonzero(body.any(0))
+    if len(rows) == 0:
+        return np.zeros((size, size), np.uint8)
+    body = body[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    step = len(body) / size
+    mass = np.concatenate(([0], body.sum(0).cumsum()))
+    middle = np.interp(mass[-1] / 2, mass, np.arange(len(mass)))
+    thin = _binned(body, step * np.arange(size + 1))
+    area = _binned(thin.T, middle + step * (np.arange(size + 1) - size / 2)).T
+    return np.where(area >= 0.5 * step * step, 255, 0).astype(np.uint8)
+
+
+def _binned(image: npt.NDArray[Any], edges: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Sums [N, W] of an image's rows between edges [N + 1]; rows are areas, and what is outside is 0."""
+    total = np.zeros((len(image) + 2, image.shape[1]))
+    np.cumsum(image, 0, out=total[1:-1])
+    total[-1] = total[-2]
+    edges = np.clip(edges, 0, len(image))
+    whole = edges.astype(int)
+    until = total[whole] + (edges - whole)[:, None] * (total[whole + 1] - total[whole])
+    return np.diff(until, axis=0)

@@ -143,16 +143,10 @@ def _vary_series(series: np.ndarray, spread: np.ndarray, scale: float, rng: np.r
 
 
 def vary(gait: Gait, rng: np.random.Generator, scale: float = 1.0) -> Gait:
-    """Draw another gait about ``gait``.
+    """Draw another gait about ``gait``: curves, posture, cadence and asymmetry.
 
-    Args:
-        gait: the middle of the distribution.
-        rng: its generator.
-        scale: 1 for the difference between two people; about 0.25 between two walks of one.
-
-    Returns:
-        Curves, posture, cadence and asymmetry varied: one draw for both sides, and a smaller one
-        for each side.
+    There is one draw for both sides, and a smaller one for each side. ``scale`` is 1 for the difference between two
+    people, about 0.25 between two walks of one.
     """
     both = _vary_series(gait.limbs[0], _LIMB_SPREAD, scale, rng)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -70,12 +70,9 @@ class Looks:
 
 
 def draw_looks(colours: Floats, coat: bool, rng: np.random.Generator) -> Looks:
-    """Draw how a walk looks.
+    """Draw how a walk looks from the colours [4, 3] RGB of top, trousers, bag and skin.
 
-    Args:
-        colours: [4, 3] RGB of top, trousers, bag and skin.
-        coat: whether a coat is worn: sleeves are long then, and it may stand open.
-        rng: the walk's generator for looks, never the identity's.
+    With a coat sleeves are long, and it may stand open. ``rng`` is the walk's for looks, never the identity's.
     """
     top, bottom, bag, skin = colours
     hair = np.array([0.55, 0.40, 0.25]) * rng.uniform(0.08, 1.3) * rng.uniform(0.8, 1.2, 3)

@@ -8,10 +8,10 @@ import numpy as np
 
 from gaitext.errors import ShapeError
 from gaitext.geometry import apply, crop_boxes, crop_matrices, invert
-from gaitext.pose import HEATMAP_SHAPE, decode_heatmaps
-from gaitext.walkers.seeds import Stream, walk_generator
+from gaitext.pose import decode_heatmaps
+from gaitext.store.contract import HEATMAP_SHAPE
 from gaitext.walkers.settings import WalkerSettings
-from gaitext.walkers.walk import Walk
+from gaitext.walkers.walk import Stream, Walk, walk_generator
 
 __all__ = ["Observation", "observe", "render_heatmaps"]
 
@@ -105,21 +105,11 @@ def _inside(walk: Walk) -> np.ndarray:
 
 
 def render_heatmaps(peaks: np.ndarray, scores: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Draw Gaussian peaks, cut to 0 beyond 3.5 σ in x or y.
+    """Draw Gaussian peaks, cut to 0 beyond 3.5 σ in x or y: [T, J, 64, 48] float16.
 
-    A Gaussian is the outer product of its two profiles, so only (64 + 48) exponentials a joint
-    are computed.
-
-    Args:
-        peaks: [T, J, 2] x, y in heatmap pixels.
-        scores: [T, J] height of the peaks; 0 leaves a channel empty.
-        sigma: [T, J] in heatmap pixels.
-
-    Returns:
-        [T, J, 64, 48] float16.
-
-    Raises:
-        ShapeError: the arguments do not fit each other.
+    A Gaussian is the outer product of its two profiles, so only (64 + 48) exponentials a joint are computed. Peaks
+    [T, J, 2] are x, y in heatmap pixels; scores [T, J] their heights, 0 leaving a channel empty; sigma [T, J] pixels.
+    Raises ShapeError where they do not fit each other.
     """
     if peaks.shape != (*scores.shape, 2) or sigma.shape != scores.shape:
         raise ShapeError(

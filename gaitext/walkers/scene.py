@@ -12,9 +12,8 @@ from gaitext.walkers.background import draw_background
 from gaitext.walkers.camera import camera_axes, project
 from gaitext.walkers.figure import Figure, build
 from gaitext.walkers.looks import TILE, Floats, Looks, Material, draw_looks
-from gaitext.walkers.seeds import Stream, walk_generator
 from gaitext.walkers.solids import Hits, draw
-from gaitext.walkers.walk import Walk
+from gaitext.walkers.walk import Stream, Walk, walk_generator
 
 __all__ = ["Scene"]
 

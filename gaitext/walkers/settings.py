@@ -8,12 +8,12 @@ from pydantic import Field, field_validator, model_validator
 
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
+from gaitext.store.contract import CONTENTS
 from gaitext.walkers.covariates import covariate
 
 __all__ = [
     "CONTENT",
     "PROTOCOLS",
-    "SEQUENCE_NAMES",
     "CameraSettings",
     "VideoSettings",
     "WalkerSettings",
@@ -32,17 +32,8 @@ PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 
-#: Content of a leaf -> its file's name without suffix. The numbers keep the toolboxes' order.
-SEQUENCE_NAMES: dict[str, str] = {
-    "heatmaps": "0_heatmaps",
-    "poses": "1_poses",
-    "poses_frame": "2_poses_frame",
-    "boxes": "3_boxes",
-    "silhouettes": "4_silhouettes",
-    "keypoints": "5_keypoints",
-}
 #: All that a walk can be written as: the leaf's sequences, and a video with its boxes.
-CONTENT: tuple[str, ...] = (*SEQUENCE_NAMES, "video")
+CONTENT: tuple[str, ...] = (*CONTENTS, "video")
 
 Content = Literal["heatmaps", "poses", "poses_frame", "boxes", "silhouettes", "keypoints", "video"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -192,7 +183,7 @@ class WalkerSettings(Settings):
     @property
     def sequences(self) -> tuple[str, ...]:
         """Which of ``content`` are sequences of a leaf."""
-        return tuple(name for name in self.content if name in SEQUENCE_NAMES)
+        return tuple(name for name in self.content if name in CONTENTS)
 
     @property
     def training(self) -> int:

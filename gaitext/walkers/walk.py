@@ -1,21 +1,56 @@
-"""One walk: a person of a given identity, walking, dressed and filmed."""
+"""One walk: a person of a given identity, walking, dressed and filmed.
+
+Random generators depend on what is drawn, not on when or where.
+"""
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
 from gaitext.errors import ConfigError
-from gaitext.walkers.anthropometry import JOINT_RADII, Body, sample_body
+from gaitext.walkers.body import JOINT_RADII, Body, move, sample_body, stride_length
 from gaitext.walkers.camera import boxes, in_frame, place, project, visibility
 from gaitext.walkers.covariates import Clothes, dress
 from gaitext.walkers.gait import Gait, change_speed, mean_gait, vary
-from gaitext.walkers.motion import move, stride_length
-from gaitext.walkers.seeds import Stream, identity_generator, walk_generator
 from gaitext.walkers.settings import CameraSettings, WalkerSettings, view_degrees
 
-__all__ = ["Walk", "frame_count", "make_walk", "sample_identity"]
+__all__ = ["Stream", "Walk", "frame_count", "make_walk", "sample_identity", "walk_generator"]
+
+
+class Stream(IntEnum):
+    """What a generator is for. Different streams share no random number.
+
+    Who somebody is comes from :attr:`IDENTITY` and nothing else does; how one walk is clothed,
+    filmed and observed comes from the other streams and never from that one. So clothes, limb
+    thickness, camera and noise cannot give an identity away.
+    """
+
+    IDENTITY = 1
+    SESSION = 2
+    BODY = 3
+    PLACE = 4
+    OBSERVATION = 5
+    LENGTH = 6
+    LOOKS = 7
+
+
+def identity_generator(seed: int, identity: int) -> np.random.Generator:
+    """The generator of one identity's body and gait."""
+    return np.random.default_rng(np.random.SeedSequence((seed, Stream.IDENTITY, identity)))
+
+
+def walk_generator(stream: Stream, seed: int, identity: int, kind: str, view: str) -> np.random.Generator:
+    """One of a walk's generators: a function of (stream, seed, identity, type, view) alone.
+
+    The names enter as their CRC-32, which, unlike ``hash()``, is the same in every process.
+    """
+    names = (zlib.crc32(kind.encode()), zlib.crc32(view.encode()))
+    return np.random.default_rng(np.random.SeedSequence((seed, stream, identity, *names)))
+
 
 #: How far a walk of somebody strays from their own gait, in units of how far people stray.
 SESSION = 0.25
@@ -68,8 +103,7 @@ class Walk:
 def sample_identity(seed: int, identity: int, diversity: float = 1.0) -> tuple[Body, Gait]:
     """Who an identity is: body and habitual gait, from (seed, identity) alone.
 
-    Args:
-        diversity: how much identities differ, in units of how much people do.
+    ``diversity`` is how much identities differ, in units of how much people do.
     """
     rng = identity_generator(seed, identity)
     return sample_body(rng, diversity), vary(mean_gait(), rng, diversity)

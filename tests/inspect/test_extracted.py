@@ -9,7 +9,7 @@ import pytest
 
 from gaitext.extraction import ExtractSettings, extract_video
 from gaitext.inspect.footage import load_footage
-from gaitext.inspect.leaf import inspect
+from gaitext.inspect.inspect import inspect
 from gaitext.inspect.overlay import draw_overlay
 
 pytest.importorskip("av")

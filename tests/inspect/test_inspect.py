@@ -15,12 +15,11 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, guess_kind, inspect_file
-from gaitext.inspect.dataset_contents import DatasetContents
-from gaitext.inspect.leaf import LeafContents, inspect
-from gaitext.inspect.listing import SizeRule
+from gaitext.inspect.dataset import DatasetContents, SizeRule
+from gaitext.inspect.inspect import LeafContents, inspect
 from gaitext.making import frame_numbers, frame_ranges
 from gaitext.store import write_json, write_sequence
-from tests.report.data import heatmaps, make_leaf, make_record
+from tests.inspect.data import heatmaps, make_leaf, make_record
 
 
 @pytest.mark.parametrize("form", ["plain", "compact", "lossless"])

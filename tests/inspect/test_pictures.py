@@ -17,7 +17,7 @@ from gaitext.inspect.paint import draw_heat, draw_skeleton, groups_of
 from gaitext.skeleton import COCO_JOINTS, LIMBS
 from gaitext.store import write_sequence
 from gaitext.video.reading import probe, read_frames, write_video
-from tests.report.data import SIZE, boxes, heatmaps, make_leaf, make_record, peak, poses
+from tests.inspect.data import SIZE, boxes, heatmaps, make_leaf, make_record, peak, poses
 
 pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")

@@ -20,7 +20,7 @@ import gaitext
 from gaitext import standalone
 from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError
 from gaitext.standalone import tester
-from gaitext.store import locks, only_one
+from gaitext.store import files, only_one
 
 _SCRIPT = Path(tiny.__file__)
 
@@ -335,7 +335,7 @@ except DataError as error:
 
 
 def test_two_trainings_do_not_mix_in_one_folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     folder = tmp_path / "CASIA-B/Tiny/tiny"
     for options in ({}, {"overwrite": True}, {"resume": True}):
         with only_one(folder, beside=True), pytest.raises(DataError, match="tiny: another gaitext process is at work"):

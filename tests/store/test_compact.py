@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 from gaitext import store
 from gaitext.errors import DataError
-from gaitext.store import CompactSequence, compact, descriptors
+from gaitext.store import CompactSequence, compact
 from gaitext.store.coding import STEP_FLOOR
 
 from .maps import heatmaps
@@ -266,7 +266,7 @@ def test_a_file_replaced_while_in_use_is_noticed(tmp_path, monkeypatch) -> None:
     old, first = load(path), store.read_sequence(path)[0]
     store.write_sequence(path, heatmaps(seed=1), "compact")
     assert np.array_equal(old[0], first)  # its file is still open
-    descriptors._files.clear()
+    compact._files.clear()
     with pytest.raises(DataError, match="was replaced"):
         old[0]
     assert not np.array_equal(load(path)[0], first)

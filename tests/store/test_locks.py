@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gaitext.errors import DataError
-from gaitext.store import check_writable, disk_errors, is_unused, locked, locked_item, locks, only_one, write_json
+from gaitext.store import check_writable, disk_errors, files, is_unused, locked, locked_item, only_one, write_json
 
 _HOLD = """
 import sys, time
@@ -28,7 +28,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.2)
+    monkeypatch.setattr(files, "PATIENCE", 0.2)
 
 
 def hold(path: Path, seconds: float) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gaitext.errors import ConfigError, DataError, GaitextError, ToolboxError
-from gaitext.store import locks, only_one
+from gaitext.store import files, only_one
 from gaitext.studies import Cell, Running, driver, main, run_study
 from gaitext.studies.driver import perform
 from gaitext.studies.settings import StudySettings
@@ -99,7 +99,7 @@ class Made:
 
 
 def test_one_process_works_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     with only_one(tmp_path), pytest.raises(DataError, match="another gaitext process is at work here"):
         run_study(Made(), Running(tmp_path, 1, device="cpu", quiet=True))
     assert list(tmp_path.iterdir()) == []

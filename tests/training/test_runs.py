@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gaitext.errors import DataError
-from gaitext.store import locks
+from gaitext.store import files
 from gaitext.training.runs import alone, checkpoint_path, read_checkpoint, write_checkpoint
 
 
@@ -57,7 +57,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_leaves_the_old_checkpoint(tmp_pat
 def test_a_folder_is_held_and_cleared_of_what_killed_trainings_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
     folder = tmp_path / "run"
     last = checkpoint_path(folder, 4)
     write_checkpoint(last, {})

@@ -31,7 +31,7 @@ def test_a_change_in_the_middle_is_seen_though_size_and_time_are_put_back(tmp_pa
 
 
 def test_an_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gaitext import digests
+    from gaitext.video import digests
 
     path = tmp_path / "a.mp4"
     path.write_bytes(b"abc")

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaitext import video
 from gaitext.errors import VideoError
+from gaitext.video import reading as video
 from gaitext.video.reading import count_frames, frame_times, probe, read_frames
 from tests.restoration.clips import film, number, numbered
 

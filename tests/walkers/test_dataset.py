@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,10 +78,10 @@ def test_a_subset_is_the_same_walks(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, write = tmp_path / "out", module._write_one
+    out, write = tmp_path / "out", module._Walks.make
     calls = 0
 
-    def killed(*arguments: object) -> int:
+    def killed(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls > 5:
@@ -88,7 +89,7 @@ def test_an_interrupted_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_write_one", killed)
+        patch.setattr(module._Walks, "make", killed)
         with pytest.raises(KeyboardInterrupt):
             write_dataset(SMALL, out, quiet=True)
     # A kill -9 also leaves staging folders, and a hand may have taken a file out of a leaf.

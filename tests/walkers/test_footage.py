@@ -11,7 +11,7 @@ from gaitext.errors import ShapeError
 from gaitext.extraction import read_boxes
 from gaitext.video.reading import probe, read_frames
 from gaitext.walkers import CameraSettings, Scene, VideoSettings, WalkerSettings, make_walk, normalise_silhouette
-from gaitext.walkers.footage import write_footage
+from gaitext.walkers.dataset import write_footage
 
 SMALL = WalkerSettings(frames=5, camera=CameraSettings(width=96, height=72, focal=96.0, distance=4.2, elevation=1.1))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gaitext.walkers import Scene, WalkerSettings, make_walk, observe
-from gaitext.walkers.seeds import Stream, walk_generator
+from gaitext.walkers.walk import Stream, walk_generator
 
 PEOPLE = 40
 CONFIG = WalkerSettings(identities=PEOPLE, frames=24)

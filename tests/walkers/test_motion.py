@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from gaitext.errors import ConfigError
 from gaitext.skeleton import joint_mirror
 from gaitext.walkers import COVARIATES, WalkerSettings, make_walk
-from gaitext.walkers.anthropometry import mean_body, sample_body
+from gaitext.walkers.body import mean_body, move, sample_body, stride_length
 from gaitext.walkers.gait import LIMB_CURVES, angles, change_speed, mean_gait, vary
-from gaitext.walkers.motion import move, stride_length
 from gaitext.walkers.walk import sample_identity
 
 CYCLE = np.linspace(0, 2 * np.pi, 100, endpoint=False)

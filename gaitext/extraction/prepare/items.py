@@ -11,15 +11,15 @@ import re
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.making import refuse_twins
 from gaitext.video.frames import is_image
 from gaitext.video.reading import is_video
 from gaitext.video.sources import expected, is_named_as_video
 
-__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "refuse_twins", "videos_and_frame_folders"]
+__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "in_order", "videos_and_frame_folders", "views"]
 
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,14 @@ def folders(root: Path) -> list[Path]:
         raise DataError(f"cannot be listed ({error.strerror})", where=root, how="check the path") from error
 
 
+def views(root: Path) -> Iterator[Clip]:
+    """The folders ``<id>/<type>/<view>`` below ``root``, sorted."""
+    for identity in folders(root):
+        for kind in folders(identity):
+            for view in folders(kind):
+                yield Clip(identity.name, kind.name, view.name, view)
+
+
 def videos_and_frame_folders(root: Path) -> tuple[list[Path], dict[str, str]]:
     """All videos below ``root``, and the folders that hold pictures, however deep, sorted; and what is neither.
 
@@ -127,19 +135,11 @@ def _below(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[Pat
             yield from _below(entry, above | {real})
 
 
-def refuse_twins(clips: Iterable[Clip]) -> list[Clip]:
-    """The clips sorted by name, if no two have the same.
-
-    Raises:
-        DataError: two have.
-    """
+def in_order(clips: Iterable[Clip]) -> list[Clip]:
+    """The clips sorted by name; raises DataError where two have the same."""
     ordered = sorted(clips, key=lambda clip: (clip.identity, clip.type, clip.view, str(clip.source)))
-    for one, two in pairwise(ordered):
-        if one.name == two.name:
-            raise DataError(
-                f"{one.source} and {two.source} would both be {one.name}",
-                how="remove one of them, or give the folder that holds only one",
-            )
+    how = "remove one of them, or give the folder that holds only one"
+    refuse_twins(((clip.name, clip.source) for clip in ordered), how=how)
     return ordered
 
 
@@ -193,7 +193,7 @@ def find_own(root: Path, pattern: str = "{id}_{type}_{view}.*") -> Found:
             where=root,
             how=None if example is None else f"there is {Path(example).relative_to(root).as_posix()}; give --pattern",
         )
-    return Found(refuse_twins(clips), [], left_out)
+    return Found(in_order(clips), left_out=left_out)
 
 
 def _parse(pattern: str) -> list[tuple[str, str | None]]:

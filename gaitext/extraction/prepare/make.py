@@ -1,26 +1,26 @@
-"""Making the tree: links or copies, the partition, and a record of what is there and what is not."""
+"""`gaitext prepare`: which dataset takes which options; and the tree of videos, links or copies."""
 
 from __future__ import annotations
 
 import filecmp
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from gaitext.errors import ConfigError, DataError
-from gaitext.execution import map_sequences, raise_failures
+from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.extraction.boxes import find_sources
 from gaitext.extraction.prepare.items import Clip, Found, find_own
+from gaitext.extraction.prepare.poses import POSES, prepare_poses
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, find_ccpg, find_sustech1k
-from gaitext.extraction.prepare.report import PrepareReport, draw, refuse_overlap
+from gaitext.extraction.prepare.report import PrepareReport, draw, read_record, refuse_overlap
+from gaitext.making import Progress, Recipe, make_all
 from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
 from gaitext.video.frames import is_image
 
-__all__ = ["VIDEOS", "VideosReport", "prepare_videos"]
+__all__ = ["DATASETS", "prepare"]
 
 #: Name -> what finds its sequences below a folder.
 VIDEOS: dict[str, Callable[[Path], Found]] = {
@@ -31,55 +31,96 @@ VIDEOS: dict[str, Callable[[Path], Found]] = {
 }
 
 
-@dataclass(kw_only=True)
-class VideosReport(PrepareReport):
-    """The report, with the tree of videos for `gaitext extract`."""
-
-    videos: Path
-
-    @property
-    def made(self) -> dict[str, Path]:
-        return {"videos, for gaitext extract": self.videos, **super().made}
+#: Name -> the options it takes.
+DATASETS: dict[str, frozenset[str]] = {
+    **{name: frozenset({"partition", "copy"}) for name in VIDEOS},
+    "own": frozenset({"pattern", "partition", "train_share", "seed", "copy"}),
+    **{name: frozenset({"partition", "min_frames"}) for name in POSES},
+    "psymo": frozenset({"split", "min_frames"}),
+}
 
 
-def prepare_videos(
+def prepare(
     name: str,
     root: str | Path,
     out: str | Path,
     *,
     pattern: str | None = None,
     partition: str | Path | None = None,
-    train_share: float = 0.75,
-    seed: int = 0,
-    copy: bool = False,
+    split: str | Path | None = None,
+    train_share: float | None = None,
+    seed: int | None = None,
+    copy: bool | None = None,
+    min_frames: int | None = None,
     workers: int = 0,
     quiet: bool = False,
-) -> VideosReport:
-    """Make a tree ``out/videos/<id>/<type>/<view>`` of a dataset, and ``out/partition.json``.
+) -> PrepareReport:
+    """Make a tree and a partition of a dataset.
 
-    The tree holds symbolic links, or copies. Each sequence appears whole or not at all, and what is
-    there already is not made again. ``out/prepared.json`` records everything the report counts.
+    Of videos ``out/videos/<id>/<type>/<view>`` for `gaitext extract` is made, of symbolic links or copies; of
+    released poses ``out/sequences`` for a toolbox (:func:`~gaitext.extraction.prepare.poses.prepare_poses`). Each
+    sequence appears whole or not at all, and what is there already is not made again. ``out/prepared.json`` records
+    everything the report counts. One process at a time may write to ``out``.
 
     Args:
-        name: a key of :data:`VIDEOS`.
-        root: the dataset's folder.
+        name: a key of :data:`DATASETS`, which says which of the options it takes.
+        root: the dataset's folder; for CASIA-B's poses, a csv too.
         out: made where there is none.
         pattern: of the names of own clips, see :func:`find_own`.
-        partition: a json with TRAIN_SET and TEST_SET, which is taken over; needed for CCPG and
-            SUSTech1K (OpenGait has them in ``datasets/CCPG/CCPG.json`` and
-            ``datasets/SUSTech1K/SUSTech1K.json``). CASIA-B's is the usual 74/50.
-        train_share: of the people in own clips, where there is no ``partition``.
-        seed: of the draw of those people.
+        partition: a json with TRAIN_SET and TEST_SET, which is taken over. CASIA-B's is the usual 74/50, own
+            clips' is drawn; others need one (the toolboxes have them in ``datasets/<name>/<name>.json``).
+        split: PsyMo's, see :func:`~gaitext.extraction.prepare.poses.split.read_split`; None: gaitext's own.
+        train_share: of the people in own clips, where there is no ``partition``; None: 0.75.
+        seed: of the draw of those people; None: 0.
         copy: copy the files instead of linking to them.
-        workers: processes to copy with; 0 copies in this one.
+        min_frames: sequences of fewer frames are left out; None is the dataset's default.
+        workers: processes; 0 works in this one.
         quiet: no progress bar.
 
     Raises:
-        ConfigError: unknown dataset, a wrong pattern, or no partition where one is needed.
-        DataError: nothing found, two sequences of one name, something in the way, an ``out`` that cannot be
-            made, a full disk.
+        ConfigError: an unknown dataset, an option that it does not take, a wrong pattern, no partition where one is
+            needed, or poses in ``out`` that were made with other settings.
+        DataError: nothing found, sequences that cannot be read, two of one name, something in the way, an ``out``
+            that cannot be made, a full disk.
     """
-    root, out = Path(root), Path(out)
+    if name not in DATASETS:
+        raise ConfigError(f"unknown dataset '{name}'", where="prepare", how=suggest(name, DATASETS))
+    options: dict[str, Any] = {
+        "pattern": pattern,
+        "partition": partition,
+        "split": split,
+        "train_share": train_share,
+        "seed": seed,
+        "copy": copy or None,
+        "min_frames": min_frames,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given.keys() - DATASETS[name]:
+        those = [other for other, taken in DATASETS.items() if key in taken]
+        raise ConfigError(
+            f"{name} takes no --{key.replace('_', '-')}",
+            where="prepare",
+            how=f"leave it out; it is for {', '.join(those)}",
+        )
+    if name in POSES:
+        return prepare_poses(name, Path(root), Path(out), workers=workers, quiet=quiet, **given)
+    return _prepare_videos(name, Path(root), Path(out), workers=workers, quiet=quiet, **given)
+
+
+def _prepare_videos(
+    name: str,
+    root: Path,
+    out: Path,
+    *,
+    pattern: str | None = None,
+    partition: str | Path | None = None,
+    train_share: float = 0.75,
+    seed: int = 0,
+    copy: bool = False,
+    workers: int,
+    quiet: bool,
+) -> PrepareReport:
+    """Make the tree ``out/videos`` and its partition; arguments as for :func:`prepare`."""
     if not root.is_dir():
         raise DataError("no such folder", where=root, how="check the path")
     given = None if partition is None else read_partition(partition)
@@ -94,66 +135,63 @@ def prepare_videos(
 
     videos = out / "videos"
     refuse_overlap(root, videos)
-    report = VideosReport(
-        videos=videos, partition=out / "partition.json", missing=found.missing, left_out=found.left_out
-    )
     make_folder(videos)
     with only_one(out):
         clear_all_temporaries(out)
-        mine = _made_before(out / "prepared.json")
-        make = partial(_make, videos=videos, copy=copy)
-        jobs = [_Job(clip, clip.name in mine) for clip in found.clips]
-        made = raise_failures(map_sequences(make, jobs, workers=workers, label=name, quiet=quiet), "sequences")
-        report.written, report.standing = sum(made), len(made) - sum(made)
+        before = read_record(out / "prepared.json")
+        recipe = _Tree(out, copy, frozenset(before["sequences"] if before else ()), name)
+        report = make_all(recipe, found.clips, workers=workers, quiet=quiet)
+        report.raise_failures()
+        report.missing, report.left_out = found.missing, found.left_out
         names = {clip.name for clip in found.clips}
         report.stale = [source.name for source in find_sources(videos) if source.name not in names]
         report.count_people(identities, train, test)
         write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
-        write_json(out / "prepared.json", _record(name, root, copy, found, report))
+        record = {
+            "dataset": name,
+            "root": os.path.abspath(root),
+            "copied": copy,
+            "sequences": {clip.name: str(clip.source) for clip in found.clips},
+            **{key: getattr(report, key) for key in ("missing", "left_out", "absent", "strangers", "stale")},
+        }
+        write_json(out / "prepared.json", record)
     return report
 
 
-def _record(name: str, root: Path, copy: bool, found: Found, report: VideosReport) -> dict[str, object]:
-    return {
-        "dataset": name,
-        "root": os.path.abspath(root),
-        "copied": copy,
-        "sequences": {clip.name: str(clip.source) for clip in found.clips},
-        **{key: getattr(report, key) for key in ("missing", "left_out", "absent", "strangers", "stale")},
-    }
+@dataclass
+class _Tree(Recipe[Clip, PrepareReport]):
+    """How a sequence is put into the tree, by link or copy.
+
+    Attributes:
+        mine: names of the sequences that an earlier run put there.
+    """
+
+    out: Path
+    copy: bool
+    mine: frozenset[str]
+    label: str
+
+    steps, shared, manifest = "", False, False
+
+    def report(self) -> PrepareReport:
+        return PrepareReport(videos=self.out / "videos", partition=self.out / "partition.json")
+
+    def name(self, item: Clip) -> str:
+        return item.name
+
+    def make(self, item: Clip, resume: bool, progress: Progress | None) -> PrepareReport:
+        place = self.out / "videos" / item.leaf
+        if _stands(item, place, self.copy):
+            return replace(self.report(), standing=1)
+        if place.exists() and not (place.is_symlink() or item.name in self.mine):
+            raise DataError(
+                "is there, and not of this command's making", where=place, how="remove it, or give --out another folder"
+            )
+        _put(item, place, self.copy)
+        return replace(self.report(), written=1)
 
 
-def _made_before(record: Path) -> set[str]:
-    """Names of the sequences that an earlier run made."""
-    try:
-        return set(json.loads(record.read_text(encoding="utf-8"))["sequences"])
-    except FileNotFoundError:
-        return set()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"is not readable ({error})", where=record, how="give --out another folder") from error
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A sequence to put into the tree, and whether an earlier run put one of this name there."""
-
-    clip: Clip
-    mine: bool
-
-    def __str__(self) -> str:
-        return self.clip.name
-
-
-def _make(job: _Job, *, videos: Path, copy: bool) -> bool:
-    """Put a sequence into the tree; whether anything was to do."""
-    clip = job.clip
-    place = videos / clip.leaf
-    if _stands(clip, place, copy):
-        return False
-    if place.exists() and not (place.is_symlink() or job.mine):
-        raise DataError(
-            "is there, and not of this command's making", where=place, how="remove it, or give --out another folder"
-        )
+def _put(clip: Clip, place: Path, copy: bool) -> None:
     # Hidden, so that nobody takes what a kill leaves for a view; the next run removes it.
     temporary = place.parent / f".{place.name}.preparing"
     with disk_errors(place):
@@ -179,7 +217,6 @@ def _make(job: _Job, *, videos: Path, copy: bool) -> bool:
             if isinstance(error, FileNotFoundError):
                 raise DataError("is gone, or a link to nowhere", where=error.filename or clip.source) from error
             raise
-    return True
 
 
 def _frames(clip: Clip) -> Iterator[tuple[Path, str]]:

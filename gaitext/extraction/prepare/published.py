@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gaitext.errors import DataError
-from gaitext.extraction.prepare.items import Clip, Found, folders, refuse_twins, videos_and_frame_folders
+from gaitext.extraction.prepare.items import Clip, Found, in_order, videos_and_frame_folders, views
 from gaitext.video.frames import is_image, natural_key
 
 __all__ = ["CASIA_B_SPLIT", "casia_b_names", "find_casia_b", "find_ccpg", "find_sustech1k"]
@@ -47,7 +48,7 @@ def find_casia_b(root: Path) -> Found:
             "holds no video of CASIA-B", where=root, how="give the folder that holds files such as 001-bg-01-000.avi"
         )
     there = {clip.name for clip in clips}
-    return Found(refuse_twins(clips), [name for name in casia_b_names() if name not in there], left_out)
+    return Found(in_order(clips), [name for name in casia_b_names() if name not in there], left_out)
 
 
 def casia_b_names() -> list[str]:
@@ -61,9 +62,6 @@ def find_ccpg(root: Path) -> Found:
 
     Where masks of the same names lie beside the pictures (``0001.jpg`` and ``0001.png``), the masks
     are left aside.
-
-    Raises:
-        DataError: none there.
     """
     found = _walk(root, None)
     there = {(clip.identity, clip.type) for clip in found.clips}
@@ -77,9 +75,6 @@ def find_sustech1k(root: Path) -> Found:
 
     The files are named by their time in digits, and are taken in the order of their names as
     text, as the release's own script takes them.
-
-    Raises:
-        DataError: none there; the release of pkl files, whose pictures are 64×64.
     """
     if next(root.glob("*/*/*/*RGB_raw.pkl"), None) is not None:
         raise DataError(
@@ -93,17 +88,14 @@ def find_sustech1k(root: Path) -> Found:
 def _walk(root: Path, below: str | None) -> Found:
     """Frame folders ``<id>/<type>/<view>``, or the folder named ``below`` in each of them."""
     clips, left_out, missing = [], {}, []
-    for identity in folders(root):
-        for kind in folders(identity):
-            for view in folders(kind):
-                folder = view if below is None else view / below
-                names = _pictures(folder)
-                if names:
-                    frames = _order(names, as_text=below is not None)
-                    clips.append(Clip(identity.name, kind.name, view.name, folder, frames))
-                else:
-                    missing.append(f"{identity.name}/{kind.name}/{view.name}")
-                    left_out[str(view)] = "holds no pictures" + ("" if below is None else f" in {below}")
+    for view in views(root):
+        folder = view.source if below is None else view.source / below
+        names = _pictures(folder)
+        if names:
+            clips.append(replace(view, source=folder, frames=_order(names, as_text=below is not None)))
+        else:
+            missing.append(view.name)
+            left_out[str(view.source)] = "holds no pictures" + ("" if below is None else f" in {below}")
     if not clips:
         example = "<id>/<type>/<view>/" + ("" if below is None else f"{below}/") + "*.jpg"
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError
+from gaitext.making import Entry, Report
 
-__all__ = ["PrepareReport", "draw", "refuse_overlap"]
+__all__ = ["PrepareReport", "draw", "read_record", "refuse_overlap"]
 
 _SHOWN = 10
 
 
 @dataclass(kw_only=True)
-class PrepareReport:
+class PrepareReport(Report):
     """What `gaitext prepare` found and made.
 
     Attributes:
         partition: the partition json.
+        videos: the tree of videos for `gaitext extract`; ``sequences``: of leaves for a toolbox, made of poses.
         written, standing: sequences made now, and found finished.
         missing: what the dataset has and the folder has not.
         left_out: what is in the folder and was not taken -> why.
@@ -30,10 +33,13 @@ class PrepareReport:
         train, test, val: how many people of each set are there.
         absent: people of the partition who are not there.
         strangers: people who are there and in neither set.
+        counts: what was noticed in the poses that are there now -> how often.
         notes: what else there is to know.
     """
 
     partition: Path
+    videos: Path | None = None
+    sequences: Path | None = None
     written: int = 0
     standing: int = 0
     missing: list[str] = field(default_factory=list)
@@ -44,6 +50,7 @@ class PrepareReport:
     val: int = 0
     absent: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def count_people(
@@ -57,13 +64,16 @@ class PrepareReport:
     @property
     def made(self) -> dict[str, Path]:
         """What was made, by what it is for."""
-        return {"dataset_partition": self.partition}
+        trees = {"videos, for gaitext extract": self.videos, "dataset_root": self.sequences}
+        made = {what: tree for what, tree in trees.items() if tree is not None} | {"dataset_partition": self.partition}
+        val = {"dataset_partition, to validate": self.partition.with_name("partition_val.json")} if self.val else {}
+        return made | val
 
     def __str__(self) -> str:
         """A few lines for people; all of it is in ``prepared.json``."""
         lines = [
             f"{self.written} sequences made, {self.standing} already there",
-            *self._details(),
+            *([", ".join(f"{count} {what}" for what, count in self.counts.items() if count)] if self.sequences else []),
             f"people: {self.train} to train, {self.test} to test" + (f", {self.val} to validate" if self.val else ""),
         ]
         lists = (
@@ -81,16 +91,9 @@ class PrepareReport:
                 lines += [f"  … and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
         return "\n".join(lines)
 
-    def _details(self) -> list[str]:
-        return []
-
 
 def draw(identities: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Who trains and who is tested: about ``share`` of the people train, drawn by ``seed``.
-
-    Raises:
-        ConfigError: a share that is none. DataError: fewer than two people.
-    """
+    """Who trains and who is tested: about ``share`` of the people train, at least one and not all, by ``seed``."""
     if not 0 < share < 1:
         raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--train-share")
     if len(identities) < 2:
@@ -113,3 +116,14 @@ def refuse_overlap(root: Path, tree: Path) -> None:
             where="--out",
             how="give a folder beside the data",
         )
+
+
+def read_record(record: Path) -> Entry | None:
+    """What an earlier run wrote into ``prepared.json``, ``sequences`` being a dict; None where there is none."""
+    try:
+        found: Entry = json.loads(record.read_text(encoding="utf-8"))
+        return {**found, "sequences": dict(found["sequences"])}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(f"is not readable ({error})", where=record, how="give --out another folder") from error

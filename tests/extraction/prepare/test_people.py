@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaitext.extraction.prepare.poses.psymo_json import follow, follow_tracks
+from gaitext.extraction.prepare.poses.psymo import follow, follow_tracks
 
 
 def cost(path: list[np.ndarray], frames: list[list[np.ndarray]]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.extraction.prepare import PosesReport, prepare
+from gaitext.extraction.prepare import PrepareReport, prepare
 
 Numbers = list[Any]
 
@@ -36,9 +36,9 @@ def put(path: Path, value: Any) -> Path:
     return path
 
 
-def ready(name: str, root: Path, out: Path, **options: Any) -> PosesReport:
+def ready(name: str, root: Path, out: Path, **options: Any) -> PrepareReport:
     report = prepare(name, root, out, quiet=True, **options)
-    assert isinstance(report, PosesReport)
+    assert isinstance(report, PrepareReport)
     return report
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from gaitext.errors import DataError
 from gaitext.extraction.prepare.items import Clip, Found, folders_below
-from gaitext.extraction.prepare.poses.frames import JOINTS, Array, FrameError, Poses
-from gaitext.extraction.prepare.poses.text import parse
+from gaitext.extraction.prepare.poses.frames import Array, FrameError, Poses
+from gaitext.extraction.prepare.poses.text import parse_joints
 from gaitext.extraction.prepare.published import casia_b_names
 
 __all__ = ["Rows", "find_casia_b_poses", "read_casia_b_poses"]
@@ -35,11 +35,7 @@ class Rows(Clip):
 
 
 def find_casia_b_poses(root: Path) -> Found:
-    """The walks in a csv, or in all csv files of a folder.
-
-    Raises:
-        DataError: none there, or a file that cannot be read.
-    """
+    """The walks in a csv, or in all csv files of a folder."""
     files = [root] if root.is_file() else [f for _, inner in folders_below(root) for f in inner if f.suffix == ".csv"]
     spans: dict[tuple[str, str, str], list[Span]] = defaultdict(list)
     left_out: dict[str, str] = {}
@@ -89,12 +85,9 @@ def read_casia_b_poses(clip: Clip) -> Poses:
     Rows that are there twice (in ``…_train.csv`` and ``…_train_valid.csv``, say) count once; of rows
     that contradict each other the first does. Frames between the first and the last that have no
     row are counted.
-
-    Raises:
-        DataError: a file cannot be read.
     """
     assert isinstance(clip, Rows)
-    poses = Poses(np.zeros((0, JOINTS, 3), np.float32))
+    poses = Poses()
     found: dict[int, Array] = {}
     for file, start, end in clip.spans:
         for line in _rows(file, start, end):
@@ -104,7 +97,7 @@ def read_casia_b_poses(clip: Clip) -> Poses:
                 raise DataError("has changed since it was looked through", where=file, how="run the command again")
             where = f"{file}: {match[0].decode()}"
             try:
-                frame = parse(numbers)
+                frame = parse_joints(numbers)
             except FrameError as error:
                 poses.note("malformed frames", f"{where} {error}")
                 continue

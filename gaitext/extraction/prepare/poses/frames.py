@@ -42,7 +42,7 @@ class Poses:
         remarks: where, for the first of each kind.
     """
 
-    frames: Array
+    frames: Array = field(default_factory=lambda: np.zeros((0, JOINTS, 3), np.float32))
     counts: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)
 

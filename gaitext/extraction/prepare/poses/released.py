@@ -1,12 +1,10 @@
-"""The datasets that release poses: what finds their sequences, what reads one, who trains.
-
-The poses beside heatmaps, from a tree that `gaitext extract` or `gaitext walkers` made.
-"""
+"""The datasets that release poses: what finds their sequences, what reads one, who trains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,47 +13,37 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.prepare.items import Clip, Found
 from gaitext.extraction.prepare.poses.casia_b import find_casia_b_poses, read_casia_b_poses
 from gaitext.extraction.prepare.poses.frames import JOINTS, Poses, Unusable, read_source
-from gaitext.extraction.prepare.poses.psymo import find_psymo
-from gaitext.extraction.prepare.poses.psymo_json import read_psymo
+from gaitext.extraction.prepare.poses.psymo import find_psymo, read_psymo
 from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_identity, read_split, toolbox_split
-from gaitext.extraction.prepare.poses.text import find_gait3d_poses, find_grew_poses, read_gait3d_poses, read_grew_poses
+from gaitext.extraction.prepare.poses.text import GAIT3D, GREW, find_gait3d_poses, find_grew_poses, read_texts
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
 from gaitext.store import leaves, read_sequence
-from gaitext.walkers.settings import SEQUENCE_NAMES
+from gaitext.store.contract import POSES_FRAME
 
 __all__ = ["POSES", "Released", "find_heatmap_poses", "read_heatmap_poses"]
 
 
-_FILE = f"{SEQUENCE_NAMES['poses_frame']}.pkl"
-
-
 def find_heatmap_poses(root: Path) -> Found:
-    """The leaves below ``root/sequences``, or ``root``, that hold ``2_poses_frame.pkl``.
-
-    Raises:
-        DataError: none does.
-    """
+    """The poses beside heatmaps, below ``root/sequences`` or ``root``: leaves that extract or walkers made."""
     tree = root / "sequences" if (root / "sequences").is_dir() else root
     clips, left_out = [], {}
     for leaf in leaves(tree):
-        file = leaf.path / _FILE
+        file = leaf.path / POSES_FRAME.file
         if file.is_file() or file.is_symlink():
             clips.append(Clip(leaf.identity, leaf.type, leaf.view, file))
         else:
-            left_out[str(leaf.path)] = f"has no {_FILE}"
+            left_out[str(leaf.path)] = f"has no {POSES_FRAME.file}"
     if not clips:
         raise DataError(
-            f"holds no poses as <id>/<type>/<view>/{_FILE}", where=root, how="give the sequences that extract made"
+            f"holds no poses as <id>/<type>/<view>/{POSES_FRAME.file}",
+            where=root,
+            how="give the sequences that extract made",
         )
-    return Found(clips, [], left_out)
+    return Found(clips, left_out=left_out)
 
 
 def read_heatmap_poses(clip: Clip) -> Poses:
-    """A leaf's poses; nothing in the file is run.
-
-    Raises:
-        DataError: it cannot be read. Unusable: it holds something else than poses.
-    """
+    """A leaf's poses; nothing in the file is run."""
     read_source(clip.source)
     try:
         frames = np.asarray(read_sequence(clip.source))
@@ -110,7 +98,7 @@ POSES: dict[str, Released] = {
     "casia-b-poses": Released(
         find_casia_b_poses, read_casia_b_poses, lambda root: Split(*CASIA_B_SPLIT), 10, takes_file=True
     ),
-    "grew-poses": Released(find_grew_poses, read_grew_poses, _toolbox_file("GREW"), 1),
-    "gait3d-poses": Released(find_gait3d_poses, read_gait3d_poses, _toolbox_file("Gait3D"), 1),
+    "grew-poses": Released(find_grew_poses, partial(read_texts, ending=GREW), _toolbox_file("GREW"), 1),
+    "gait3d-poses": Released(find_gait3d_poses, partial(read_texts, ending=GAIT3D), _toolbox_file("Gait3D"), 1),
     "heatmap-poses": Released(find_heatmap_poses, read_heatmap_poses, _beside, 1),
 }

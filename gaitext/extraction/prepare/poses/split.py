@@ -52,22 +52,14 @@ class Split:
 
 
 def psymo_identity(name: str) -> str:
-    """PsyMo's identity, padded as in the tree.
-
-    Raises:
-        ValueError: PsyMo has none of this name.
-    """
+    """PsyMo's identity, padded as in the tree; ValueError where PsyMo has none of this name."""
     if not (name.isascii() and name.isdigit() and int(name) < len(PEOPLE)):
         raise ValueError(f"PsyMo has nobody called '{name}': its people are 0 to {len(PEOPLE) - 1}")
     return PEOPLE[int(name)]
 
 
 def toolbox_split(path: Path) -> Split:
-    """A toolbox's partition json, as it is.
-
-    Raises:
-        DataError: it is none, or names somebody twice.
-    """
+    """A toolbox's partition json, as it is."""
     train, test = read_partition(path)
     loaded = _json(path)
     others = {key: value for key, value in loaded.items() if key not in ("TRAIN_SET", "TEST_SET", "VAL_SET")}

@@ -13,8 +13,7 @@ from typing import Any, Union
 
 from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, amount, inspect_file
-from gaitext.inspect.dataset import inspect_dataset
-from gaitext.inspect.dataset_contents import DatasetContents
+from gaitext.inspect.dataset import DatasetContents, inspect_dataset
 from gaitext.inspect.origin import Origin, find_origin
 
 __all__ = ["Contents", "LeafContents", "inspect", "inspect_leaf"]

@@ -1,12 +1,86 @@
-"""Names that become folders: what they may be, and filling in templates of them."""
+"""What a dataset is on disk: the names its folders may have, and what the files of a leaf are called and hold.
+
+``gaitext extract``, ``walkers`` and ``prepare`` write some of :data:`CONTENTS` into each leaf
+``<id>/<type>/<view>``. A toolbox's ``data_in_use`` counts a leaf's files in the order of their names, which the
+numbers keep.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Collection
+from dataclasses import dataclass
 
-__all__ = ["check_template", "folder_name", "folder_path"]
+import numpy as np
+
+__all__ = [
+    "BOXES",
+    "CONTENTS",
+    "HEATMAPS",
+    "HEATMAP_SHAPE",
+    "KEYPOINTS",
+    "POSES",
+    "POSES_FRAME",
+    "SILHOUETTES",
+    "Content",
+    "check_template",
+    "folder_name",
+    "folder_path",
+]
+
+
+@dataclass(frozen=True)
+class Content:
+    """One of a leaf's sequences [T, …].
+
+    Attributes:
+        stem: name of its file without ``.pkl``.
+        dtype: of its numbers.
+        frame: shape of one frame.
+    """
+
+    stem: str
+    dtype: str
+    frame: tuple[int, ...]
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return f"{self.stem}.pkl"
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame in the toolboxes' own form."""
+        return math.prod(self.frame) * np.dtype(self.dtype).itemsize
+
+
+#: Joints, height and width of the heatmaps that most estimators give.
+HEATMAP_SHAPE = (17, 64, 48)
+
+#: Heatmaps of COCO's joints, or of the parts they were merged to; extraction can write them compact.
+HEATMAPS = Content("0_heatmaps", "float16", HEATMAP_SHAPE)
+#: The joints decoded from them: x, y in heatmap pixels, score; a missing one is (0, 0, 0).
+POSES = Content("1_poses", "float32", (17, 3))
+#: The same with x, y in frame pixels.
+POSES_FRAME = Content("2_poses_frame", "float32", (17, 3))
+#: What of the frame the heatmaps show: x, y, width, height of the crop in frame pixels.
+BOXES = Content("3_boxes", "float32", (4,))
+#: Silhouettes as OpenGait's pretreatment makes them, 0 or 255.
+SILHOUETTES = Content("4_silhouettes", "uint8", (64, 64))
+#: Of synthetic walkers: true x, y in frame pixels, and visibility.
+KEYPOINTS = Content("5_keypoints", "float32", (17, 3))
+
+#: What a leaf may hold, by the word for it in settings and options.
+CONTENTS: dict[str, Content] = {
+    "heatmaps": HEATMAPS,
+    "poses": POSES,
+    "poses_frame": POSES_FRAME,
+    "boxes": BOXES,
+    "silhouettes": SILHOUETTES,
+    "keypoints": KEYPOINTS,
+}
 
 #: Bytes of a name, in nearly all file systems.
 _LONGEST = 255
