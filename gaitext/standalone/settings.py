@@ -6,7 +6,7 @@ The checks every host makes, on the embedded host's config.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from pydantic import Field
 
 from gaitext.config import Settings, load_yaml, need, told_by
 from gaitext.errors import ConfigError, suggest
-from gaitext.toolboxes.arguments import check_arguments, check_numbers
 from gaitext.toolboxes.validate import check_shape, validate_config
 from gaitext.training.sampling import FrameSampling
 
@@ -27,7 +26,6 @@ __all__ = [
     "HostConfig",
     "SamplerSettings",
     "TrainerSettings",
-    "arguments_for",
     "telling",
     "validated",
 ]
@@ -211,26 +209,6 @@ class HostConfig:
 def _defaulted(given: Mapping[str, Any], default: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Complete ``given`` by OpenGait's default.yaml where both name the same class."""
     return {**default, **given} if given.get(name, default[name]) == default[name] else dict(given)
-
-
-def arguments_for(
-    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, ignored: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The keyword arguments that ``given`` holds for ``function``.
-
-    Args:
-        function: a class or function.
-        given: a YAML section.
-        where: the section's name, for errors.
-        ignored: keys that belong to the section, not to the function.
-
-    Raises:
-        ConfigError: a key that is no argument, or text where YAML was meant to hold a number.
-    """
-    chosen = {key: value for key, value in given.items() if key not in ignored}
-    check_arguments(function, chosen, where, (), complete=False)
-    check_numbers(chosen, where)
-    return chosen
 
 
 log = logging.getLogger(__name__)

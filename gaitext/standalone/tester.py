@@ -23,13 +23,12 @@ from gaitext.evaluation import (
 )
 from gaitext.progress import progress
 from gaitext.standalone.check import check_leaves
-from gaitext.standalone.data import SequenceDataset, find_leaves, loader
+from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
-from gaitext.standalone.settings import HostConfig, arguments_for, telling, validated
-from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.settings import HostConfig, telling, validated
 from gaitext.store import atomic_path, check_writable
 from gaitext.toolboxes.parts import EVALUATIONS
-from gaitext.toolboxes.validate import check_evaluation
+from gaitext.toolboxes.validate import arguments_for, check_evaluation
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.standalone.check import check_leaves
-from gaitext.standalone.data import SequenceDataset, find_leaves
+from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves
 from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.settings import HostConfig, telling, validated
 from gaitext.standalone.tester import check_options, check_test, testing_set
-from gaitext.standalone.transforms import build_chains
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, checkpoint_path, latest_checkpoint
 

@@ -21,8 +21,7 @@ from typing import Any
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
-from gaitext.toolboxes.registered import MARK, exposed, model_class
-from gaitext.toolboxes.validate import reporting
+from gaitext.toolboxes.registered import MARK, exposed, model_class, reporting
 
 __all__ = ["Registration", "plug_in", "registration"]
 

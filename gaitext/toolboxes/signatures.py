@@ -1,10 +1,9 @@
-"""A host's models as signature extractors: gaitext's own through their adapters, a toolbox's as they are."""
+"""A toolbox's models as signature extractors."""
 
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,46 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gaitext.errors import ConfigError, suggest
+from gaitext.errors import ConfigError
 from gaitext.models.heads import BNNeck
-from gaitext.models.signature import NetworkSignature, SignatureExtractor
-from gaitext.toolboxes.adapter import Host, HostInputs, ModelAdapter
-from gaitext.toolboxes.borrowed import borrow, own_inputs, pretreated
+from gaitext.models.signature import SignatureExtractor
+from gaitext.toolboxes.adapter import HostInputs
+from gaitext.toolboxes.borrowed import own_inputs, pretreated
 
-__all__ = ["AdaptedSignature", "OwnHost", "ToolboxSignature", "build_signature"]
-
-log = logging.getLogger("gaitext")
-
-
-class AdaptedSignature(NetworkSignature):
-    """One of gaitext's networks in a host: its adapter knows which inputs it reads."""
-
-    def __init__(self, adapter: type[ModelAdapter], network: nn.Module) -> None:
-        nn.Module.__init__(self)
-        self.network = network
-        self.adapter = adapter
-
-    def extract(self, inputs: HostInputs, seqL: Any) -> Tensor:
-        return self.adapter.signature(self.network, inputs)
-
-
-class OwnHost(Host):
-    """A host that has gaitext's own models only: the embedded one."""
-
-    def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor:
-        from gaitext.toolboxes.parts import MODELS  # parts lists the adapters that ask for this
-
-        name = str(model_cfg["model"])
-        if name not in MODELS:
-            raise ConfigError(
-                f"no model {name!r} here, where there are gaitext's own only",
-                where=f"{where}.model",
-                how=suggest(name, sorted(MODELS)),
-            )
-        return AdaptedSignature(MODELS[name], MODELS[name].build(model_cfg))
-
-    def say(self, text: str) -> None:
-        log.info("%s", text)
+__all__ = ["ToolboxSignature"]
 
 
 class _Bypass(nn.Module):
@@ -317,10 +283,3 @@ class ToolboxSignature(SignatureExtractor):
             if out.numel() == found.numel() and torch.equal(out.flatten().sort().values, found):
                 return name
         return None
-
-
-def build_signature(
-    kind: type, model_cfg: Mapping[str, Any], attributes: Mapping[str, Any], weight_hooks: Sequence[str] = ()
-) -> ToolboxSignature:
-    """A toolbox's model without its trainer; see :func:`~gaitext.toolboxes.borrowed.borrow`."""
-    return ToolboxSignature(borrow(kind, model_cfg, attributes, weight_hooks), kind.__name__)
