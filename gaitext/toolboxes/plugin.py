@@ -2,7 +2,7 @@
 
 Runs inside the toolbox's process, while it imports its models. Models are returned, to be lifted
 into the toolbox's namespace like its own; everything else becomes an attribute of the module where
-the toolbox looks names up (spec §7). A name that the toolbox defines too is gaitext's from then on,
+the toolbox looks names up (docs/toolbox-contract.md). A name that the toolbox defines too is gaitext's from then on,
 and a warning says so at every run.
 """
 

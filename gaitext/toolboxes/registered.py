@@ -57,7 +57,7 @@ class ToolboxModel(HostModel):
     def inputs_pretreament(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Transform a batch as the toolbox does, and cut packed input along time, dimension 1.
 
-        FastPoseGait would cut dimension 2 (spec §6), so the base class sees no lengths.
+        FastPoseGait would cut dimension 2 (docs/toolbox-contract.md, "Packs"), so the base class sees no lengths.
         """
         sequences, labels, types, views, lengths = inputs
         batch = (sequences, labels, types, views, None)

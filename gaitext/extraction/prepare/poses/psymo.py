@@ -1,6 +1,6 @@
-"""Where the walks lie in PsyMo's released skeletons (spec §5).
+"""Where the walks lie in PsyMo's released skeletons (docs/psymo.md).
 
-PsyMo's walks by name: ``<ID>:<viewpoint>:<direction>:<run>:<variation>`` (spec §5).
+PsyMo's walks by name: ``<ID>:<viewpoint>:<direction>:<run>:<variation>`` (docs/psymo.md).
 """
 
 from __future__ import annotations
