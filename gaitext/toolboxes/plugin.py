@@ -30,16 +30,14 @@ log = logging.getLogger("gaitext")
 
 @dataclass
 class Registration:
-    """What was registered in this process, for ``doctor``.
+    """What was registered in this process.
 
     Attributes:
         toolbox: the toolbox it was registered in.
-        names: kind of part -> names.
         clashes: one sentence for each name that the toolbox defines too.
     """
 
     toolbox: str
-    names: dict[str, list[str]] = field(default_factory=dict)
     clashes: list[str] = field(default_factory=list)
 
 
@@ -86,10 +84,8 @@ def plug_in(module_name: str) -> dict[str, type]:
         wrapped.update({name: exposed(name, part) for name, part in supplied.items() if not hasattr(module, name)})
         prepared.append((point, module, wrapped))
 
-    found = Registration(toolbox.name, {"model": sorted(models)})
-    found.clashes += _claim_models(package, models, module_name)
+    found = Registration(toolbox.name, _claim_models(package, models, module_name))
     for point, module, wrapped in prepared:
-        found.names[point.kind] = sorted(wrapped)
         for name, part in wrapped.items():
             there = getattr(module, name, None)
             if there is not None and not getattr(there, MARK, False):

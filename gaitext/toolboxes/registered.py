@@ -15,11 +15,10 @@ from gaitext.evaluation import EvaluationResult
 from gaitext.models.folding import unsettled
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, HostModel, ModelAdapter
-from gaitext.toolboxes.borrowed import borrow
+from gaitext.toolboxes.borrowed import ToolboxSignature, borrow
 from gaitext.toolboxes.hosts import Toolbox
 from gaitext.toolboxes.parts import adapter_for
 from gaitext.toolboxes.rehearsal import sample_batch
-from gaitext.toolboxes.signatures import ToolboxSignature
 from gaitext.toolboxes.validate import validate_config
 
 __all__ = ["MARK", "ToolboxModel", "exposed", "log_lines", "model_class", "reporting"]

@@ -20,8 +20,7 @@ from gaitext.models.rg_gait_settings import RGGaitSettings
 from gaitext.models.signature import SignatureExtractor, freeze_unused
 from gaitext.store import Leaf, choose, read_partition
 from gaitext.toolboxes.adapter import Host, HostInputs
-from gaitext.toolboxes.borrowed import quiet_randomness, reason
-from gaitext.toolboxes.signatures import ToolboxSignature
+from gaitext.toolboxes.borrowed import ToolboxSignature, quiet_randomness, reason
 
 __all__ = ["Rehearsed", "rehearse", "sample_batch"]
 

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from gaitext import store
 from gaitext.errors import ConfigError
 from gaitext.toolboxes.adapter import Host, HostInputs
-from gaitext.toolboxes.borrowed import borrow, own_inputs, quiet_randomness
+from gaitext.toolboxes.borrowed import ToolboxSignature, borrow, own_inputs, quiet_randomness
 from gaitext.toolboxes.models import RGGaitAdapter
 from gaitext.toolboxes.rehearsal import sample_batch
-from gaitext.toolboxes.signatures import ToolboxSignature
 
 
 class BaseModel(nn.Module):

@@ -15,10 +15,9 @@ from gaitext.models.heads import BNNeck
 from gaitext.models.signature import freeze_unused
 from gaitext.occlusion import OCCLUSION_TYPES
 from gaitext.toolboxes.adapter import Host, HostInputs, ModelAdapter
-from gaitext.toolboxes.borrowed import borrow
+from gaitext.toolboxes.borrowed import ToolboxSignature, borrow
 from gaitext.toolboxes.models import RGGaitAdapter, RGGaitOEMAdapter
 from gaitext.toolboxes.parts import adapter_for
-from gaitext.toolboxes.signatures import ToolboxSignature
 
 BASE = {"model": "GaitBase", "class_num": 4, "channels": [2, 2, 4, 4], "embedding_size": 6}
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 5}

@@ -21,9 +21,9 @@ from gaitext.models.rg_gait import RGGait
 from gaitext.models.rg_gait_settings import RGGaitSettings
 from gaitext.models.signature import NetworkSignature, SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
+from gaitext.toolboxes.borrowed import ToolboxSignature
 from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
 from gaitext.toolboxes.rehearsal import rehearse
-from gaitext.toolboxes.signatures import ToolboxSignature
 
 __all__ = ["RGGaitAdapter"]
 
