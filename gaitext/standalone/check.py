@@ -31,7 +31,7 @@ __all__ = [
     "check_leaves",
     "check_options",
     "evaluation_function",
-    "telling",
+    "naming_file",
     "validated",
 ]
 
@@ -59,8 +59,8 @@ _LEAST_BYTES = 32
 _MEND = "make the damaged sequences again"
 
 
-def telling(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Names the config's file in the errors of further checks."""
+def naming_file(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Errors inside name the config's file."""
     return nullcontext() if isinstance(config, Mapping) else told_by(config)
 
 
@@ -71,7 +71,7 @@ def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_s
         ConfigError: naming the key, the place and the nearest valid name.
         DataError: the partition is missing or wrong.
     """
-    with telling(config):
+    with naming_file(config):
         if isinstance(config, Mapping):
             return _validated(dict(config), "the config", training, world_size)
         return _validated(load_yaml(config), str(config), training, world_size)

@@ -241,7 +241,7 @@ class SequenceDataset(Dataset[Sample]):
             raise type(error)(f"{what} (frames are counted as sampled)", where=where, how=error.how) from error
 
 
-class _Careful(Dataset["Sample | GaitextError"]):
+class _ErrorsAsSamples(Dataset["Sample | GaitextError"]):
     """A dataset whose errors are samples: from a loader's worker they would come as tracebacks."""
 
     def __init__(self, dataset: SequenceDataset) -> None:
@@ -322,7 +322,7 @@ def loader(
         GaitextError: a sequence cannot be read or transformed (it is named).
     """
     batches: DataLoader[Any] = DataLoader(
-        _Careful(dataset),
+        _ErrorsAsSamples(dataset),
         batch_sampler=_Requests(draw, span, rank, world_size),
         collate_fn=_Collate(dataset.frames.count != "fixed"),
         num_workers=dataset.settings.num_workers,

@@ -21,7 +21,7 @@ from gaitext.evaluation import (
     evaluate_PsyMo,
 )
 from gaitext.progress import progress
-from gaitext.standalone.check import check_leaves, evaluation_function, telling, validated
+from gaitext.standalone.check import check_leaves, evaluation_function, naming_file, validated
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.settings import HostConfig
@@ -95,12 +95,8 @@ def run_test(
         save_embeddings: an ``.npz`` to write ``embeddings`` [n, c, p], ``labels``, ``types`` and
             ``views`` to.
         table: a .md, .csv or .json to write the result to, instead of ``evaluator_cfg.table``.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        devices: number of processes.
-        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; None: as the config says.
-        output: the folder that holds all runs.
+        device, devices, precision, output, quiet: as for :func:`~gaitext.standalone.train`.
         seed: decides which frames a ``fixed_…`` test takes; ``all_…`` draws nothing.
-        quiet: no progress bar.
 
     Raises:
         ConfigError: the config is wrong.
@@ -120,7 +116,7 @@ def run_test(
     host = validated(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
-    with telling(config):
+    with naming_file(config):
         evaluation_function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.evaluator.enable_float16, device)

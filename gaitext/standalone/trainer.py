@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.standalone.check import check_batch, check_leaves, check_options, telling, validated
+from gaitext.standalone.check import check_batch, check_leaves, check_options, naming_file, validated
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves
 from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.settings import HostConfig
@@ -62,7 +62,7 @@ def train(
     """
     processes = process_count(devices)
     host = validated(config, training=True, world_size=processes)
-    with telling(config):
+    with naming_file(config):
         check_batch(host)
         check_options(host)
     device = resolve_device(device)

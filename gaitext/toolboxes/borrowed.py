@@ -58,7 +58,7 @@ def _class(kind: type) -> type:
     return type(kind.__name__, (kind, between), {"__module__": kind.__module__, **dict.fromkeys(names, _refuse)})
 
 
-def _own(kind: type, name: str) -> bool:
+def _defines(kind: type, name: str) -> bool:
     """Whether a model's class, and not its trainer's, defines ``name``."""
     for base in kind.__mro__:
         if base.__name__ == _TRAINER or base is nn.Module:
@@ -100,7 +100,7 @@ def borrow(
     object.__setattr__(network, "_borrowed", (attributes, model_cfg, weight_hooks))
     failed: str | None = None
     try:
-        if issubclass(made, _Untrained) and _own(kind, "__init__"):
+        if issubclass(made, _Untrained) and _defines(kind, "__init__"):
             try:
                 network.__init__(attributes.get("cfgs"), False)
             except Exception as error:  # whatever it wants of a trainer's config; forward may do without
@@ -123,7 +123,7 @@ def borrow(
 
 def own_inputs(network: nn.Module) -> bool:
     """Whether the model makes its inputs of a batch itself (``inputs_pretreament``), beyond transforming them."""
-    return isinstance(network, _Untrained) and _own(type(network).__mro__[1], "inputs_pretreament")
+    return isinstance(network, _Untrained) and _defines(type(network).__mro__[1], "inputs_pretreament")
 
 
 def _pretreated(network: Any, batch: Sequence[Any], base: Callable[[Sequence[Any]], Any]) -> Any:

@@ -31,14 +31,14 @@ def probe(root: Path, toolbox: Toolbox) -> dict[str, Any]:
         ``error``: None or the last line of what was raised; ``where``: the toolbox's file it was
         raised in; ``registered``: kind -> gaitext's names found live; ``warnings``: what gaitext logged.
     """
-    heard: list[str] = []
+    warnings: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("gaitext").addHandler(handler)
     redirect(world_size=1)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     sys.path[0] = str(root / toolbox.package)
-    result: dict[str, Any] = {"error": None, "where": None, "registered": {}, "warnings": heard}
+    result: dict[str, Any] = {"error": None, "where": None, "registered": {}, "warnings": warnings}
     try:
         for point in EXTENSION_POINTS:
             module = importlib.import_module(point.module)

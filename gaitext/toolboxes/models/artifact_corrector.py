@@ -157,8 +157,8 @@ class ArtifactCorrectorAdapter(ModelAdapter):
         network = HostedCorrector(self.settings)
         if host.fresh:
             network.begin()
-        told = {key: value for key, value in network.estimator.settings.items() if key in ("estimator", "sha256")}
-        host.say(f"estimator {self.settings.estimator}, frozen: {told}")
+        origin = {key: value for key, value in network.estimator.settings.items() if key in ("estimator", "sha256")}
+        host.say(f"estimator {self.settings.estimator}, frozen: {origin}")
         return network
 
     @property
@@ -229,11 +229,11 @@ class ArtifactCorrectorAdapter(ModelAdapter):
         crops, poses, boxes = _read(inputs)
         if not training:
             lengths = sequence_lengths(inputs.sequences[0], inputs.lengths, where=self.name)
-            told = {"predictions": network.decoded(crops), "targets": poses}
-            told |= {} if boxes is None else {"boxes": boxes}
+            results = {"predictions": network.decoded(crops), "targets": poses}
+            results |= {} if boxes is None else {"boxes": boxes}
             limit = self.settings.test_frames
             return HostOutput(
-                {}, {name: pad_sequences(each.float(), lengths, limit) for name, each in told.items()}, {}
+                {}, {name: pad_sequences(each.float(), lengths, limit) for name, each in results.items()}, {}
             )
         keypoints, heatmaps, corrected = network.found(crops)
         weights = _known(poses, self.settings.min_score).to(keypoints.dtype)

@@ -70,19 +70,19 @@ class RGGaitOEMAdapter(ModelAdapter):
             # Position in OCCLUSION_TYPES -> class, -1 where there is none.
             known = [settings.types.index(name) if name in settings.types else -1 for name in OCCLUSION_TYPES]
             class_of = torch.tensor(known, device=found.logits.device)
-            fed = {
+            loss_inputs = {
                 "logits": found.logits,
                 "types": class_of[occluded.frame_types],
                 "amount": found.amount,
                 "true_amount": occluded.frame_amounts,
             }
-            return HostOutput({"occlusion": fed}, {}, {"occluded": occluded.frames[: lengths[0]]})
+            return HostOutput({"occlusion": loss_inputs}, {}, {"occluded": occluded.frames[: lengths[0]]})
         drawn = draw_by_key(settings.test_occlusion, sequence_keys(inputs))
         occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
         assert occluded.frames is not None
         found = network.sequences(occluded.frames, lengths)
         kind_of = found.logits.new_tensor([OCCLUSION_TYPES.index(name) for name in settings.types])
-        told = {
+        results = {
             "embeddings": found.feature[:, :, None],
             "logits": found.logits,
             "classes": kind_of.expand(len(lengths), -1),
@@ -90,4 +90,4 @@ class RGGaitOEMAdapter(ModelAdapter):
             "true_type": occluded.types.to(found.logits.dtype),
             "true_amount": occluded.amounts,
         }
-        return HostOutput({}, told, {"occluded": occluded.frames[: lengths[0]]})
+        return HostOutput({}, results, {"occluded": occluded.frames[: lengths[0]]})
