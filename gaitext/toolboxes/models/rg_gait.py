@@ -32,7 +32,7 @@ class _OwnSignature(NetworkSignature):
     """One of gaitext's networks in a host: its adapter knows which inputs it reads."""
 
     def __init__(self, adapter: ModelAdapter) -> None:
-        super().__init__(adapter.build())
+        SignatureExtractor.__init__(self, adapter.build())
         self.adapter = adapter
 
     def extract(self, inputs: HostInputs, seqL: Any) -> Tensor:
