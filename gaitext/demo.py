@@ -128,7 +128,7 @@ def _config(sequences: Path, partition: Path) -> dict[str, Any]:
 
 def _draw_alignment(config: Mapping[str, Any], sequences: Path, path: Path) -> Path:
     """Walks of a test identity before and after alignment, as the network sees them."""
-    network = GaitHeatAdapter.build(merge({"branches": ["global"]}, config["model_cfg"]))
+    network = GaitHeatAdapter(merge({"branches": ["global"]}, config["model_cfg"])).build()
     assert isinstance(network, GaitHeat)
     network.eval()
     walks = []

@@ -35,7 +35,7 @@ def test_in_domain_configs_are_read_by_the_embedded_host_and_feed_every_loss(pat
     assert max(config["scheduler_cfg"]["milestones"]) < host.trainer.total_iter
     fed = {f"{b}_{loss}" for b in settings(config).branches for loss in ("triplet", "softmax")}
     assert {loss["log_prefix"] for loss in config["loss_cfg"]} == fed
-    assert GaitHeatAdapter.class_count(config["model_cfg"]) == config["model_cfg"]["class_num"]
+    assert GaitHeatAdapter(config["model_cfg"]).class_count == config["model_cfg"]["class_num"]
 
 
 @pytest.mark.parametrize("path", [*IN_DOMAIN, *CROSS], ids=lambda p: p.stem)

@@ -185,9 +185,8 @@ def test_kills_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_the_embedded_host_reads_compact_files_by_the_frame(source: Path, tmp_path: Path) -> None:
-    from gaitext.standalone.data import Request, SequenceDataset
+    from gaitext.standalone.data import Chain, Request, SequenceDataset
     from gaitext.standalone.settings import DataSettings
-    from gaitext.standalone.transforms import Chain
     from gaitext.training.sampling import FrameSampling
 
     convert_dataset(source, tmp_path / "out", "lossless", quiet=True)

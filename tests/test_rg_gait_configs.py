@@ -145,8 +145,8 @@ def test_stages_1_and_3_fit(name: str) -> None:
 def test_stages_2_and_3_of_our_own_networks_fit(name: str) -> None:
     third, second = load_yaml(ROOT / f"casia-b_{name}.yaml"), load_yaml(CONFIGS / name / "casia-b.yaml")
     model = settings(third)
-    adapter = parts.MODELS[second["model_cfg"]["model"]]
-    built = [adapter.build(cfg).state_dict() for cfg in (model.gse.model_cfg, second["model_cfg"])]
+    kind = parts.MODELS[second["model_cfg"]["model"]]
+    built = [kind(cfg).build().state_dict() for cfg in (model.gse.model_cfg, second["model_cfg"])]
     assert {k: v.shape for k, v in built[0].items()} == {k: v.shape for k, v in built[1].items()}
     trainer = second["trainer_cfg"]
     folder = f"output/CASIA-B/{second['model_cfg']['model']}/{trainer['save_name']}/checkpoints"

@@ -20,7 +20,7 @@ def steps(keep: bool, count: int = 6) -> list[float]:
     """Seconds of each training step, in a fresh process."""
     if keep:
         keep_freed_memory()
-    network = GaitHeatAdapter.build(load_yaml(TINY)["model_cfg"])
+    network = GaitHeatAdapter(load_yaml(TINY)["model_cfg"]).build()
     heatmaps = torch.rand(32, 4, 17, 64, 48)
     taken = []
     for _ in range(count + 2):

@@ -59,9 +59,9 @@ def doctor(
     quiet: Quiet = False,
 ) -> None:
     """Say what is installed, linked, registered and missing, and how to mend it."""
-    from gaitext.toolboxes import doctor as clinic
+    from gaitext.toolboxes import doctor as diagnosis
 
-    report = clinic.doctor(toolbox)
+    report = diagnosis.doctor(toolbox)
     marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[red]fail[/]"}
     table = Table(box=None, pad_edge=False)
     for column in ("check", "", "found", "to mend it"):

@@ -14,14 +14,12 @@ from gaitext.evaluation.keypoints import (
     oks,
     pose_distances,
 )
-from gaitext.evaluation.matching import Matches, Sequences, match
 from gaitext.evaluation.oem import evaluate_OEM
 from gaitext.evaluation.pose import evaluate_pose
 from gaitext.evaluation.psymo import check_PsyMo, evaluate_PsyMo
-from gaitext.evaluation.ranking import Ranking, chance_rank1, rank
-from gaitext.evaluation.result import EvaluationResult, Gait, Table
+from gaitext.evaluation.ranking import Matches, Ranking, Sequences, chance_rank1, match, rank
+from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 from gaitext.evaluation.saved import evaluate_file
-from gaitext.evaluation.writing import check_table_path, write_result
 
 __all__ = [
     "COCO_SIGMAS",

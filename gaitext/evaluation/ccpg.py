@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.evaluation.cells import Shown, excluding_identical, listed, mean, missing, ties
+from gaitext.evaluation.cross_view import compare_views, excluding_identical, listed, mean, missing, ties
 from gaitext.evaluation.distances import Reference
-from gaitext.evaluation.ranking import chance_rank1, rank
-from gaitext.evaluation.result import EvaluationResult, Gait, Table
-from gaitext.evaluation.writing import check_table_path, write_result
+from gaitext.evaluation.ranking import rank
+from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
 __all__ = ["CCPG", "evaluate_CCPG"]
 
@@ -72,12 +71,12 @@ def evaluate_CCPG(
             numbers, left_out, mixed = _reidentify(probe, gallery, metric)
             if left_out:
                 notes.append(f"{condition}: {left_out} of {len(probe)} probes have no match from another camera")
-            cells, luck, tied = _by_camera(probe, gallery, cameras, metric)
-            notes += ties(condition, mixed | tied)
-            means = excluding_identical(cells)
-            chance[condition] = mean(excluding_identical(luck))
+            found = compare_views(probe, gallery, cameras, metric)
+            notes += ties(condition, mixed | found.tied)
+            means = excluding_identical(found.hits[:, :, 0])
+            chance[condition] = mean(excluding_identical(found.chance))
             if len(cameras) > 1:
-                notes += missing(condition, cameras, cells, len(probe))
+                notes += missing(condition, cameras, found.hits[:, :, 0], len(probe))
         reid.append((condition, numbers))
         angles.append((condition, [*map(float, means), mean(means), chance[condition]]))
         for name, value in zip(("R1", "mAP", "mINP"), numbers):
@@ -141,20 +140,3 @@ def _reidentify(probe: Gait, gallery: Gait, metric: str) -> tuple[list[float], i
     mixed[ranking.valid] = ranking.mixed
     numbers = [100 * float(ranking.cmc[0]), 100 * ranking.mean_precision, 100 * ranking.mean_penalty]
     return numbers, int((~ranking.valid).sum()), mixed
-
-
-def _by_camera(probe: Gait, gallery: Gait, cameras: list[str], metric: str) -> tuple[Any, Any, Any]:
-    """Rank-1 and chance of each pair of cameras, [V, V], in percent, and for which [n] equals decide between two."""
-    cells = np.full((len(cameras), len(cameras)), np.nan)
-    luck, tied = cells.copy(), np.zeros(len(probe), bool)
-    for column, other in enumerate(cameras):
-        theirs = Shown(gallery.where(gallery.views == other), metric)
-        for row, camera in enumerate(cameras):
-            here = probe.views == camera
-            if row == column or not here.any() or not len(theirs):
-                continue
-            hits, equal = theirs.matched(probe.where(here), 1)
-            cells[row, column] = 100 * hits[:, 0].mean()
-            tied[here] |= equal
-            luck[row, column] = chance_rank1(probe.labels[here], theirs.labels)
-    return cells, luck, tied

@@ -10,13 +10,24 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.evaluation.cells import Shown, excluding_identical, listed, mean, missing, ties
-from gaitext.evaluation.distances import Array
-from gaitext.evaluation.ranking import chance_rank1
-from gaitext.evaluation.result import EvaluationResult, Gait, Table
-from gaitext.evaluation.writing import check_table_path, write_result
+from gaitext.evaluation.distances import Array, Reference
+from gaitext.evaluation.ranking import chance_rank1, nearest
+from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
-__all__ = ["PROTOCOLS", "CrossView", "cross_view", "cross_view_by_identity", "evaluate_indoor_dataset"]
+__all__ = [
+    "PROTOCOLS",
+    "CrossView",
+    "ViewCells",
+    "compare_views",
+    "cross_view",
+    "cross_view_by_identity",
+    "evaluate_indoor_dataset",
+    "excluding_identical",
+    "listed",
+    "mean",
+    "missing",
+    "ties",
+]
 
 
 @dataclass(frozen=True)
@@ -117,21 +128,14 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
     chance: dict[str, float] = {}
     for condition, names in protocol.probes.items():
         probe = gait.where(protocol.select(gait.types, names))
-        cells = np.full((len(views), len(views), protocol.ranks), np.nan)
-        luck = np.full((len(views), len(views), 1), np.nan)
-        unknown, tied = np.zeros(len(probe), bool), np.zeros(len(probe), bool)
-        for row, column, here, theirs in _pairs(probe, gallery, views, metric):
-            hits, equal = theirs.matched(probe.where(here), protocol.ranks)
-            cells[row, column] = 100 * hits.mean(0)
-            tied[here] |= equal
-            luck[row, column] = chance_rank1(probe.labels[here], theirs.labels)
-            unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
-        means[condition] = excluding_identical(cells)
-        chance[condition] = mean(excluding_identical(luck)[:, 0])
-        notes += missing(condition, views, cells[:, :, 0], len(probe))
-        if unknown.any():
-            notes.append(f"{condition}: {unknown.sum()} of {len(probe)} probes have no match in some gallery view")
-        notes += ties(condition, tied, " in some gallery view")
+        found = compare_views(probe, gallery, views, metric, protocol.ranks)
+        means[condition] = excluding_identical(found.hits)
+        chance[condition] = mean(excluding_identical(found.chance))
+        notes += missing(condition, views, found.hits[:, :, 0], len(probe))
+        if found.unknown.any():
+            said = f"{found.unknown.sum()} of {len(probe)} probes have no match in some gallery view"
+            notes.append(f"{condition}: {said}")
+        notes += ties(condition, found.tied, " in some gallery view")
     if all(np.isnan(rows).all() for rows in means.values()):
         raise _nothing(gait, gallery, protocol, name)
     tables = [
@@ -219,18 +223,112 @@ def _nothing(gait: Gait, gallery: Gait, protocol: CrossView, name: str) -> DataE
     )
 
 
-def _pairs(probe: Gait, gallery: Gait, views: Sequence[str], metric: str) -> Iterator[tuple[int, int, Array, Shown]]:
+def _pairs(probe: Gait, gallery: Gait, views: Sequence[str], metric: str) -> Iterator[tuple[int, int, Array, _Gallery]]:
     """Places of a probe view and another gallery view, a mask of the probes of the one, the gallery of the other.
 
     Without pairs that lack either.
     """
     for column, other in enumerate(views):
-        theirs = Shown(gallery.where(gallery.views == other), metric)
+        theirs = _Gallery(gallery.where(gallery.views == other), metric)
         for row, view in enumerate(views):
             here = probe.views == view
             if row != column and here.any() and len(theirs):
                 yield row, column, here, theirs
 
 
+@dataclass(frozen=True)
+class ViewCells:
+    """What each pair of a probe view and another gallery view gives; NaN where either is lacking.
+
+    Attributes:
+        hits: [V, V, ranks], percent of the probes with a match among the nearest 1..ranks.
+        chance: [V, V], percent that choosing at random would have.
+        tied: [n], the probes for which equally near sequences decide.
+        unknown: [n], those whose identity is not in some gallery view.
+    """
+
+    hits: Array
+    chance: Array
+    tied: Array
+    unknown: Array
+
+
+def compare_views(probe: Gait, gallery: Gait, views: Sequence[str], metric: str, ranks: int = 1) -> ViewCells:
+    """Match n probes of each of V views within the gallery of each other view."""
+    hits = np.full((len(views), len(views), ranks), np.nan)
+    chance = hits[:, :, 0].copy()
+    tied, unknown = np.zeros(len(probe), bool), np.zeros(len(probe), bool)
+    for row, column, here, theirs in _pairs(probe, gallery, views, metric):
+        matched, equal = theirs.matched(probe.where(here), ranks)
+        hits[row, column] = 100 * matched.mean(0)
+        chance[row, column] = chance_rank1(probe.labels[here], theirs.labels)
+        tied[here] |= equal
+        unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
+    return ViewCells(hits, chance, tied, unknown)
+
+
 def _scalar(condition: str, k: int) -> str:
     return f"scalar/test_accuracy/{condition}@R{k + 1}"
+
+
+class _Gallery:
+    """The sequences of one gallery view, of which there may be none."""
+
+    def __init__(self, gallery: Gait, metric: str) -> None:
+        self.labels = gallery.labels
+        self._reference = Reference(gallery.embeddings, metric)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def matched(self, probe: Gait, ranks: int) -> tuple[Array, Array]:
+        """[n, ranks], the chance of a match among the nearest 1..ranks, and [n], whether equals decide it.
+
+        The chance is 0 or 1, unless a match is exactly as near as another's sequence.
+        """
+        found = nearest(self._reference.distances(probe.embeddings), probe.labels[:, None] == self.labels)
+        return found.within(ranks), found.mixed & (found.before < ranks)
+
+
+def ties(condition: str, tied: Array, where: str = "") -> list[str]:
+    """A note on the probes [n] for which equally near sequences decide."""
+    if not tied.any():
+        return []
+    return [
+        f"{condition}: {tied.sum()} of {len(tied)} probes tie: a match is exactly as near as another identity's "
+        f"sequence{where}; each counts by what it is on average over all orders of the equals"
+    ]
+
+
+def excluding_identical(cells: Array) -> Array:
+    """Mean over gallery views other than the probe's: [V, V, …] -> [V, …], skipping NaN."""
+    masked = cells.copy()
+    masked[np.arange(len(cells)), np.arange(len(cells))] = np.nan
+    there = ~np.isnan(masked)
+    total = np.where(there, masked, 0).sum(1)
+    return np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
+
+
+def mean(values: Array) -> float:
+    """Mean of the numbers that are there; NaN if none is."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def missing(condition: str, views: list[str], cells: Array, probes: int) -> list[str]:
+    """Notes on the pairs of views without a number in ``cells`` [V, V], of a condition with ``probes`` probes."""
+    if not probes:
+        return [f"{condition}: there are no probes; it has no number"]
+    off_diagonal = ~np.eye(len(views), dtype=bool)
+    gone = np.isnan(cells) & off_diagonal
+    if not gone.any():
+        return []
+    listed = [f"{views[i]}→{views[j]}" for i, j in np.argwhere(gone)]
+    more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
+    return [f"{condition}: no probes or no gallery to compare for {', '.join(listed[:6])}{more}; left out of the means"]
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Sorted names without doubles, cut short; "none" if there is none."""
+    names = sorted(set(names))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "none"

@@ -18,8 +18,7 @@ from gaitext.evaluation.keypoints import (
     keypoint_ap,
     pose_distances,
 )
-from gaitext.evaluation.result import EvaluationResult, Table
-from gaitext.evaluation.writing import check_table_path, write_result
+from gaitext.evaluation.result import EvaluationResult, Table, check_table_path, write_result
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.store import atomic_path
 

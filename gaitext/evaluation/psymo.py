@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.evaluation.cells import excluding_identical, listed, mean, missing, ties
+from gaitext.evaluation.cross_view import excluding_identical, listed, mean, missing, ties
 from gaitext.evaluation.distances import Array, check_metric
-from gaitext.evaluation.matching import Matches, Sequences, match
-from gaitext.evaluation.result import EvaluationResult, Gait, Table
-from gaitext.evaluation.writing import check_table_path, write_result
+from gaitext.evaluation.ranking import Matches, Sequences, match
+from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
 __all__ = ["GALLERIES", "VARIATIONS", "check_PsyMo", "evaluate_PsyMo", "gallery_type"]
 
@@ -103,50 +102,8 @@ def evaluate_PsyMo(
     cells, counted = _cells(walks, gallery, metric)
     if np.isnan(cells[..., 0]).all():
         raise _nothing(walks, gallery)
-    angles = [f"{angle:03d}" for angle in walks.angles]
-    notes = (
-        gait.notes()
-        + walks.notes
-        + [
-            note
-            for variation, name in enumerate(VARIATIONS)
-            for note in [
-                *missing(name.upper(), angles, cells[variation, ..., 0], int(counted.probes[variation])),
-                *counted.notes(variation, name.upper()),
-            ]
-        ]
-    )
-    # [variations + their mean, angles + their mean, numbers]
-    by_angle = np.stack([excluding_identical(each) for each in cells])
-    by_angle = np.concatenate([by_angle, _mean(by_angle)[None]])
-    overall = np.stack([_mean(each) for each in by_angle[:-1]])
-    overall = np.concatenate([overall, _mean(overall)[None]])
-    names = [*(name.upper() for name in VARIATIONS), "mean"]
-    titles = ("Rank-1", "Rank-5", "mAP")
-    tables = [
-        Table(
-            f"{title} of each probe angle, mean over the other angles' galleries (%)",
-            [*angles, "mean", *(["chance"] if k == 0 else [])],
-            [
-                (name, [*map(float, row[:, k]), float(last[k]), *([float(last[3])] if k == 0 else [])])
-                for name, row, last in zip(names, by_angle, overall)
-            ],
-        )
-        for k, title in enumerate(titles)
-    ]
-    scalars = {
-        f"scalar/test_accuracy/{name}@{number}": float(last[k])
-        for k, number in enumerate(_NUMBERS)
-        for name, last in zip(names, overall)
-    }
-    scalars |= {
-        f"scalar/test_accuracy/{name}-{angle}@R1": float(number)
-        for name, row in zip(names, by_angle)
-        for angle, number in zip(angles, row[:, 0])
-    }
-    chance = {name: float(last[3]) for name, last in zip(names[:-1], overall)}
-    reading = f"gallery {gallery} ({GALLERIES[gallery]})"
-    apart = ", a probe's own walk excluded" if exclude_same_walk else ""
+    by_angle, overall = _means(cells)
+    notes = [*gait.notes(), *walks.notes, *_notes(walks, cells, counted)]
     about = {
         **gait.about(dataset, metric),
         "gallery": gallery,
@@ -154,10 +111,44 @@ def evaluate_PsyMo(
         "exclude_same_walk": exclude_same_walk,
         "probes": int(counted.probes.sum()),
     }
-    result = EvaluationResult(f"PsyMo, {reading}, metric {metric}{apart}", tables, scalars, chance, notes, about)
+    apart = ", a probe's own walk excluded" if exclude_same_walk else ""
+    protocol = f"PsyMo, gallery {gallery} ({GALLERIES[gallery]}), metric {metric}{apart}"
+    tables, scalars, chance = _presented(walks.angles, by_angle, overall)
+    result = EvaluationResult(protocol, tables, scalars, chance, notes, about)
     if table is not None:
         write_result(result, table)
     return result
+
+
+def _means(cells: Array) -> tuple[Array, Array]:
+    """Of cells [7, A, A, 4]: numbers of probe angles [8, A, 4] and of variations [8, 4]; the last row is the mean."""
+    by_angle = np.stack([excluding_identical(each) for each in cells])
+    overall = np.stack([_mean(each) for each in by_angle])
+    return np.concatenate([by_angle, _mean(by_angle)[None]]), np.concatenate([overall, _mean(overall)[None]])
+
+
+def _presented(
+    degrees: list[int], by_angle: Array, overall: Array
+) -> tuple[list[Table], dict[str, float], dict[str, float]]:
+    """:func:`_means` as tables, scalars, and the variations' chance."""
+    angles = [f"{angle:03d}" for angle in degrees]
+    names = [*(name.upper() for name in VARIATIONS), "mean"]
+    tables = []
+    for k, title in enumerate(("Rank-1", "Rank-5", "mAP")):
+        rows = [
+            (name, [*map(float, row[:, k]), float(last[k]), *([float(last[3])] if k == 0 else [])])
+            for name, row, last in zip(names, by_angle, overall)
+        ]
+        columns = [*angles, "mean", *(["chance"] if k == 0 else [])]
+        tables.append(Table(f"{title} of each probe angle, mean over the other angles' galleries (%)", columns, rows))
+    scalars = {
+        f"scalar/test_accuracy/{name}@{number}": float(last[k])
+        for k, number in enumerate(_NUMBERS)
+        for name, last in zip(names, overall)
+    }
+    for name, row in zip(names, by_angle):
+        scalars |= {f"scalar/test_accuracy/{name}-{angle}@R1": float(n) for angle, n in zip(angles, row[:, 0])}
+    return tables, scalars, {name: float(last[3]) for name, last in zip(names[:-1], overall)}
 
 
 def gallery_type(gait: Gait) -> str:
@@ -300,18 +291,23 @@ class _Counted:
     withheld: Array
     tied: Array
 
-    def notes(self, variation: int, name: str) -> list[str]:
-        of = f"of {self.probes[variation]} probes"
-        notes = []
-        if self.unknown[variation]:
-            notes.append(f"{name}: {self.unknown[variation]} {of} have no match in some gallery angle")
-        if self.withheld[variation]:
+
+def _notes(walks: _Walks, cells: Array, counted: _Counted) -> list[str]:
+    """What each variation lacks."""
+    angles, notes = [f"{angle:03d}" for angle in walks.angles], []
+    for variation, name in enumerate(map(str.upper, VARIATIONS)):
+        count = int(counted.probes[variation])
+        notes += missing(name, angles, cells[variation, ..., 0], count)
+        if counted.unknown[variation]:
+            found = f"{counted.unknown[variation]} of {count} probes"
+            notes.append(f"{name}: {found} have no match in some gallery angle")
+        if counted.withheld[variation]:
+            found = f"{counted.withheld[variation]} of {count} probes"
             notes.append(
-                f"{name}: {self.withheld[variation]} {of} have at some gallery angle no match but what is their own; "
-                "they are not counted there"
+                f"{name}: {found} have at some gallery angle no match but what is their own; they are not counted there"
             )
-        tied = np.arange(self.probes[variation]) < self.tied[variation]
-        return notes + ties(name, tied, " at some gallery angle")
+        notes += ties(name, np.arange(count) < counted.tied[variation], " at some gallery angle")
+    return notes
 
 
 def _cells(walks: _Walks, gallery: str, metric: str) -> tuple[Array, _Counted]:

@@ -22,7 +22,7 @@ _CHUNK = 1 << 22
 class AllTripletsLoss(Loss):
     """max(0, margin + d(anchor, positive) − d(anchor, negative)), averaged over its non-zero terms.
 
-    GaitPT's (spec §2). Every (anchor, another sequence of its identity, sequence of another
+    GaitPT's (docs/gaitpt.md). Every (anchor, another sequence of its identity, sequence of another
     identity) of the batch counts; distances are Euclidean between embeddings L2-normalised over
     all their features, parts together. Equal to pytorch-metric-learning's ``TripletMarginLoss``
     with its defaults but the margin. :class:`~gaitext.losses.TripletLoss` differs: part by part, not normalised, and

@@ -14,7 +14,7 @@ __all__ = ["CrossEntropyLoss"]
 class CrossEntropyLoss(Loss):
     """Cross-entropy with scaled logits and label smoothing, mean over sequences and parts.
 
-    Equal to OpenGait's ``CrossEntropyLoss`` (GaitHeat, Eq. 9; spec §1). The logits are cosines in
+    Equal to OpenGait's ``CrossEntropyLoss`` (GaitHeat, Eq. 9; docs/gaitheat.md). The logits are cosines in
     -1..1, hence the scale. Processes are not gathered: DDP's averaging gives the same gradient.
 
     Args:

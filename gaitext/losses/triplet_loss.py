@@ -77,7 +77,7 @@ class TripletLoss(TripletBase):
     """max(0, margin + d(anchor, positive) − d(anchor, negative)), averaged over its non-zero terms.
 
     Every ordered triplet of the batch counts, an anchor paired with itself among the positives
-    included; each part averages over its own non-zero terms (GaitHeat, Eq. 9; spec §1). Equal to
+    included; each part averages over its own non-zero terms (GaitHeat, Eq. 9; docs/gaitheat.md). Equal to
     OpenGait's ``TripletLoss``; unlike it, identities may have different numbers of sequences.
 
     Args:

@@ -3,7 +3,7 @@
 Random changes of whole sequences, applied where heatmaps, poses and lengths are together.
 
 Not a transform of a YAML's list: the toolboxes run those on each input alone, and on several
-sequences as one where sampling is ``all`` or ``unfixed`` (spec §5), so a coin tossed there can
+sequences as one where sampling is ``all`` or ``unfixed`` (docs/toolbox-contract.md), so a coin tossed there can
 neither agree between heatmaps and poses nor be one per sequence.
 """
 
@@ -129,7 +129,7 @@ def augment(frames: Frames, lengths: Sequence[int], settings: GaitHeatSettings) 
 
 
 def normalise_sequences(frames: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Min–max to [0, 1] with one minimum and one maximum per sequence (spec §1).
+    """Min–max to [0, 1] with one minimum and one maximum per sequence (docs/gaitheat.md).
 
     Args:
         frames: [N, V, H, W], the frames of all sequences one after another.

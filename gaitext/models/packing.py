@@ -1,7 +1,7 @@
 """Fixed and packed sequences, seen as one run of frames and the lengths of its sequences.
 
 Hosts hand sequences over fixed, [n, T, …] with ``seqL`` None, or packed, [1, ΣT, …] with
-``seqL`` [1, n] (spec §5). A network works on frames [N, …] and lengths, so that a sequence's
+``seqL`` [1, n] (docs/toolbox-contract.md). A network works on frames [N, …] and lengths, so that a sequence's
 result cannot depend on what it is packed with.
 """
 

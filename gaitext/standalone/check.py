@@ -1,9 +1,12 @@
-"""Finds damaged data before hours are spent on training."""
+"""The embedded host's checks: a config before anything is built, and its data before hours are spent on training."""
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,13 +14,42 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaitext.errors import DataError, GaitextError
+from gaitext.config import load_yaml, told_by
+from gaitext.errors import ConfigError, DataError, GaitextError, suggest
+from gaitext.evaluation import evaluate_CCPG, evaluate_indoor_dataset
 from gaitext.execution import map_sequences
 from gaitext.standalone.data import find_leaves
 from gaitext.standalone.settings import DataSettings, HostConfig
 from gaitext.store import Leaf, choose, read_leaf
+from gaitext.toolboxes.parts import EVALUATIONS
+from gaitext.toolboxes.validate import arguments_for, check_evaluation, validate_config
 
-__all__ = ["DataReport", "check_data", "check_leaves"]
+__all__ = [
+    "DataReport",
+    "check_batch",
+    "check_data",
+    "check_leaves",
+    "check_options",
+    "evaluation_function",
+    "naming_file",
+    "validated",
+]
+
+log = logging.getLogger(__name__)
+
+#: The evaluation functions of the embedded host: OpenGait's that gaitext has, and gaitext's own.
+_EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate_indoor_dataset": evaluate_indoor_dataset,
+    "evaluate_CCPG": evaluate_CCPG,
+    **EVALUATIONS,
+}
+#: OpenGait's other evaluation functions.
+_TOOLBOX_ONLY = frozenset(
+    {
+        *("GREW_submission", "HID_submission", "evaluate_CCGR_MINI", "evaluate_FreeGait", "evaluate_Gait3D"),
+        *("evaluate_real_scene", "evaluate_scoliosis", "evaluate_segmentation"),
+    }
+)
 
 Depth = Literal["auto", "tail", "full"]
 #: Up to this size, `auto` reads everything once.
@@ -25,6 +57,87 @@ _SMALL = 2**30
 #: An array's pickle has at least its dtype and shape.
 _LEAST_BYTES = 32
 _MEND = "make the damaged sequences again"
+
+
+def naming_file(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
+    """Errors inside name the config's file."""
+    return nullcontext() if isinstance(config, Mapping) else told_by(config)
+
+
+def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
+    """Read a config and check it before anything is built: its keys, classes, inputs and data's place.
+
+    Raises:
+        ConfigError: naming the key, the place and the nearest valid name.
+        DataError: the partition is missing or wrong.
+    """
+    with naming_file(config):
+        if isinstance(config, Mapping):
+            return _validated(dict(config), "the config", training, world_size)
+        return _validated(load_yaml(config), str(config), training, world_size)
+
+
+def _validated(sections: dict[str, Any], where: str, training: bool, world_size: int) -> HostConfig:
+    host = HostConfig.of(sections, where=where)
+    optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
+    sections = {**optional, "loss_cfg": host.losses, **sections}
+    for remark in validate_config(sections, training, world_size=world_size):
+        log.warning(remark)
+    return host
+
+
+def check_batch(host: HostConfig) -> None:
+    """Refuse batches in which a triplet loss finds no positive or no negative."""
+    size = host.trainer.sampler.batch_size
+    losses = [str(loss.get("type")) for loss in host.losses]
+    if isinstance(size, tuple) and min(size) < 2 and (triplets := [name for name in losses if "Triplet" in name]):
+        missing = "positive" if size[1] < 2 else "negative"
+        raise ConfigError(
+            f"in batches of {size[0]} identities × {size[1]} sequences no anchor of {triplets[0]} has a {missing}",
+            where="trainer_cfg.sampler.batch_size",
+            how="take at least two identities and two sequences of each",
+        )
+
+
+def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The evaluation function and its arguments, checked before anything runs."""
+    name = host.evaluator.eval_func
+    if name not in _EVALUATIONS and name in _TOOLBOX_ONLY:
+        raise ConfigError(
+            f"{name} is OpenGait's own, and not in the embedded host",
+            where="evaluator_cfg.eval_func",
+            how=f"test with OpenGait (`gaitext link`), or choose one of {', '.join(sorted(_EVALUATIONS))}",
+        )
+    if name not in _EVALUATIONS:
+        raise ConfigError(
+            f"no evaluation {name!r} in the embedded host",
+            where="evaluator_cfg.eval_func",
+            how=suggest(name, sorted(_EVALUATIONS)),
+        )
+    check_options(host)
+    return _EVALUATIONS[name], dict(host.evaluation)
+
+
+def check_options(host: HostConfig) -> None:
+    """Refuse an option that belongs to another evaluation function than the config's, and what that one will refuse.
+
+    Raises:
+        ConfigError: it says whose it is, or what is wrong with it.
+    """
+    name = host.evaluator.eval_func
+    taken = {each: set(inspect.signature(function).parameters) for each, function in _EVALUATIONS.items()}
+    for key in host.evaluation:
+        having = sorted(each for each, keys in taken.items() if key in keys)
+        if name in taken and key not in taken[name] and having:
+            raise ConfigError(
+                f"{name} has no '{key}': it is {' and '.join(having)}'s",
+                where=f"evaluator_cfg.{key}",
+                how=f"leave it out, or write eval_func: {having[0]}",
+            )
+    if name in _EVALUATIONS:
+        arguments_for(_EVALUATIONS[name], host.evaluation, where="evaluator_cfg")
+    names = {"test_dataset_name": host.data.test_dataset_name, "dataset_name": host.data.dataset_name}
+    check_evaluation({"eval_func": name, **host.evaluation}, names)
 
 
 @dataclass(frozen=True)

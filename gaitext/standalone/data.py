@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,76 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gaitext.errors import ConfigError, DataError, GaitextError
+from gaitext.errors import ConfigError, DataError, GaitextError, suggest
 from gaitext.standalone.settings import DataSettings
-from gaitext.standalone.transforms import Chain
 from gaitext.store import Array, CompactSequence, Leaf, choose, leaves, read_leaf, read_partition
+from gaitext.toolboxes.parts import TRANSFORMS
+from gaitext.toolboxes.validate import arguments_for
 from gaitext.training.sampling import FrameSampling, sample_frames
+from gaitext.transforms.base import SeededTransform
 
-__all__ = ["Batch", "Request", "SequenceDataset", "collate", "find_leaves", "loader"]
+__all__ = ["Batch", "Chain", "Request", "SequenceDataset", "build_chains", "collate", "find_leaves", "loader"]
 
 log = logging.getLogger(__name__)
 
 #: Keeps the draws of frames and transforms apart from those of batches.
 _FRAMES = 1
+
+
+class Chain:
+    """Transforms applied one after the other to one sequence [T, …]."""
+
+    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, sequence: Array, generator: np.random.Generator) -> Array:
+        """Apply the chain; what is random in it draws from ``generator``."""
+        for transform in self.transforms:
+            if isinstance(transform, SeededTransform):
+                transform.generator = generator
+            sequence = transform(sequence)
+        return sequence
+
+
+def build_chains(section: Any, *, where: str) -> list[Chain]:
+    """Build one chain per input.
+
+    Args:
+        section: a list with one entry per input, each ``{type: Name, …}``,
+            ``{type: Compose, trf_cfg: [...]}`` or a list of such; null or ``NoOperation`` leaves an
+            input as it is. A single dict, or null, stands for one input.
+        where: the section's name, for errors.
+
+    Raises:
+        ConfigError: a name gaitext does not have, or arguments it does not take.
+    """
+    entries = section if isinstance(section, list) else [section]
+    return [Chain(_transforms(entry, f"{where}[{i}]")) for i, entry in enumerate(entries)]
+
+
+def _transforms(entry: Any, where: str) -> list[Callable[..., Any]]:
+    if entry is None:
+        return []
+    if isinstance(entry, list):
+        return [transform for part in entry for transform in _transforms(part, where)]
+    if not isinstance(entry, Mapping) or "type" not in entry:
+        raise ConfigError(f"is {entry!r}, not a transform", where=where, how="write `- type: Name`")
+    name = entry["type"]
+    if name == "NoOperation":
+        return []
+    if name == "Compose":
+        return _transforms(list(entry.get("trf_cfg") or []), where)
+    if name not in TRANSFORMS:
+        raise ConfigError(
+            f"no transform {name!r} in the embedded host, which has gaitext's own only",
+            where=where,
+            how=suggest(name, sorted(TRANSFORMS)),
+        )
+    kind: Any = TRANSFORMS[name]
+    try:
+        return [kind(**arguments_for(kind, entry, where=f"{where}.{name}", ignored=("type",)))]
+    except TypeError as error:
+        raise ConfigError(f"cannot be built: {error}", where=f"{where}.{name}") from error
 
 
 @dataclass(frozen=True)
@@ -183,7 +241,7 @@ class SequenceDataset(Dataset[Sample]):
             raise type(error)(f"{what} (frames are counted as sampled)", where=where, how=error.how) from error
 
 
-class _Careful(Dataset["Sample | GaitextError"]):
+class _ErrorsAsSamples(Dataset["Sample | GaitextError"]):
     """A dataset whose errors are samples: from a loader's worker they would come as tracebacks."""
 
     def __init__(self, dataset: SequenceDataset) -> None:
@@ -264,7 +322,7 @@ def loader(
         GaitextError: a sequence cannot be read or transformed (it is named).
     """
     batches: DataLoader[Any] = DataLoader(
-        _Careful(dataset),
+        _ErrorsAsSamples(dataset),
         batch_sampler=_Requests(draw, span, rank, world_size),
         collate_fn=_Collate(dataset.frames.count != "fixed"),
         num_workers=dataset.settings.num_workers,

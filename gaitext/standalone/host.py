@@ -15,12 +15,11 @@ from gaitext import losses as own_losses
 from gaitext.checkpoints import fitting, load
 from gaitext.errors import ConfigError, suggest
 from gaitext.standalone.data import SequenceDataset
-from gaitext.standalone.settings import SamplerSettings, arguments_for
-from gaitext.toolboxes.adapter import Host, HostModel
-from gaitext.toolboxes.arguments import check_arguments
-from gaitext.toolboxes.parts import LOSSES, MODELS, SAMPLERS
+from gaitext.standalone.settings import SamplerSettings
+from gaitext.toolboxes.adapter import Host, HostModel, ModelAdapter
+from gaitext.toolboxes.parts import LOSSES, MODELS, SAMPLERS, adapter_for
 from gaitext.toolboxes.samplers import SeededTripletSampler
-from gaitext.toolboxes.signatures import OwnHost
+from gaitext.toolboxes.validate import arguments_for, check_arguments
 
 __all__ = [
     "EmbeddedModel",
@@ -39,13 +38,9 @@ log = logging.getLogger(__name__)
 class EmbeddedModel(HostModel, nn.Module):
     """A network in the embedded host: the toolboxes' model contract, and nothing else."""
 
-    def __init__(self, model_cfg: Mapping[str, Any], *, fresh: bool) -> None:
+    def __init__(self, adapter: ModelAdapter, host: Host) -> None:
         super().__init__()
-        self._fresh = fresh
-        self.build_network(model_cfg)
-
-    def host(self) -> Host:
-        return OwnHost(self._fresh)
+        self.set_up(adapter, host)
 
 
 def build_model(model_cfg: Mapping[str, Any], *, fresh: bool = True) -> EmbeddedModel:
@@ -58,11 +53,8 @@ def build_model(model_cfg: Mapping[str, Any], *, fresh: bool = True) -> Embedded
     Raises:
         ConfigError: gaitext has no such model, or its settings are wrong.
     """
-    name = str(model_cfg["model"])
-    check_model(name)
-    kind = type(name, (EmbeddedModel,), {"adapter": MODELS[name]})
-    model: EmbeddedModel = kind(model_cfg, fresh=fresh)
-    return model
+    check_model(str(model_cfg["model"]))
+    return EmbeddedModel(adapter_for(model_cfg), Host(fresh))
 
 
 def check_model(name: str) -> None:

@@ -1,23 +1,17 @@
-"""A toolbox's YAML as typed settings, with OpenGait's defaults.
-
-The checks every host makes, on the embedded host's config.
-"""
+"""A toolbox's YAML as typed settings, with OpenGait's defaults."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from gaitext.config import Settings, load_yaml, need, told_by
+from gaitext.config import Settings, load_yaml, need
 from gaitext.errors import ConfigError, suggest
-from gaitext.toolboxes.arguments import check_arguments, check_numbers
-from gaitext.toolboxes.validate import check_shape, validate_config
+from gaitext.toolboxes.validate import check_shape
 from gaitext.training.sampling import FrameSampling
 
 __all__ = [
@@ -27,9 +21,6 @@ __all__ = [
     "HostConfig",
     "SamplerSettings",
     "TrainerSettings",
-    "arguments_for",
-    "telling",
-    "validated",
 ]
 
 
@@ -211,53 +202,3 @@ class HostConfig:
 def _defaulted(given: Mapping[str, Any], default: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Complete ``given`` by OpenGait's default.yaml where both name the same class."""
     return {**default, **given} if given.get(name, default[name]) == default[name] else dict(given)
-
-
-def arguments_for(
-    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, ignored: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The keyword arguments that ``given`` holds for ``function``.
-
-    Args:
-        function: a class or function.
-        given: a YAML section.
-        where: the section's name, for errors.
-        ignored: keys that belong to the section, not to the function.
-
-    Raises:
-        ConfigError: a key that is no argument, or text where YAML was meant to hold a number.
-    """
-    chosen = {key: value for key, value in given.items() if key not in ignored}
-    check_arguments(function, chosen, where, (), complete=False)
-    check_numbers(chosen, where)
-    return chosen
-
-
-log = logging.getLogger(__name__)
-
-
-def telling(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Names the config's file in the errors of further checks."""
-    return nullcontext() if isinstance(config, Mapping) else told_by(config)
-
-
-def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
-    """Read a config and check it before anything is built: its keys, classes, inputs and data's place.
-
-    Raises:
-        ConfigError: naming the key, the place and the nearest valid name.
-        DataError: the partition is missing or wrong.
-    """
-    with telling(config):
-        if isinstance(config, Mapping):
-            return _validated(dict(config), "the config", training, world_size)
-        return _validated(load_yaml(config), str(config), training, world_size)
-
-
-def _validated(sections: dict[str, Any], where: str, training: bool, world_size: int) -> HostConfig:
-    host = HostConfig.of(sections, where=where)
-    optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
-    sections = {**optional, "loss_cfg": host.losses, **sections}
-    for remark in validate_config(sections, training, world_size=world_size):
-        log.warning(remark)
-    return host

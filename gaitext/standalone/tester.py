@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from gaitext.errors import CheckpointError, ConfigError, DataError, suggest
+from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import (
     EvaluationResult,
     check_table_path,
@@ -22,43 +21,27 @@ from gaitext.evaluation import (
     evaluate_PsyMo,
 )
 from gaitext.execution import progress
-from gaitext.standalone.check import check_leaves
-from gaitext.standalone.data import SequenceDataset, find_leaves, loader
+from gaitext.standalone.check import check_leaves, evaluation_function, naming_file, validated
+from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
-from gaitext.standalone.settings import HostConfig, arguments_for, telling, validated
-from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.settings import HostConfig
 from gaitext.store import atomic_path, check_writable
-from gaitext.toolboxes.parts import EVALUATIONS
-from gaitext.toolboxes.validate import check_evaluation
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 
 __all__ = [
     "TestResult",
-    "check_options",
     "check_test",
     "embed",
     "evaluate",
-    "evaluation_function",
     "run_test",
     "testing_set",
 ]
 
 log = logging.getLogger(__name__)
 
-_OWN: dict[str, Callable[..., Any]] = {
-    "evaluate_indoor_dataset": evaluate_indoor_dataset,
-    "evaluate_CCPG": evaluate_CCPG,
-}
 #: Those that read embeddings, labels, types and views only, and so can be rehearsed.
-_REHEARSABLE = (*_OWN.values(), evaluate_PsyMo)
-#: OpenGait's other evaluation functions.
-_TOOLBOX_ONLY = frozenset(
-    {
-        *("GREW_submission", "HID_submission", "evaluate_CCGR_MINI", "evaluate_FreeGait", "evaluate_Gait3D"),
-        *("evaluate_real_scene", "evaluate_scoliosis", "evaluate_segmentation"),
-    }
-)
+_REHEARSABLE = (evaluate_indoor_dataset, evaluate_CCPG, evaluate_PsyMo)
 #: So many identities' sequences rehearse an evaluation.
 _REHEARSED = 50
 
@@ -112,12 +95,8 @@ def run_test(
         save_embeddings: an ``.npz`` to write ``embeddings`` [n, c, p], ``labels``, ``types`` and
             ``views`` to.
         table: a .md, .csv or .json to write the result to, instead of ``evaluator_cfg.table``.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        devices: number of processes.
-        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; None: as the config says.
-        output: the folder that holds all runs.
+        device, devices, precision, output, quiet: as for :func:`~gaitext.standalone.train`.
         seed: decides which frames a ``fixed_…`` test takes; ``all_…`` draws nothing.
-        quiet: no progress bar.
 
     Raises:
         ConfigError: the config is wrong.
@@ -137,7 +116,7 @@ def run_test(
     host = validated(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
-    with telling(config):
+    with naming_file(config):
         evaluation_function(host)
     device = resolve_device(device)
     chosen = resolve_precision(precision, host.fabric.precision, host.evaluator.enable_float16, device)
@@ -246,49 +225,6 @@ def embed(
     order = np.argsort(np.concatenate([np.asarray(p[0]) for p in parts]))
     data: dict[str, Any] = {name: np.concatenate([p[1][name] for p in parts])[order] for name in parts[0][1]}
     return {**data, "labels": dataset.label_list, "types": dataset.types_list, "views": dataset.views_list}
-
-
-def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The evaluation function and its arguments, checked before anything runs."""
-    known: dict[str, Callable[..., Any]] = {**_OWN, **EVALUATIONS}
-    name = host.evaluator.eval_func
-    if name in _TOOLBOX_ONLY and name not in known:
-        raise ConfigError(
-            f"{name} is OpenGait's own, and not in the embedded host",
-            where="evaluator_cfg.eval_func",
-            how=f"test with OpenGait (`gaitext link`), or choose one of {', '.join(sorted(known))}",
-        )
-    if name not in known:
-        raise ConfigError(
-            f"no evaluation {name!r} in the embedded host",
-            where="evaluator_cfg.eval_func",
-            how=suggest(name, sorted(known)),
-        )
-    check_options(host)
-    return known[name], arguments_for(known[name], host.evaluation, where="evaluator_cfg")
-
-
-def check_options(host: HostConfig) -> None:
-    """Refuse an option that belongs to another evaluation function than the config's, and what that one will refuse.
-
-    Raises:
-        ConfigError: it says whose it is, or what is wrong with it.
-    """
-    known: dict[str, Callable[..., Any]] = {**_OWN, **EVALUATIONS}
-    name = host.evaluator.eval_func
-    taken = {each: set(inspect.signature(function).parameters) for each, function in known.items()}
-    for key in host.evaluation:
-        having = sorted(each for each, keys in taken.items() if key in keys)
-        if name in taken and key not in taken[name] and having:
-            raise ConfigError(
-                f"{name} has no '{key}': it is {' and '.join(having)}'s",
-                where=f"evaluator_cfg.{key}",
-                how=f"leave it out, or write eval_func: {having[0]}",
-            )
-    if name in known:
-        arguments_for(known[name], host.evaluation, where="evaluator_cfg")
-    names = {"test_dataset_name": host.data.test_dataset_name, "dataset_name": host.data.dataset_name}
-    check_evaluation({"eval_func": name, **host.evaluation}, names)
 
 
 def evaluate(host: HostConfig, data: dict[str, Any]) -> Any:

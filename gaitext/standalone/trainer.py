@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.standalone.check import check_leaves
-from gaitext.standalone.data import SequenceDataset, find_leaves
+from gaitext.standalone.check import check_batch, check_leaves, check_options, naming_file, validated
+from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves
 from gaitext.standalone.loop import Job, TrainResult, run_job
-from gaitext.standalone.settings import HostConfig, telling, validated
-from gaitext.standalone.tester import check_options, check_test, testing_set
-from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.settings import HostConfig
+from gaitext.standalone.tester import check_test, testing_set
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, checkpoint_path, latest_checkpoint
 
-__all__ = ["TrainResult", "check_batch", "train"]
+__all__ = ["TrainResult", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ def train(
     """
     processes = process_count(devices)
     host = validated(config, training=True, world_size=processes)
-    with telling(config):
+    with naming_file(config):
         check_batch(host)
         check_options(host)
     device = resolve_device(device)
@@ -91,19 +90,6 @@ def train(
             find_unused_parameters=host.trainer.find_unused_parameters,
         )
     return result
-
-
-def check_batch(host: HostConfig) -> None:
-    """Refuse batches in which a triplet loss finds no positive or no negative."""
-    size = host.trainer.sampler.batch_size
-    losses = [str(loss.get("type")) for loss in host.losses]
-    if isinstance(size, tuple) and min(size) < 2 and (triplets := [name for name in losses if "Triplet" in name]):
-        missing = "positive" if size[1] < 2 else "negative"
-        raise ConfigError(
-            f"in batches of {size[0]} identities × {size[1]} sequences no anchor of {triplets[0]} has a {missing}",
-            where="trainer_cfg.sampler.batch_size",
-            how="take at least two identities and two sequences of each",
-        )
 
 
 def _check_folder(host: HostConfig, folder: Path, *, resume: bool, overwrite: bool) -> None:

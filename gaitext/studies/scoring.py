@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitext.errors import DataError
 from gaitext.evaluation import PROTOCOLS, Gait, by_identity, cross_view
-from gaitext.evaluation.cells import mean
+from gaitext.evaluation.cross_view import mean
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluate as evaluated
 

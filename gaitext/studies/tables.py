@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.evaluation import EvaluationResult, Table, write_result
+from gaitext.evaluation.result import markdown_table
 from gaitext.store import atomic_path, write_json
 from gaitext.studies.cells import Cells, plain
 from gaitext.studies.reporting import ClaimSettings, TableSettings, place_of
@@ -191,7 +192,7 @@ def _table_text(table: TableSettings, rows: Sequence[Row], about: Mapping[str, A
     lines = [f"# {table.title} ({table.unit})", "", *(f"* {name}: {value}" for name, value in about.items())]
     lines += [""] if about else []
     body = [[name, *(number_text(s.mean, s.sd, s.low, s.high, digits) for s in row)] for name, row in rows]
-    lines += _grid_text(["", *headers(table)], body)
+    lines += markdown_table(["", *headers(table)], body)
     every = [summary for _, row in rows for summary in row]
     said = ["Means over seeds of training."]
     if any(not math.isnan(s.sd) for s in every):
@@ -238,7 +239,7 @@ def _claims_text(claims: Sequence[ClaimSettings], comparisons: Sequence[Comparis
         verdict = found.verdict + mark
         source, published = claim.source or "–", claim.published or "–"
         body.append([name, claim.better, claim.than, metric, change, interval, seeds, verdict, source, published])
-    lines += _grid_text(columns, body)
+    lines += markdown_table(columns, body)
     people = sorted({c.identities for c in comparisons if c.identities > 1})
     over = f" over {_range(people)} test identities" if people else " over test identities"
     lines += [
@@ -253,12 +254,6 @@ def _claims_text(claims: Sequence[ClaimSettings], comparisons: Sequence[Comparis
     if notes:
         lines += ["", "Notes:", "", *(f"* ({number}) {note}" for number, note in enumerate(notes, 1))]
     return "\n".join(lines) + "\n"
-
-
-def _grid_text(columns: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    lines = [columns, *body]
-    text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return [text[0], "|---" * len(columns) + "|", *text[1:]]
 
 
 def _identities(rows: Sequence[Row]) -> str:

@@ -1,29 +1,35 @@
 """Turns a gaitext network into a host's model class.
 
 A *host* is whoever trains and evaluates: OpenGait, FastPoseGait, or the embedded one
-(:mod:`gaitext.standalone`). All three call a model the same way (spec §6):
-``build_network(model_cfg)`` once, then ``forward((ipts, labels, types, views, seqL))``, which
-returns ``training_feat``, ``visual_summary`` and ``inference_feat``. A :class:`ModelAdapter` says
-how one network meets that contract; :class:`HostModel` is the part of a host's class that is the
-same in every host. What differs between hosts stands in :mod:`gaitext.toolboxes.hosts`.
+(:mod:`gaitext.standalone`). All three call a model the same way (docs/toolbox-contract.md, "What
+a model is to a toolbox"): ``build_network(model_cfg)`` once, then
+``forward((ipts, labels, types, views, seqL))``, which returns ``training_feat``,
+``visual_summary`` and ``inference_feat``. A :class:`ModelAdapter` says how one network meets that
+contract; :class:`HostModel` is the part of a host's class that is the same in every host. What
+differs between hosts stands in :mod:`gaitext.toolboxes.hosts`.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gaitext import transforms
+from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.models.signature import SignatureExtractor
 
 __all__ = ["Host", "HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
+
+log = logging.getLogger("gaitext")
 
 
 @dataclass(frozen=True)
@@ -108,24 +114,28 @@ class ListedTransform:
         return self.arguments.get(name, default)
 
 
-class Host(ABC):
+class Host:
     """The host that a model is built in, as far as a model that holds other models asks.
+
+    This one has gaitext's own models only, as the embedded host has.
 
     Args:
         fresh: whether a training begins: then the checkpoints of earlier stages are read. One that
             goes on, and a test, read the whole system's own checkpoint after building.
     """
 
-    def __init__(self, fresh: bool) -> None:
+    def __init__(self, fresh: bool = True) -> None:
         self.fresh = fresh
 
-    @abstractmethod
-    def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor:
-        """One of the host's models, just built, as a map from :class:`HostInputs` to embeddings before the BNNeck.
+    def signature(self, model_cfg: Mapping[str, Any], *, where: str) -> SignatureExtractor | None:
+        """A model of the host's own, just built, as a map from :class:`HostInputs` to embeddings before the BNNeck.
+
+        None: the host has no models but gaitext's, which their adapters build.
 
         Raises:
             ConfigError: the host has no such model, or its embeddings cannot be had.
         """
+        return None
 
     @property
     def device(self) -> torch.device:
@@ -141,42 +151,53 @@ class Host(ABC):
         """Whether this run trains on packs of sequences."""
         return False
 
-    @abstractmethod
     def say(self, text: str) -> None:
         """Write a line to the host's log."""
+        log.info("%s", text)
 
 
 class ModelAdapter(ABC):
-    """How one network meets the hosts' model contract. Stateless: only class methods."""
+    """One network in the hosts' model contract, and its settings.
+
+    A host makes one adapter for a model and asks it everything: before anything is built what the
+    config must agree with, then for the network, then what the network makes of a batch.
+
+    Args:
+        model_cfg: the section of that name; its ``model`` key is ignored.
+        models: gaitext's adapters by their names, for a network that holds another of its models.
+
+    Raises:
+        ConfigError: a setting is unknown, missing or wrong.
+    """
 
     #: The name under which hosts know the model (``model_cfg.model``).
     name: ClassVar[str]
+    #: What ``model_cfg`` is read as.
+    settings_type: ClassVar[type[Settings]]
+    settings: Any
 
-    @classmethod
+    def __init__(
+        self, model_cfg: Mapping[str, Any], models: Mapping[str, type[ModelAdapter]] = MappingProxyType({})
+    ) -> None:
+        own = {key: value for key, value in model_cfg.items() if key != "model"}
+        self.settings = self.settings_type.parse(own, where="model_cfg")
+
     @abstractmethod
-    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
-        """Build the network from the validated ``model_cfg`` (its ``model`` key is ignored)."""
+    def build(self, host: Host | None = None) -> nn.Module:
+        """Build the network; ``host`` matters to networks that hold other models or read earlier stages' weights."""
 
-    @classmethod
-    def build_in(cls, model_cfg: Mapping[str, Any], host: Host) -> nn.Module:
-        """:meth:`build`, for a network that holds other models of the host."""
-        return cls.build(model_cfg)
+    @abstractmethod
+    def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+        """Run the network on a batch. In evaluation only ``inference`` is used."""
 
-    @classmethod
-    def signature(cls, network: nn.Module, inputs: HostInputs) -> Tensor:
+    def signature(self, network: nn.Module, inputs: HostInputs) -> Tensor:
         """Embeddings before the BNNeck [n, c, p], in training and evaluation, nothing augmented.
 
-        Raises:
-            ConfigError: the network has none.
+        A network without embeddings that RG-Gait could correct leaves this as it is.
         """
-        raise ConfigError(
-            f"{cls.name} has no embeddings that RG-Gait could correct",
-            where="model_cfg.gse.model_cfg.model",
-            how="choose a model that recognises people",
-        )
+        raise NotImplementedError(f"{self.name} has no embeddings before a BNNeck")
 
-    @classmethod
-    def pretreatment(cls, network: nn.Module) -> Any:
+    def pretreatment(self, network: nn.Module) -> Any:
         """How a toolbox's model makes its own inputs of a loader's batch, before they are occluded; None: it does not.
 
         Called ``(batch, base, lists)``: the batch without its lengths, what transforms one, and how
@@ -184,55 +205,47 @@ class ModelAdapter(ABC):
         """
         return None
 
-    @classmethod
-    def makes_inputs(cls, model_cfg: Mapping[str, Any]) -> bool:
+    @property
+    def makes_inputs(self) -> bool:
         """Whether the model's inputs may be others than the leaf's files, one for one."""
         return False
 
-    @classmethod
-    def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
+    @property
+    def frame_shapes(self) -> list[tuple[int, ...]] | None:
         """Shape of one frame of each input that the model reads; None when any will do."""
         return None
 
-    @classmethod
-    @abstractmethod
-    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
-        """Run the network on a batch. In evaluation only ``inference`` is used."""
-
-    @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
+    @property
+    def class_count(self) -> int | None:
         """How many identities the classifier can tell apart; None when there is none."""
         return None
 
-    @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+    @property
+    def loss_names(self) -> Mapping[str, Sequence[str]] | None:
         """All losses that the model feeds: ``log_prefix`` -> the tensors' names; None when it does not say."""
         return None
 
-    @classmethod
-    def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
-        """Compare ``model_cfg`` with the transforms of one phase, a list for each input.
+    def check_transforms(self, lists: Sequence[Sequence[ListedTransform]]) -> None:
+        """Compare the settings with the transforms of one phase, a list for each input.
 
         Raises:
             ConfigError: they contradict each other.
         """
         return
 
-    @classmethod
-    def check_sampler(cls, model_cfg: Mapping[str, Any], sampler: Mapping[str, Any], where: str) -> None:
-        """Compare ``model_cfg`` with the ``sampler`` section of one phase.
+    def check_sampler(self, sampler: Mapping[str, Any], where: str) -> None:
+        """Compare the settings with the ``sampler`` section of one phase.
 
         Raises:
             ConfigError: they contradict each other.
         """
         return
 
-    @classmethod
-    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
+    def check_batch(self, network: nn.Module, inputs: HostInputs) -> None:
         """Look at the first batch for what only the numbers can tell. Made once, as it may wait for the device.
 
         Raises:
-            DataError: the data are not what ``model_cfg`` says.
+            DataError: the data are not what the settings say.
         """
         return
 
@@ -240,28 +253,24 @@ class ModelAdapter(ABC):
 class HostModel:
     """The part of a host's model class that is the same in every host.
 
-    A host's class is ``type(name, (HostModel, BaseOfTheHost), {"adapter": …})``. Weights lie under
-    ``network.`` in every host's checkpoints, which is why they can be exchanged.
+    Weights lie under ``network.`` in every host's checkpoints, which is why they can be exchanged.
     """
 
-    adapter: ClassVar[type[ModelAdapter]]
+    adapter: ModelAdapter
     network: nn.Module
     training: bool
     _batch_checked = False
     _prepared = False
 
-    def build_network(self, model_cfg: Mapping[str, Any]) -> None:
-        host = self.host()
-        self.network = self.adapter.build(model_cfg) if host is None else self.adapter.build_in(model_cfg, host)
-
-    def host(self) -> Host | None:
-        """The host that this model is built in; None: none that has other models."""
-        return None
+    def set_up(self, adapter: ModelAdapter, host: Host | None = None) -> None:
+        """Build the adapter's network in this model."""
+        self.adapter = adapter
+        self.network = adapter.build(host)
 
     def init_parameters(self) -> None:
-        """Keep the weights that :meth:`build_network` made or loaded.
+        """Keep the weights that :meth:`set_up` made or loaded.
 
-        Both toolboxes call this after ``build_network`` and would overwrite them (spec §6).
+        Both toolboxes call this after ``build_network`` and would overwrite them.
         """
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
@@ -270,5 +279,4 @@ class HostModel:
         if not self._batch_checked:
             self.adapter.check_batch(self.network, batch)
             self._batch_checked = True
-        output = self.adapter.run(self.network, batch, training=self.training)
-        return output.as_dict()
+        return self.adapter.run(self.network, batch, training=self.training).as_dict()

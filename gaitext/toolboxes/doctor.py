@@ -195,7 +195,7 @@ def _live(root: Path, toolbox: Toolbox, expected: bool) -> Iterator[Check]:
 
 
 def _probe(root: Path) -> dict[str, Any]:
-    empty: dict[str, Any] = {"error": None, "where": None, "registered": {}, "clashes": [], "warnings": []}
+    empty: dict[str, Any] = {"error": None, "where": None, "registered": {}, "warnings": []}
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "probe.json"
         command = [sys.executable, "-m", "gaitext.toolboxes.probe", str(root), str(result)]

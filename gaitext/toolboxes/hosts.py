@@ -1,6 +1,6 @@
 """What differs between the toolboxes: one :class:`Toolbox` row each, and nothing elsewhere.
 
-Facts only (spec §6, §7), learnt from the toolboxes' interface.
+Facts only (docs/toolbox-contract.md), learnt from the toolboxes' interface.
 """
 
 from __future__ import annotations

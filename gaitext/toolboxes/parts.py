@@ -5,14 +5,14 @@ One table per extension point; hosts look a part up here by the name a YAML give
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from gaitext import evaluation, losses, transforms
 from gaitext.toolboxes.adapter import ModelAdapter
-from gaitext.toolboxes.compose import Compose
 from gaitext.toolboxes.models import (
     ArtifactCorrectorAdapter,
     GaitBaseAdapter,
@@ -25,7 +25,7 @@ from gaitext.toolboxes.models import (
 from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler
 from gaitext.transforms.base import Transform
 
-__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS"]
+__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS", "adapter_for"]
 
 MODELS: dict[str, type[ModelAdapter]] = {
     adapter.name: adapter
@@ -39,6 +39,16 @@ MODELS: dict[str, type[ModelAdapter]] = {
         ArtifactCorrectorAdapter,
     )
 }
+
+
+def adapter_for(model_cfg: Mapping[str, Any]) -> ModelAdapter:
+    """The adapter of one of gaitext's models, ``model_cfg.model``, with its settings.
+
+    Raises:
+        ConfigError: a setting is unknown, missing or wrong.
+    """
+    return MODELS[model_cfg["model"]](model_cfg, MODELS)
+
 
 #: Transform classes: built with keyword arguments from the YAML, called on arrays [T, …].
 TRANSFORMS: dict[str, type[Transform]] = {name: getattr(transforms, name) for name in transforms.__all__}
@@ -66,6 +76,25 @@ EVALUATIONS: dict[str, Callable[..., Any]] = {
 
 #: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
 EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}
+
+
+class Compose:
+    """Applies transforms one after the other: OpenGait's ``Compose``, for a toolbox without it.
+
+    FastPoseGait has none; with this one, a config that lists ``type: Compose`` runs in all hosts.
+
+    Args:
+        trf_cfg: the transforms' entries, each with its ``type``, looked up as the toolbox does.
+    """
+
+    def __init__(self, trf_cfg: Sequence[Mapping[str, Any]]) -> None:
+        self.transforms = importlib.import_module("data.transform").get_transform(list(trf_cfg))
+
+    def __call__(self, sequence: Any) -> Any:
+        for transform in self.transforms:
+            sequence = transform(sequence)
+        return sequence
+
 
 #: kind -> parts that one toolbox has and another lacks; registered where they are lacking.
 SUPPLIED: dict[str, dict[str, type]] = {"transform": {"Compose": Compose}}

@@ -2,7 +2,7 @@
 
 Runs inside the toolbox's process, while it imports its models. Models are returned, to be lifted
 into the toolbox's namespace like its own; everything else becomes an attribute of the module where
-the toolbox looks names up (spec §7). A name that the toolbox defines too is gaitext's from then on,
+the toolbox looks names up (docs/toolbox-contract.md). A name that the toolbox defines too is gaitext's from then on,
 and a warning says so at every run.
 """
 
@@ -21,8 +21,7 @@ from typing import Any
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
-from gaitext.toolboxes.registered import MARK, exposed, model_class
-from gaitext.toolboxes.validate import reporting
+from gaitext.toolboxes.registered import MARK, exposed, model_class, reporting
 
 __all__ = ["Registration", "plug_in", "registration"]
 
@@ -31,16 +30,14 @@ log = logging.getLogger("gaitext")
 
 @dataclass
 class Registration:
-    """What was registered in this process, for ``doctor``.
+    """What was registered in this process.
 
     Attributes:
         toolbox: the toolbox it was registered in.
-        names: kind of part -> names.
         clashes: one sentence for each name that the toolbox defines too.
     """
 
     toolbox: str
-    names: dict[str, list[str]] = field(default_factory=dict)
     clashes: list[str] = field(default_factory=list)
 
 
@@ -87,10 +84,8 @@ def plug_in(module_name: str) -> dict[str, type]:
         wrapped.update({name: exposed(name, part) for name, part in supplied.items() if not hasattr(module, name)})
         prepared.append((point, module, wrapped))
 
-    found = Registration(toolbox.name, {"model": sorted(models)})
-    found.clashes += _claim_models(package, models, module_name)
+    found = Registration(toolbox.name, _claim_models(package, models, module_name))
     for point, module, wrapped in prepared:
-        found.names[point.kind] = sorted(wrapped)
         for name, part in wrapped.items():
             there = getattr(module, name, None)
             if there is not None and not getattr(there, MARK, False):

@@ -29,19 +29,16 @@ def probe(root: Path, toolbox: Toolbox) -> dict[str, Any]:
 
     Returns:
         ``error``: None or the last line of what was raised; ``where``: the toolbox's file it was
-        raised in; ``registered``: kind -> gaitext's names found live; ``clashes``: sentences;
-        ``warnings``: what gaitext logged.
+        raised in; ``registered``: kind -> gaitext's names found live; ``warnings``: what gaitext logged.
     """
-    from gaitext.toolboxes import plugin
-
-    heard: list[str] = []
+    warnings: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("gaitext").addHandler(handler)
     redirect(world_size=1)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     sys.path[0] = str(root / toolbox.package)
-    result: dict[str, Any] = {"error": None, "where": None, "registered": {}, "clashes": [], "warnings": heard}
+    result: dict[str, Any] = {"error": None, "where": None, "registered": {}, "warnings": warnings}
     try:
         for point in EXTENSION_POINTS:
             module = importlib.import_module(point.module)
@@ -52,9 +49,6 @@ def probe(root: Path, toolbox: Toolbox) -> dict[str, Any]:
         inside = [frame.filename for frame in frames if str(root) in frame.filename]
         result["error"] = f"{type(error).__name__}: {error}"
         result["where"] = inside[-1] if inside else None
-    found = plugin.registration()
-    if found is not None:
-        result["clashes"] = found.clashes
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +11,17 @@ from typing import Any, ClassVar
 import torch
 
 from gaitext.errors import ConfigError, suggest
+from gaitext.evaluation import EvaluationResult
 from gaitext.models.folding import unsettled
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, HostModel, ModelAdapter
+from gaitext.toolboxes.borrowed import ToolboxSignature, borrow
 from gaitext.toolboxes.hosts import Toolbox
-from gaitext.toolboxes.sampling import sample_batch
-from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature, build_signature
+from gaitext.toolboxes.parts import adapter_for
+from gaitext.toolboxes.rehearsal import sample_batch
 from gaitext.toolboxes.validate import validate_config
 
-__all__ = ["MARK", "ToolboxModel", "exposed", "model_class"]
+__all__ = ["MARK", "ToolboxModel", "exposed", "log_lines", "model_class", "reporting"]
 
 #: Attribute that tells gaitext's parts from a toolbox's.
 MARK = "__gaitext__"
@@ -44,15 +47,16 @@ class ToolboxModel(HostModel):
         for note in notes:
             self.msg_mgr.log_warning(note)  # type: ignore[attr-defined]
 
-    def host(self) -> Host:
+    def build_network(self, model_cfg: Mapping[str, Any]) -> None:
         engine = self.cfgs[self._phase]  # type: ignore[attr-defined]
         restored = engine.get("restore_hint", 0) != 0 and engine.get("restore_ckpt_strict", True)
-        return _ToolboxHost(self, fresh=self._phase == "trainer_cfg" and not restored)
+        host = _ToolboxHost(self, fresh=self._phase == "trainer_cfg" and not restored)
+        self.set_up(adapter_for(model_cfg), host)
 
     def inputs_pretreament(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Transform a batch as the toolbox does, and cut packed input along time, dimension 1.
 
-        FastPoseGait would cut dimension 2 (spec §6), so the base class sees no lengths.
+        FastPoseGait would cut dimension 2 (docs/toolbox-contract.md, "Packs"), so the base class sees no lengths.
         """
         sequences, labels, types, views, lengths = inputs
         batch = (sequences, labels, types, views, None)
@@ -124,12 +128,10 @@ class _ToolboxHost(Host):
             raise ConfigError(
                 f"{self.model.toolbox.name} has no model {name!r}", where=f"{where}.model", how=suggest(name, known)
             )
-        if getattr(kind, MARK, False):
-            return OwnHost(self.fresh).signature(model_cfg, where=where)
         cfgs = {**self.model.cfgs, "model_cfg": model_cfg}
         attributes = {"cfgs": cfgs, "msg_mgr": self.model.msg_mgr, "iteration": 0, "engine_cfg": self._engine}
         hooks = [hook for hook in ("init_parameters", *self.model.toolbox.weight_hooks) if hasattr(kind, hook)]
-        return build_signature(kind, model_cfg, attributes, hooks)
+        return ToolboxSignature(borrow(kind, model_cfg, attributes, hooks), kind.__name__)
 
     def say(self, text: str) -> None:
         self.model.msg_mgr.log_info(text)
@@ -147,7 +149,6 @@ def model_class(adapter: type[ModelAdapter], base: type, toolbox: Toolbox, modul
         module_name: where the class is to appear to be defined.
     """
     namespace: dict[str, Any] = {
-        "adapter": adapter,
         "toolbox": toolbox,
         "__module__": module_name,
         "__doc__": adapter.__doc__,
@@ -192,3 +193,39 @@ def exposed(name: str, part: Callable[..., Any]) -> Any:
     __init__.__signature__ = _listed(parameters, "self")  # type: ignore[attr-defined]
     namespace = {"__init__": __init__, "__doc__": part.__doc__, "__module__": part.__module__, MARK: True}
     return type(name, (part,), namespace)
+
+
+def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` for a toolbox: its result is logged, and comes back as the dict of its scalars.
+
+    What is no :class:`EvaluationResult` comes back as it is.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if not isinstance(result, EvaluationResult):
+            return result
+        # The toolbox's own module, which has a message manager once the processes are connected.
+        messages = importlib.import_module("utils").get_msg_mgr()
+        for line in log_lines(result):
+            messages.log_info(line)
+        for note in result.notes:
+            messages.log_warning(note)
+        return dict(result.scalars)
+
+    return call
+
+
+def log_lines(result: EvaluationResult) -> list[str]:
+    """A result as OpenGait's evaluation functions write theirs: titles, then ``NM: …``, then ``NM@R1: …``."""
+    lines = [f"==={result.protocol}==="]
+    for table in result.tables:
+        lines.append(f"==={table.title}===")
+        for name, values in table.rows:
+            lines.append(f"{name}: " + ", ".join(f"{c} {cell}" for c, cell in zip(table.columns, table.cells(values))))
+    kinds: dict[str, list[str]] = {}
+    for name, value in result.scalars.items():
+        short = name.rpartition("/")[2]
+        kinds.setdefault(short.partition("@")[2], []).append(f"{short}: {value:.2f}{result.units.get(name, '%')}")
+    return lines + ["\t".join(same) for same in kinds.values()]

@@ -1,193 +1,143 @@
-"""Checks gaitext's parts of a toolbox config before anything is built.
+"""The checks of a config before anything is built: gaitext's parts of it, in every host.
 
 Both toolboxes drop keys they do not know without a word, and find a wrong class count, a missing
-file or a misspelt number only when they stumble over it. :func:`validate_config` is what the
-linked models, ``gaitext run``, ``gaitext doctor --data`` and the embedded host all ask first.
-
-Checks ``loss_cfg`` against what the model feeds.
-
-Checks an engine section's lists of transforms: arguments, sampling, and what the model needs of them.
-
-Gives gaitext's evaluation functions the form in which a toolbox calls them.
-
-A toolbox expects its log to be written to, and numbers by name for TensorBoard; gaitext's
-protocols return an :class:`~gaitext.evaluation.EvaluationResult`. The one becomes the other here,
-for every function that is registered.
-
-Checks that a config's sections are of the kinds that everything else takes for granted.
-
-Checks a config against the data it names: partition, identities, a leaf's files.
+file or a misspelt number only when they stumble over it (docs/toolbox-contract.md). The linked
+models, ``gaitext run``, ``gaitext doctor --data`` and the embedded host all ask
+:func:`validate_config` first. It goes through a config once: the kinds of its sections, each
+phase's transforms, sampler and evaluation, the losses, the model's settings, numbers, batches, and
+the data on disk.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gaitext import losses
 from gaitext.config import need
 from gaitext.errors import ConfigError, nearest
-from gaitext.evaluation import EvaluationResult
 from gaitext.store import read_partition, root_within
 from gaitext.store.contract import folder_path
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import ListedTransform
-from gaitext.toolboxes.arguments import check_arguments, check_numbers
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
 
 __all__ = [
+    "arguments_for",
+    "check_arguments",
     "check_evaluation",
     "check_losses",
     "check_shape",
     "check_transforms",
     "compare_with_data",
     "listed_transforms",
-    "log_lines",
-    "phases",
-    "reporting",
-    "section",
-    "typed",
     "uses_gaitext",
     "validate_config",
 ]
 
+#: Sections that hold keys and values.
+_KEYED = ("data_cfg", "evaluator_cfg", "fabric_cfg", "model_cfg", "optimizer_cfg", "scheduler_cfg", "trainer_cfg")
+#: Keys whose values become folders below the output's.
+_FOLDERS = (("data_cfg", "dataset_name"), ("trainer_cfg", "save_name"), ("evaluator_cfg", "save_name"))
+#: What the toolboxes' YAML may hold beside a part's own arguments.
+_FREE_KEYS = frozenset({"type", "log_prefix", "loss_term_weight", "gather_and_scale"})
+#: What the toolboxes read of a sampler's section themselves.
+_SAMPLING_KEYS = frozenset(
+    {
+        *("type", "sample_type", "frames_num_fixed", "frames_num_min", "frames_num_max"),
+        *("frames_skip_num", "frames_all_limit", "points_in_use", "batch_size", "batch_shuffle"),
+    }
+)
+#: What ``evaluator_cfg`` holds beside a function's arguments. ``metric`` and
+#: ``cross_view_gallery`` stand in a toolbox's default.yaml, whatever the function.
+_EVALUATOR_KEYS = frozenset(
+    {
+        *("enable_float16", "restore_ckpt_strict", "restore_hint", "save_name", "eval_func", "sampler"),
+        *("transform", "metric", "cross_view_gallery"),
+    }
+)
+#: Parameters that are for Python, not for a YAML.
+_PYTHON_ONLY = frozenset({"generator", "dataset"})
 
-def section(cfgs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The section of that name, if it holds keys."""
+
+def validate_config(
+    cfgs: Mapping[str, Any],
+    training: bool,
+    *,
+    toolbox: Toolbox | None = None,
+    base: str | Path = ".",
+    world_size: int | None = None,
+) -> list[str]:
+    """Check what gaitext answers for in a merged config.
+
+    Args:
+        cfgs: the config, default.yaml already under it.
+        training: train or test.
+        toolbox: whose rules apply; None: the embedded host's.
+        base: what relative paths are relative to: the toolbox's root.
+        world_size: number of processes, if known.
+
+    Returns:
+        Remarks: what is odd but may be meant.
+
+    Raises:
+        ConfigError: naming the key, the place and the nearest valid name.
+        DataError: the partition file is missing or wrong.
+    """
+    check_shape(cfgs)
+    model_cfg = _section(cfgs, "model_cfg")
+    phases = _phases(cfgs, training)
+    for name, phase in phases:
+        check_transforms(name, phase, toolbox)
+        _check_sampler(phase.get("sampler") or {}, f"{name}.sampler", toolbox, Path(base))
+        if name == "evaluator_cfg":
+            check_evaluation(phase, cfgs.get("data_cfg"))
+    adapter = parts.adapter_for(model_cfg) if model_cfg.get("model") in parts.MODELS else None
+    if training:
+        check_losses(cfgs.get("loss_cfg"), None if adapter is None else adapter.loss_names)
+    if adapter is None:
+        return []
+    for name, phase in phases:
+        adapter.check_transforms(listed_transforms(phase.get("transform"), f"{name}.transform"))
+        adapter.check_sampler(phase.get("sampler") or {}, f"{name}.sampler")
+    for name in ("optimizer_cfg", "scheduler_cfg", "trainer_cfg", "evaluator_cfg"):
+        _check_numbers(cfgs.get(name), name)
+    if world_size is not None:
+        _check_batches(phases, world_size, toolbox)
+    if isinstance(cfgs.get("data_cfg"), Mapping):
+        return compare_with_data(cfgs, training, adapter.class_count, Path(base), makes_inputs=adapter.makes_inputs)
+    return []
+
+
+def uses_gaitext(cfgs: Mapping[str, Any]) -> bool:
+    """Whether a config names any of gaitext's parts."""
+    if _section(cfgs, "model_cfg").get("model") in parts.MODELS:
+        return True
+    if _section({"evaluator_cfg": {}, **cfgs}, "evaluator_cfg").get("eval_func") in parts.EVALUATIONS:
+        return True
+    named = {str(item.get("type")) for item, _ in _typed(cfgs, "")}
+    return bool(named & {*parts.TRANSFORMS, *parts.LOSSES, *parts.SAMPLERS})
+
+
+def _section(cfgs: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = need(cfgs, name, where="config")
     if not isinstance(found, Mapping):
         raise ConfigError(f"'{name}' holds no keys (got {found!r})", where="config", how=f"indent {name}'s keys")
     return found
 
 
-def phases(cfgs: Mapping[str, Any], training: bool) -> list[tuple[str, Mapping[str, Any]]]:
+def _phases(cfgs: Mapping[str, Any], training: bool) -> list[tuple[str, Mapping[str, Any]]]:
     """The engine sections that matter: both toolboxes may test while they train."""
-    trainer = section(cfgs, "trainer_cfg")
-    if not training:
-        return [("evaluator_cfg", section(cfgs, "evaluator_cfg"))]
-    phases = [("trainer_cfg", trainer)]
-    if trainer.get("with_test"):
-        phases.append(("evaluator_cfg", section(cfgs, "evaluator_cfg")))
-    return phases
+    trainer = _section(cfgs, "trainer_cfg")
+    tested = not training or trainer.get("with_test")
+    found = [("trainer_cfg", trainer)] if training else []
+    return [*found, ("evaluator_cfg", _section(cfgs, "evaluator_cfg"))] if tested else found
 
 
-def compare_with_data(
-    cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path, *, makes_inputs: bool = False
-) -> list[str]:
-    """Compare a config with the partition and the folders it names; returns remarks.
-
-    Args:
-        class_count: how many identities the model can tell apart, None for any number.
-        makes_inputs: whether the model may make other inputs of a leaf's files, one of two, say.
-        base: what relative paths are relative to.
-    """
-    data = section(cfgs, "data_cfg")
-    root = base / str(need(data, "dataset_root", where="data_cfg"))
-    if not root.is_dir():
-        raise ConfigError(
-            f"there is no folder {root}", where="data_cfg.dataset_root", how="give the folder that holds <id>/…"
-        )
-    inner = root_within(root)
-    if inner is not None:
-        raise ConfigError(
-            f"{root} is the folder above the dataset's root", where="data_cfg.dataset_root", how=f"give {inner}"
-        )
-    train, test = read_partition(base / str(need(data, "dataset_partition", where="data_cfg")))
-    remarks = []
-    for wanted, name in _wanted_sets(cfgs, training, train, test):
-        present = [identity for identity in wanted if (root / identity).is_dir()]
-        if not present:
-            raise ConfigError(
-                f"none of the {len(wanted)} identities of {name} is in {root}",
-                where="data_cfg.dataset_partition",
-                how="the partition is another dataset's, or identities are written differently",
-            )
-        if len(present) < len(wanted):
-            remarks.append(f"data_cfg: {len(wanted) - len(present)} of {name}'s {len(wanted)} identities have no data")
-        if name == "TRAIN_SET" and class_count is not None:
-            remarks += _check_classes(class_count, len(present), len(wanted))
-        if name == "TRAIN_SET":
-            size = (section(cfgs, "trainer_cfg").get("sampler") or {}).get("batch_size")
-            asked = size[0] if isinstance(size, (list, tuple)) and size else 0
-            entries = cfgs.get("loss_cfg") or ()
-            entries = [entries] if isinstance(entries, Mapping) else entries
-            losses = [str(entry.get("type")) for entry in entries if isinstance(entry, Mapping)]
-            # A corrector's batch of one identity is as good as any.
-            if isinstance(asked, int) and asked > len(present) and any("Triplet" in loss for loss in losses):
-                remarks.append(
-                    f"trainer_cfg.sampler.batch_size asks for {asked} identities, and {len(present)} have data: "
-                    f"write [{len(present)}, …], or a toolbox may draw a batch of one identity, which has no triplets"
-                )
-        _check_inputs(cfgs, training, root / present[0], makes_inputs)
-    return remarks
-
-
-def _wanted_sets(
-    cfgs: Mapping[str, Any], training: bool, train: list[str], test: list[str]
-) -> list[tuple[list[str], str]]:
-    sets = [(train, "TRAIN_SET")] if training else []
-    if not training or section(cfgs, "trainer_cfg").get("with_test"):
-        sets.append((test, "TEST_SET"))
-    return sets
-
-
-def _check_classes(class_count: int, present: int, wanted: int) -> list[str]:
-    if class_count < present:
-        raise ConfigError(
-            f"class_num is {class_count}, but there are {present} identities to train on",
-            where="model_cfg.class_num",
-            how=f"write {wanted}",
-        )
-    if class_count > wanted:
-        return [f"model_cfg.class_num is {class_count}, but TRAIN_SET has {wanted} identities: the rest is never used"]
-    return []
-
-
-def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path, makes_inputs: bool) -> None:
-    """Compare ``data_in_use`` with a leaf's files and with the lists of transforms."""
-    leaf = next((view for view in sorted(identity.glob("*/*")) if view.is_dir()), None)
-    if leaf is None:
-        raise ConfigError(f"there is no <type>/<view> in {identity}", where="data_cfg.dataset_root")
-    files = sorted(file.name for file in leaf.iterdir())
-    use = section(cfgs, "data_cfg").get("data_in_use")
-    if use is None:
-        count = len(files)
-    elif all(isinstance(u, bool) for u in use):
-        chosen = [position for position, u in enumerate(use) if u]
-        count = len(chosen)
-        if chosen and chosen[-1] >= len(files):
-            _missing_input(chosen[-1], leaf, files)
-    else:
-        count = len(use)
-        if use and max(use) >= len(files):
-            _missing_input(max(use), leaf, files)
-    for name, phase in [] if makes_inputs else phases(cfgs, training):
-        lists = phase.get("transform")
-        if isinstance(lists, (list, tuple)) and len(lists) != count:
-            raise ConfigError(
-                f"{len(lists)} transforms for {count} inputs ({', '.join(files)} in {leaf.name})",
-                where=f"{name}.transform",
-                how="data_cfg.data_in_use must switch on one file for each entry; several for one go into a Compose",
-            )
-
-
-def _missing_input(position: int, leaf: Path, files: Sequence[str]) -> None:
-    raise ConfigError(
-        f"asks for file number {position}, but {leaf} has {len(files)}: {', '.join(files)}",
-        where="data_cfg.data_in_use",
-        how="count a leaf's files in the order of their names, from 0",
-    )
-
-
-#: Sections that hold keys and values.
-_KEYED = ("data_cfg", "evaluator_cfg", "fabric_cfg", "model_cfg", "optimizer_cfg", "scheduler_cfg", "trainer_cfg")
-#: Keys whose values become folders below the output's.
-_FOLDERS = (("data_cfg", "dataset_name"), ("trainer_cfg", "save_name"), ("evaluator_cfg", "save_name"))
+# The kinds of sections -----------------------------------------------------------------------------
 
 
 def check_shape(cfgs: Mapping[str, Any]) -> None:
@@ -256,81 +206,19 @@ def _types(value: Any, where: str) -> None:
             _types(inner, f"{where}[{position}]")
 
 
-#: What ``evaluator_cfg`` holds beside a function's arguments. ``metric`` and
-#: ``cross_view_gallery`` stand in a toolbox's default.yaml, whatever the function.
-_HOST_KEYS = frozenset(
-    {
-        *("enable_float16", "restore_ckpt_strict", "restore_hint", "save_name", "eval_func", "sampler"),
-        *("transform", "metric", "cross_view_gallery"),
-    }
-)
+# Transforms, losses, samplers ------------------------------------------------------------------------
 
 
-def reporting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` for a toolbox: its result is logged, and comes back as the dict of its scalars.
-
-    What is no :class:`EvaluationResult` comes back as it is.
-    """
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
-        if not isinstance(result, EvaluationResult):
-            return result
-        # The toolbox's own module, which has a message manager once the processes are connected.
-        messages = importlib.import_module("utils").get_msg_mgr()
-        for line in log_lines(result):
-            messages.log_info(line)
-        for note in result.notes:
-            messages.log_warning(note)
-        return dict(result.scalars)
-
-    return call
-
-
-def log_lines(result: EvaluationResult) -> list[str]:
-    """A result as OpenGait's evaluation functions write theirs: titles, then ``NM: …``, then ``NM@R1: …``."""
-    lines = [f"==={result.protocol}==="]
-    for table in result.tables:
-        lines.append(f"==={table.title}===")
-        for name, values in table.rows:
-            lines.append(f"{name}: " + ", ".join(f"{c} {cell}" for c, cell in zip(table.columns, table.cells(values))))
-    kinds: dict[str, list[str]] = {}
-    for name, value in result.scalars.items():
-        short = name.rpartition("/")[2]
-        kinds.setdefault(short.partition("@")[2], []).append(f"{short}: {value:.2f}{result.units.get(name, '%')}")
-    return lines + ["\t".join(same) for same in kinds.values()]
-
-
-def check_evaluation(evaluator_cfg: Mapping[str, Any], data_cfg: Any) -> None:
-    """Check the arguments of a registered evaluation function, before anything is embedded.
-
-    Raises:
-        ConfigError: one that it does not take, or will refuse.
-    """
-    name = str(evaluator_cfg.get("eval_func"))
-    function = parts.EVALUATIONS.get(name)
-    if function is None:
-        return
-    check_arguments(function, evaluator_cfg, "evaluator_cfg", _HOST_KEYS, complete=False)
-    check = parts.EVALUATION_CHECKS.get(name)
-    if check is not None:
-        taken = {key: evaluator_cfg[key] for key in inspect.signature(check).parameters if key in evaluator_cfg}
-        if isinstance(data_cfg, Mapping):
-            taken["dataset"] = data_cfg.get("test_dataset_name") or data_cfg.get("dataset_name")
-        check(**taken)
-
-
-def typed(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+def _typed(value: Any, where: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Every mapping with a ``type`` below ``value``, with its place."""
     if isinstance(value, Mapping):
         if "type" in value:
             yield value, where
         for key, inner in value.items():
-            yield from typed(inner, f"{where}.{key}")
+            yield from _typed(inner, f"{where}.{key}")
     elif isinstance(value, (list, tuple)):
         for position, inner in enumerate(value):
-            yield from typed(inner, f"{where}[{position}]")
+            yield from _typed(inner, f"{where}[{position}]")
 
 
 def listed_transforms(section: Any, where: str) -> list[list[ListedTransform]]:
@@ -343,7 +231,7 @@ def listed_transforms(section: Any, where: str) -> list[list[ListedTransform]]:
     if not isinstance(section, (list, tuple)):
         section = [section]
     return [
-        [ListedTransform(str(entry["type"]), entry, place) for entry, place in typed(each, f"{where}[{position}]")]
+        [ListedTransform(str(entry["type"]), entry, place) for entry, place in _typed(each, f"{where}[{position}]")]
         for position, each in enumerate(section)
     ]
 
@@ -390,15 +278,10 @@ def check_transforms(name: str, phase: Mapping[str, Any], toolbox: Toolbox | Non
             )
 
 
-def _forward(kind: type) -> tuple[str, ...]:
-    """The names of the tensors that a loss takes."""
-    return tuple(inspect.signature(kind.forward).parameters)[1:]  # type: ignore[attr-defined]
-
-
-#: What losses take, of those that gaitext has or has a twin of. A toolbox's other losses are not
-#: importable where a config is checked.
+#: What losses take, of those that gaitext has or has a twin of: the names of the tensors. A toolbox's other losses are
+#: not importable where a config is checked.
 _TAKES: dict[str, tuple[str, ...]] = {
-    name: _forward(kind)
+    name: tuple(inspect.signature(kind.forward).parameters)[1:]
     for name, kind in vars(losses).items()
     if isinstance(kind, type) and issubclass(kind, losses.Loss) and kind is not losses.Loss
 }
@@ -419,7 +302,7 @@ def check_losses(loss_cfg: Any, fed: Mapping[str, Sequence[str]] | None) -> None
         where = f"loss_cfg[{position}]"
         if entry.get("type") in parts.LOSSES:
             check_arguments(parts.LOSSES[entry["type"]], entry, where)
-        check_numbers(entry, where)
+        _check_numbers(entry, where)
     if fed is None:
         return
     given = [str(need(entry, "log_prefix", where=f"loss_cfg[{i}]")) for i, entry in enumerate(listed)]
@@ -453,73 +336,6 @@ def _check_kind(kind: str, prefix: str, fed: Sequence[str], where: str) -> None:
     )
 
 
-#: What the toolboxes read of a sampler's section themselves.
-_SAMPLING_KEYS = {
-    *("type", "sample_type", "frames_num_fixed", "frames_num_min", "frames_num_max"),
-    *("frames_skip_num", "frames_all_limit", "points_in_use", "batch_size", "batch_shuffle"),
-}
-
-
-def validate_config(
-    cfgs: Mapping[str, Any],
-    training: bool,
-    *,
-    toolbox: Toolbox | None = None,
-    base: str | Path = ".",
-    world_size: int | None = None,
-) -> list[str]:
-    """Check what gaitext answers for in a merged config.
-
-    Args:
-        cfgs: the config, default.yaml already under it.
-        training: train or test.
-        toolbox: whose rules apply; None: the embedded host's.
-        base: what relative paths are relative to: the toolbox's root.
-        world_size: number of processes, if known.
-
-    Returns:
-        Remarks: what is odd but may be meant.
-
-    Raises:
-        ConfigError: naming the key, the place and the nearest valid name.
-        DataError: the partition file is missing or wrong.
-    """
-    check_shape(cfgs)
-    model_cfg = section(cfgs, "model_cfg")
-    adapter = parts.MODELS.get(str(model_cfg.get("model")))
-    for name, phase in phases(cfgs, training):
-        check_transforms(name, phase, toolbox)
-        _check_sampler(phase.get("sampler") or {}, f"{name}.sampler", toolbox, Path(base))
-        if name == "evaluator_cfg":
-            check_evaluation(phase, cfgs.get("data_cfg"))
-    if training:
-        check_losses(cfgs.get("loss_cfg"), adapter.loss_names(model_cfg) if adapter is not None else None)
-    if adapter is None:
-        return []
-    class_count = adapter.class_count(model_cfg)  # reads, and so checks, all of model_cfg
-    for name, phase in phases(cfgs, training):
-        adapter.check_transforms(model_cfg, listed_transforms(phase.get("transform"), f"{name}.transform"))
-        adapter.check_sampler(model_cfg, phase.get("sampler") or {}, f"{name}.sampler")
-    for name in ("optimizer_cfg", "scheduler_cfg", "trainer_cfg", "evaluator_cfg"):
-        check_numbers(cfgs.get(name), name)
-    if world_size is not None:
-        _check_batches(cfgs, training, world_size, toolbox)
-    if isinstance(cfgs.get("data_cfg"), Mapping):
-        makes_inputs = adapter.makes_inputs(model_cfg)
-        return compare_with_data(cfgs, training, class_count, Path(base), makes_inputs=makes_inputs)
-    return []
-
-
-def uses_gaitext(cfgs: Mapping[str, Any]) -> bool:
-    """Whether a config names any of gaitext's parts."""
-    if section(cfgs, "model_cfg").get("model") in parts.MODELS:
-        return True
-    if section({"evaluator_cfg": {}, **cfgs}, "evaluator_cfg").get("eval_func") in parts.EVALUATIONS:
-        return True
-    named = {str(item.get("type")) for item, _ in typed(cfgs, "")}
-    return bool(named & {*parts.TRANSFORMS, *parts.LOSSES, *parts.SAMPLERS})
-
-
 def _check_sampler(sampler: Mapping[str, Any], where: str, toolbox: Toolbox | None, root: Path) -> None:
     name = sampler.get("type")
     if name in parts.SAMPLERS:
@@ -543,8 +359,8 @@ def _mentions(root: Path, toolbox: Toolbox, name: str) -> bool:
     return any(re.search(rf"\b{re.escape(name)}\b", file.read_text(errors="replace")) for file in files)
 
 
-def _check_batches(cfgs: Mapping[str, Any], training: bool, world_size: int, toolbox: Toolbox | None) -> None:
-    for name, phase in phases(cfgs, training):
+def _check_batches(phases: Sequence[tuple[str, Mapping[str, Any]]], world_size: int, toolbox: Toolbox | None) -> None:
+    for name, phase in phases:
         size = (phase.get("sampler") or {}).get("batch_size")
         if name == "evaluator_cfg" and toolbox is not None and toolbox.test_batch_is_world and size != world_size:
             raise ConfigError(
@@ -558,3 +374,202 @@ def _check_batches(cfgs: Mapping[str, Any], training: bool, world_size: int, too
                 where=f"{name}.sampler.batch_size",
                 how=f"make their product a multiple of {world_size}",
             )
+
+
+# Evaluation ------------------------------------------------------------------------------------------
+
+
+def check_evaluation(evaluator_cfg: Mapping[str, Any], data_cfg: Any) -> None:
+    """Check the arguments of a registered evaluation function, before anything is embedded.
+
+    Raises:
+        ConfigError: one that it does not take, or will refuse.
+    """
+    name = str(evaluator_cfg.get("eval_func"))
+    function = parts.EVALUATIONS.get(name)
+    if function is None:
+        return
+    check_arguments(function, evaluator_cfg, "evaluator_cfg", _EVALUATOR_KEYS, complete=False)
+    check = parts.EVALUATION_CHECKS.get(name)
+    if check is not None:
+        taken = {key: evaluator_cfg[key] for key in inspect.signature(check).parameters if key in evaluator_cfg}
+        if isinstance(data_cfg, Mapping):
+            taken["dataset"] = data_cfg.get("test_dataset_name") or data_cfg.get("dataset_name")
+        check(**taken)
+
+
+# The data on disk ------------------------------------------------------------------------------------
+
+
+def compare_with_data(
+    cfgs: Mapping[str, Any], training: bool, class_count: int | None, base: Path, *, makes_inputs: bool = False
+) -> list[str]:
+    """Compare a config with the partition and the folders it names; returns remarks.
+
+    Args:
+        class_count: how many identities the model can tell apart, None for any number.
+        makes_inputs: whether the model may make other inputs of a leaf's files, one of two, say.
+        base: what relative paths are relative to.
+    """
+    data = _section(cfgs, "data_cfg")
+    root = base / str(need(data, "dataset_root", where="data_cfg"))
+    if not root.is_dir():
+        raise ConfigError(
+            f"there is no folder {root}", where="data_cfg.dataset_root", how="give the folder that holds <id>/…"
+        )
+    inner = root_within(root)
+    if inner is not None:
+        raise ConfigError(
+            f"{root} is the folder above the dataset's root", where="data_cfg.dataset_root", how=f"give {inner}"
+        )
+    train, test = read_partition(base / str(need(data, "dataset_partition", where="data_cfg")))
+    remarks = []
+    sets = {"trainer_cfg": (train, "TRAIN_SET"), "evaluator_cfg": (test, "TEST_SET")}
+    for wanted, name in [sets[phase] for phase, _ in _phases(cfgs, training)]:
+        present = [identity for identity in wanted if (root / identity).is_dir()]
+        if not present:
+            raise ConfigError(
+                f"none of the {len(wanted)} identities of {name} is in {root}",
+                where="data_cfg.dataset_partition",
+                how="the partition is another dataset's, or identities are written differently",
+            )
+        if len(present) < len(wanted):
+            remarks.append(f"data_cfg: {len(wanted) - len(present)} of {name}'s {len(wanted)} identities have no data")
+        if name == "TRAIN_SET":
+            remarks += _check_classes(class_count, len(present), len(wanted)) + _check_identities(cfgs, len(present))
+        _check_inputs(cfgs, training, root / present[0], makes_inputs)
+    return remarks
+
+
+def _check_classes(class_count: int | None, present: int, wanted: int) -> list[str]:
+    if class_count is not None and class_count < present:
+        raise ConfigError(
+            f"class_num is {class_count}, but there are {present} identities to train on",
+            where="model_cfg.class_num",
+            how=f"write {wanted}",
+        )
+    if class_count is not None and class_count > wanted:
+        return [f"model_cfg.class_num is {class_count}, but TRAIN_SET has {wanted} identities: the rest is never used"]
+    return []
+
+
+def _check_identities(cfgs: Mapping[str, Any], present: int) -> list[str]:
+    """Whether a batch with a triplet loss asks for more identities than there are."""
+    size = (_section(cfgs, "trainer_cfg").get("sampler") or {}).get("batch_size")
+    asked = size[0] if isinstance(size, (list, tuple)) and size else 0
+    entries = cfgs.get("loss_cfg") or ()
+    entries = [entries] if isinstance(entries, Mapping) else entries
+    kinds = [str(entry.get("type")) for entry in entries if isinstance(entry, Mapping)]
+    # A corrector's batch of one identity is as good as any.
+    if not isinstance(asked, int) or asked <= present or not any("Triplet" in kind for kind in kinds):
+        return []
+    return [
+        f"trainer_cfg.sampler.batch_size asks for {asked} identities, and {present} have data: "
+        f"write [{present}, …], or a toolbox may draw a batch of one identity, which has no triplets"
+    ]
+
+
+def _check_inputs(cfgs: Mapping[str, Any], training: bool, identity: Path, makes_inputs: bool) -> None:
+    """Compare ``data_in_use`` with a leaf's files and with the lists of transforms."""
+    leaf = next((view for view in sorted(identity.glob("*/*")) if view.is_dir()), None)
+    if leaf is None:
+        raise ConfigError(f"there is no <type>/<view> in {identity}", where="data_cfg.dataset_root")
+    files = sorted(file.name for file in leaf.iterdir())
+    use = _section(cfgs, "data_cfg").get("data_in_use")
+    if use is None:
+        chosen = list(range(len(files)))
+    elif all(isinstance(u, bool) for u in use):
+        chosen = [position for position, u in enumerate(use) if u]
+    else:
+        chosen = list(use)
+    if chosen and max(chosen) >= len(files):
+        raise ConfigError(
+            f"asks for file number {max(chosen)}, but {leaf} has {len(files)}: {', '.join(files)}",
+            where="data_cfg.data_in_use",
+            how="count a leaf's files in the order of their names, from 0",
+        )
+    for name, phase in [] if makes_inputs else _phases(cfgs, training):
+        lists = phase.get("transform")
+        if isinstance(lists, (list, tuple)) and len(lists) != len(chosen):
+            raise ConfigError(
+                f"{len(lists)} transforms for {len(chosen)} inputs ({', '.join(files)} in {leaf.name})",
+                where=f"{name}.transform",
+                how="data_cfg.data_in_use must switch on one file for each entry; several for one go into a Compose",
+            )
+
+
+# Arguments and numbers -------------------------------------------------------------------------------
+
+
+def check_arguments(
+    part: Any, arguments: Mapping[str, Any], where: str, free: Collection[str] = _FREE_KEYS, *, complete: bool = True
+) -> None:
+    """Check a part's arguments against its real signature.
+
+    Args:
+        part: a class or function.
+        arguments: a YAML section.
+        where: the section's place.
+        free: keys that may be there although the part does not take them.
+        complete: whether these are all arguments that the part will be given.
+
+    Raises:
+        ConfigError: an unknown or a missing one.
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(part).parameters.items()
+        if name not in _PYTHON_ONLY and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    for key in arguments:
+        if key not in parameters and key not in free:
+            guess = nearest(key, parameters)
+            listed = ", ".join(sorted(set(parameters) - set(free))) or "none"
+            raise ConfigError(
+                f"{part.__name__} has no argument '{key}'",
+                where=f"{where}.{key}",
+                how=f"did you mean '{guess}'?" if guess else f"its arguments: {listed}",
+            )
+    for name, parameter in parameters.items():
+        if complete and parameter.default is parameter.empty and name not in arguments:
+            raise ConfigError(f"{part.__name__} needs the argument '{name}'", where=where, how=f"add '{name}'")
+
+
+def arguments_for(
+    function: Callable[..., Any], given: Mapping[str, Any], *, where: str, ignored: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The keyword arguments that ``given`` holds for ``function``.
+
+    Args:
+        function: a class or function.
+        given: a YAML section.
+        where: the section's name, for errors.
+        ignored: keys that belong to the section, not to the function.
+
+    Raises:
+        ConfigError: a key that is no argument, or text where YAML was meant to hold a number.
+    """
+    chosen = {key: value for key, value in given.items() if key not in ignored}
+    check_arguments(function, chosen, where, (), complete=False)
+    _check_numbers(chosen, where)
+    return chosen
+
+
+def _check_numbers(value: Any, where: str) -> None:
+    """Refuse numbers that YAML reads as text: ``1e-3`` is one, ``1.0e-3`` is not."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in ("save_name", "restore_hint"):
+                _check_numbers(inner, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            _check_numbers(inner, f"{where}[{position}]")
+    elif isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return
+        if number == number and "e" in value.lower():
+            mantissa, exponent = value.lower().split("e")
+            meant = f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+d}"
+            raise ConfigError(f"YAML reads {value} as text, not as a number", where=where, how=f"write {meant}")

@@ -122,7 +122,7 @@ def repeat_conditions(
 ) -> list[list[int]]:
     """Groups in which the sequences of some conditions come several times, next to each other.
 
-    GaitPT has CASIA-B's bg and cl sequences three times in training (spec §2), so that an
+    GaitPT has CASIA-B's bg and cl sequences three times in training (docs/gaitpt.md), so that an
     identity's 6 nm, 2 bg and 2 cl recordings of a view are drawn as if there were 6 of each.
 
     Args:

@@ -3,7 +3,7 @@
 A transform is called on one input's frames, an array [T, …], and returns a new array; it never
 changes what it is given. The toolboxes call it once per sequence with ``fixed_…`` sampling, and
 once on *all* sequences of the process, concatenated without their lengths, with ``all_…`` and
-``unfixed_…`` sampling; and they transform the inputs of a leaf independently (spec §5). Three
+``unfixed_…`` sampling; and they transform the inputs of a leaf independently (docs/toolbox-contract.md). Three
 attributes say what a transform needs in order to be right, and a config that cannot give it is
 refused (docs/transforms.md):
 

@@ -95,7 +95,7 @@ def moved(poses: Array, offsets: Array) -> Array:
 class PoseMirror(RandomPose):
     """Mirrors each frame about the mean x of its found joints: [T, 17, 2 or 3] -> the same.
 
-    GaitPT's mirror, which leaves left and right joints where they are in the list (spec §2) and
+    GaitPT's mirror, which leaves left and right joints where they are in the list (docs/gaitpt.md) and
     needs no image's width. :class:`~gaitext.transforms.PoseFlip` mirrors in the image and swaps.
 
     Args:

@@ -1,4 +1,4 @@
-"""The form in which GaitPT takes poses (spec §2): normalised, 18 joints in an order of its own, no score."""
+"""The form in which GaitPT takes poses (docs/gaitpt.md): normalised, 18 joints in an order of its own, no score."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ __all__ = [
     "view_degrees",
 ]
 
-#: Types and views of the two protocols (spec §5), under the names the toolboxes know.
+#: Types and views of the two protocols (docs/datasets.md), under the names the toolboxes know.
 PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "casia-b": (
         (*(f"nm-{i:02d}" for i in range(1, 7)), "bg-01", "bg-02", "cl-01", "cl-02"),

@@ -12,7 +12,7 @@ import pytest
 
 from gaitext.errors import DataError
 from gaitext.evaluation import evaluate_file
-from gaitext.evaluation.embeddings import read_embeddings
+from gaitext.evaluation.saved import read_embeddings
 
 GOOD: dict[str, Any] = {
     "embeddings": np.arange(48, dtype=np.float32).reshape(6, 4, 2),

@@ -19,13 +19,13 @@ import torch
 from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.evaluation import (
     PROTOCOLS,
-    cells,
     chance_rank1,
     distances,
     evaluate_CCPG,
     evaluate_indoor_dataset,
     rank,
 )
+from gaitext.evaluation.cross_view import excluding_identical, mean, missing
 
 Data = dict[str, Any]
 
@@ -419,9 +419,9 @@ def test_ccpg_equals_opengait(opengait: Any, metric: str) -> None:
 
 def test_cells_without_a_number_are_left_out() -> None:
     table = np.array([[90.0, 10.0, np.nan], [20.0, 90.0, 40.0], [np.nan, np.nan, 90.0]])
-    rows = cells.excluding_identical(table)
+    rows = excluding_identical(table)
     np.testing.assert_array_equal(rows, [10.0, 30.0, np.nan])
-    assert cells.mean(rows) == 20.0
-    assert math.isnan(cells.mean(np.array([np.nan])))
-    assert "b→c" not in cells.missing("NM", ["a", "b", "c"], table, 5)[0]
-    assert "a→c, c→a, c→b" in cells.missing("NM", ["a", "b", "c"], table, 5)[0]
+    assert mean(rows) == 20.0
+    assert math.isnan(mean(np.array([np.nan])))
+    assert "b→c" not in missing("NM", ["a", "b", "c"], table, 5)[0]
+    assert "a→c, c→a, c→b" in missing("NM", ["a", "b", "c"], table, 5)[0]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation import EvaluationResult, evaluate_PsyMo
-from gaitext.evaluation.matching import Sequences, match
 from gaitext.evaluation.psymo import GALLERIES, VARIATIONS
+from gaitext.evaluation.ranking import Sequences, match
 from tests.evaluation.expected import plain_distances, summed
 
 Data = dict[str, Any]
@@ -225,7 +225,7 @@ def test_a_probe_is_not_its_own_match_even_in_one_gallery() -> None:
 @pytest.mark.parametrize("held", [1, 40, 2**24])
 @pytest.mark.parametrize("values", [2, 10_000])
 def test_ranks_are_means_over_orders_of_the_equals(held: int, values: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gaitext.evaluation.matching._HELD", held)
+    monkeypatch.setattr("gaitext.evaluation.ranking._HELD", held)
     generator = np.random.default_rng(0)
     embeddings = generator.integers(0, values, (37, 1, 1)).astype(np.float32)
     people = Sequences(embeddings, generator.integers(0, 6, 37), generator.integers(0, 12, 37))

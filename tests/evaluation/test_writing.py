@@ -97,7 +97,7 @@ def test_an_old_table_stays_when_writing_fails(tmp_path: Path, monkeypatch: pyte
     def torn(*_: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gaitext.evaluation.writing._lines", torn)
+    monkeypatch.setattr("gaitext.evaluation.result._lines", torn)
     with pytest.raises(DataError, match="Permission denied"):
         write_result(RESULT, tmp_path / "a.csv")
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]

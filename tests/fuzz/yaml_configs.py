@@ -21,7 +21,7 @@ import yaml
 from gaitext.config import load_yaml
 from gaitext.errors import GaitextError
 from gaitext.restoration.settings import CorrectionConfig
-from gaitext.standalone.settings import validated
+from gaitext.standalone.check import validated
 from gaitext.walkers import WalkerSettings
 
 from .damage import sentence

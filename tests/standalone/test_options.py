@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gaitext.errors import ConfigError
-from gaitext.standalone.tester import check_options
+from gaitext.standalone.check import check_options
 from gaitext.toolboxes.doctor import _missing_packages
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from gaitext.errors import DataError
 from gaitext.store import write_leaf
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.adapter import HostInputs, HostOutput, ModelAdapter
+from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ModelAdapter
 
 
 class TinyNetwork(nn.Module):
@@ -49,22 +49,23 @@ class TinyAdapter(ModelAdapter):
     name = "Tiny"
     calls = 0
 
-    @classmethod
-    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
-        network = TinyNetwork(int(model_cfg["class_num"]))
-        network.drop.p = float(model_cfg.get("dropout", 0.1))
+    def __init__(self, model_cfg: Mapping[str, Any], models: Any = None) -> None:
+        self.settings = model_cfg
+
+    def build(self, host: Host | None = None) -> nn.Module:
+        network = TinyNetwork(int(self.settings["class_num"]))
+        network.drop.p = float(self.settings.get("dropout", 0.1))
         return network
 
-    @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        return int(model_cfg["class_num"])
+    @property
+    def class_count(self) -> int | None:
+        return int(self.settings["class_num"])
 
-    @classmethod
-    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+    def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         embeddings, logits = network(inputs.sequence(0, "frames"), inputs.lengths)
         if training:
-            cls.calls += 1
-            if cls.calls == int(os.environ.get("TINY_DIES_AT", 0)):
+            TinyAdapter.calls += 1
+            if TinyAdapter.calls == int(os.environ.get("TINY_DIES_AT", 0)):
                 os.kill(os.getpid(), signal.SIGKILL)
         if not training:
             return HostOutput({}, {"embeddings": embeddings}, {})

@@ -14,8 +14,8 @@ import yaml
 from gaitext.config import load_yaml, merge
 from gaitext.errors import ConfigError, DataError
 from gaitext.models import GaitBase, OcclusionEvaluator, RGGait
+from gaitext.standalone.data import build_chains
 from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.transforms import build_chains
 from gaitext.store import write_json
 from gaitext.studies import Cell, Running, parse_study
 from gaitext.studies import rg_gait_starts as starts

@@ -22,7 +22,7 @@ from gaitext.evaluation import evaluate_CCPG, evaluate_indoor_dataset, evaluate_
 from gaitext.studies import toolbox
 from gaitext.studies.scoring import short_numbers
 from gaitext.studies.toolbox import logged_numbers
-from gaitext.toolboxes.validate import log_lines
+from gaitext.toolboxes.registered import log_lines
 
 NAN = float("nan")
 

@@ -52,7 +52,8 @@ def hashes(root: Path) -> dict[str, str]:
     return {str(f.relative_to(root)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def _git_status(root: Path) -> str:
+def git_status(root: Path) -> str:
+    """What git says has been added or changed, ignored files too."""
     # Without optional locks, or it would rewrite the index, whose hash is compared.
     command = ["git", "--no-optional-locks", "-C", str(root), "status", "--porcelain", "--ignored"]
     return subprocess.run(command, capture_output=True, text=True).stdout
@@ -70,7 +71,7 @@ def linked_copy(toolbox: Toolbox, parent: Path) -> Iterator[Path]:
     original = Path(os.environ[toolbox.environment])
     copy = parent / toolbox.name
     shutil.copytree(original, copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    before, status = hashes(copy), _git_status(copy)
+    before, status = hashes(copy), git_status(copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         link(copy)
@@ -85,7 +86,7 @@ def linked_copy(toolbox: Toolbox, parent: Path) -> Iterator[Path]:
         else:
             path.unlink(missing_ok=True)
     assert hashes(copy) == before
-    assert _git_status(copy) == status
+    assert git_status(copy) == status
 
 
 def launch(root: Path, cfgs: dict[str, Any], phase: str, processes: int = 1) -> int:

@@ -18,10 +18,9 @@ from gaitext.models import FBCNN
 from gaitext.pose import decode_heatmaps, load_estimator, soft_argmax
 from gaitext.standalone.host import LossSum
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.adapter import HostModel
+from gaitext.toolboxes.adapter import Host, HostModel
 from gaitext.toolboxes.models import ArtifactCorrectorAdapter
 from gaitext.toolboxes.models.artifact_corrector import HostedCorrector, pad_sequences
-from gaitext.toolboxes.signatures import OwnHost
 from gaitext.toolboxes.validate import listed_transforms, validate_config
 
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
@@ -29,21 +28,14 @@ TINY: dict[str, Any] = {"model": "ArtifactCorrector", "corrector": SIZES, "test_
 
 
 class Model(HostModel, torch.nn.Module):
-    adapter = ArtifactCorrectorAdapter
-
-
-class Going(Model):
-    """A training that goes on, or a test: the weights follow."""
-
-    def host(self) -> OwnHost:
-        return OwnHost(fresh=False)
+    pass
 
 
 def model(fresh: bool = False, **more: Any) -> Any:
-    """With weights at random, or as a training begins."""
+    """With weights at random, as where a training goes on; or as one begins."""
     torch.manual_seed(0)
-    made = Model() if fresh else Going()
-    made.build_network({**TINY, **more})
+    made = Model()
+    made.set_up(ArtifactCorrectorAdapter({**TINY, **more}), Host(fresh))
     made.init_parameters()
     return made
 
@@ -66,7 +58,7 @@ def batch(*inputs: torch.Tensor, lengths: list[int] | None = None) -> list[Any]:
 
 def test_it_is_registered_under_its_name() -> None:
     assert parts.MODELS["ArtifactCorrector"] is ArtifactCorrectorAdapter
-    assert ArtifactCorrectorAdapter.class_count(TINY) is None
+    assert ArtifactCorrectorAdapter(TINY).class_count is None
 
 
 def test_training_feeds_the_loss_with_keypoints_by_soft_argmax() -> None:
@@ -74,7 +66,7 @@ def test_training_feeds_the_loss_with_keypoints_by_soft_argmax() -> None:
     one, other = data(2), data(2, 1)
     inputs = [torch.stack(pair).requires_grad_() for pair in zip(one[:2], other[:2])]
     output = hosted(batch(*inputs))
-    assert tuple(output["training_feat"]["coordinates"]) == ArtifactCorrectorAdapter.loss_names(TINY)["coordinates"]
+    assert tuple(output["training_feat"]["coordinates"]) == ArtifactCorrectorAdapter(TINY).loss_names["coordinates"]
     assert output["training_feat"].keys() == {"coordinates"}
     fed = output["training_feat"]["coordinates"]
     estimator = load_estimator("bundled", device="cpu")
@@ -308,11 +300,11 @@ def test_the_config_is_checked() -> None:
 def test_its_inputs_and_their_transforms_are_checked() -> None:
     crops, poses, boxes = {"type": "CropInput"}, {"type": "PoseInput"}, {"type": "PoseBoxInput"}
     for fine in ([crops, poses], [crops, poses, boxes], [{"type": "Compose", "trf_cfg": [crops]}, poses]):
-        ArtifactCorrectorAdapter.check_transforms(TINY, listed_transforms(fine, "trainer_cfg.transform"))
+        ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms(fine, "trainer_cfg.transform"))
     with pytest.raises(ConfigError, match="two or three inputs"):
-        ArtifactCorrectorAdapter.check_transforms(TINY, listed_transforms([crops], "trainer_cfg.transform"))
+        ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms([crops], "trainer_cfg.transform"))
     with pytest.raises(ConfigError, match="begin with CropInput"):
-        ArtifactCorrectorAdapter.check_transforms(TINY, listed_transforms([poses, poses], "trainer_cfg.transform"))
+        ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms([poses, poses], "trainer_cfg.transform"))
 
 
 def test_an_estimator_without_gradients_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from gaitext import store
 from gaitext.errors import ConfigError
-from gaitext.toolboxes.adapter import HostInputs
-from gaitext.toolboxes.borrowed import borrow, own_inputs, quiet_randomness
+from gaitext.toolboxes.adapter import Host, HostInputs
+from gaitext.toolboxes.borrowed import ToolboxSignature, borrow, own_inputs, quiet_randomness
 from gaitext.toolboxes.models import RGGaitAdapter
-from gaitext.toolboxes.sampling import sample_batch
-from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature, build_signature
+from gaitext.toolboxes.rehearsal import sample_batch
 
 
 class BaseModel(nn.Module):
@@ -67,7 +66,7 @@ CFGS: dict[str, Any] = {"trainer_cfg": {}}
 
 def signature(kind: type = Pair, hooks: Any = HOOKS, cfgs: Any = None) -> ToolboxSignature:
     torch.manual_seed(0)
-    return build_signature(kind, {}, {"cfgs": CFGS if cfgs is None else cfgs}, hooks)
+    return ToolboxSignature(borrow(kind, {}, {"cfgs": CFGS if cfgs is None else cfgs}, hooks), kind.__name__)
 
 
 def inputs(*sequences: Tensor, lengths: Tensor | None = None) -> HostInputs:
@@ -129,25 +128,26 @@ def test_transforms_are_listed_as_for_the_model_alone_or_one_for_each_input() ->
 
 
 def test_both_networks_of_the_system_see_both_inputs_occluded() -> None:
-    system = rg_gait(signature).train()
+    adapter, system = rg_gait(signature)
     maps, silhouettes = pair()
     given = inputs(maps, silhouettes)
-    outputs = [RGGaitAdapter.run(system.eval(), given, training=False).inference["embeddings"]]
+    outputs = [adapter.run(system.eval(), given, training=False).inference["embeddings"]]
     assert torch.equal(outputs[0], slow(system.gse, maps, silhouettes))
     blank = inputs(maps, torch.zeros_like(silhouettes))
-    outputs.append(RGGaitAdapter.run(system, blank, training=False).inference["embeddings"])
+    outputs.append(adapter.run(system, blank, training=False).inference["embeddings"])
     assert not torch.allclose(*outputs)
 
 
-def rg_gait(make: Any, host: OwnHost | None = None, **settings: Any) -> Any:
+def rg_gait(make: Any, host: Host | None = None, **settings: Any) -> tuple[RGGaitAdapter, Any]:
     model = {
         **{"class_num": 3, "oem": {"channels": [2, 4, 4], "feature_size": 5}, "mix_init": "zero", "neck": "none"},
         "gse": {"model_cfg": {"model": "Stranger"}, "input_shapes": [[2, 16, 12], [16, 12]]},
     }
-    return RGGaitAdapter.build_in({**model, **settings}, host or Stand(make))
+    adapter = RGGaitAdapter({**model, **settings})
+    return adapter, adapter.build(host or Stand(make))
 
 
-class Stand(OwnHost):
+class Stand(Host):
     """A host of one model."""
 
     def __init__(self, make: Any, where: str = "cpu", packs: bool = False, sample: HostInputs | None = None) -> None:
@@ -258,7 +258,7 @@ def test_a_model_that_compares_by_what_it_never_trains_has_a_trainable_twin() ->
                 part.requires_grad_(False)
 
     host = Stand(lambda: signature(Averaged))
-    system = rg_gait(None, host)
+    _, system = rg_gait(None, host)
     assert system.frn.network.conv.weight.requires_grad
     assert not system.gse.network.conv.weight.requires_grad
     assert not system.frn.network.student.weight.requires_grad
@@ -305,9 +305,9 @@ def test_the_hosts_own_frames_tell_what_the_inputs_show() -> None:
     numbers = torch.zeros(2, 6, 16, 12) + torch.arange(16.0).remainder(12)[:, None]
     assert parts.shape[-1] == 12
     sample = inputs(torch.rand(2, 6, 2, 16, 12), numbers)
-    assert rg_gait(None, Stand(signature, sample=sample)).kinds == ["heatmaps", "parsing"]
+    assert rg_gait(None, Stand(signature, sample=sample))[0].kinds == ["heatmaps", "parsing"]
     images = inputs(torch.randn(2, 6, 2, 16, 12), torch.ones(2, 6, 16, 12))
-    assert rg_gait(None, Stand(signature, sample=images)).kinds == ["images", "silhouettes"]
+    assert rg_gait(None, Stand(signature, sample=images))[0].kinds == ["images", "silhouettes"]
 
 
 def test_images_are_corrected_where_nothing_is_judged() -> None:
@@ -319,8 +319,8 @@ def test_images_are_corrected_where_nothing_is_judged() -> None:
     host = Stand(lambda: signature(One), sample=sample)
     with pytest.raises(ConfigError, match="images only"):
         rg_gait(None, host, gse=gse)
-    system = rg_gait(None, host, gse=gse, adaptive=False, occlusion_aware=False)
-    found = RGGaitAdapter.run(system.train(), sample, training=True).training["triplet"]
+    adapter, system = rg_gait(None, host, gse=gse, adaptive=False, occlusion_aware=False)
+    found = adapter.run(system.train(), sample, training=True).training["triplet"]
     assert found["embeddings"].shape == (2, 6, 1)  # type: ignore[index]
 
 

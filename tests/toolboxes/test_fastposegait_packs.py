@@ -137,8 +137,8 @@ def config(dataset: Path, case: Case, name: str) -> dict[str, Any]:
 
 def alone(dataset: Path, case: Case, path: Path) -> dict[str, np.ndarray]:
     """What the plain network makes of each test sequence in a call of its own."""
-    adapter = parts.MODELS[case.model["model"]]
-    network = adapter.build(case.model)
+    adapter = parts.adapter_for(case.model)
+    network = adapter.build()
     checkpoints.load(network, path)
     network.eval()
     found: dict[str, list[Tensor]] = {}

@@ -11,7 +11,7 @@ import torch
 
 from gaitext import geometry
 from gaitext.errors import ConfigError, DataError
-from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.data import build_chains
 from gaitext.toolboxes.adapter import HostModel
 from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
 from gaitext.toolboxes.models import GaitHeatAdapter
@@ -116,7 +116,7 @@ def test_what_the_paper_compares_with_feeds_the_network(transform: list[Section]
     made = chain(poses if transform is DRAWN else data.heatmaps(generator, 3, joints), generator)
     assert made.dtype == np.float32
     model = data.config(Path())["model_cfg"]
-    network = GaitHeatAdapter.build({key: value for key, value in model.items() if key != "model"}).eval()
+    network = GaitHeatAdapter(model).build().eval()
     with torch.no_grad():
         embedding = network(torch.from_numpy(made)[None])
     assert embedding.shape == (1, 8, 16)
@@ -189,13 +189,13 @@ def test_equal_partitions_written_differently(leaves: Path) -> None:
 
 
 class Model(HostModel, torch.nn.Module):
-    adapter = GaitHeatAdapter
+    pass
 
 
 def model(**alignment: Any) -> Model:
     made = Model()
     settings = {"model": "GaitHeat", "class_num": 2, "channels": [4, 4, 8, 8], "embedding_size": 8}
-    made.build_network({**settings, "alignment": {"keypoints": "poses", **alignment}})
+    made.set_up(GaitHeatAdapter({**settings, "alignment": {"keypoints": "poses", **alignment}}))
     return made.eval()
 
 

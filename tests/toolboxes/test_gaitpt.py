@@ -25,13 +25,13 @@ TINY: dict[str, Any] = {
 
 
 class Model(HostModel, torch.nn.Module):
-    adapter = GaitPTAdapter
+    pass
 
 
 def model(**more: Any) -> Model:
     torch.manual_seed(0)
     made = Model()
-    made.build_network({**TINY, **more})
+    made.set_up(GaitPTAdapter({**TINY, **more}))
     made.init_parameters()
     return made
 
@@ -43,8 +43,8 @@ def batch(poses: torch.Tensor, lengths: list[int] | None = None, count: int = 1)
 
 def test_it_is_registered_under_its_name() -> None:
     assert parts.MODELS["GaitPT"] is GaitPTAdapter
-    assert isinstance(GaitPTAdapter.build({"model": "GaitPT"}), GaitPT)
-    assert GaitPTAdapter.class_count(TINY) is None
+    assert isinstance(GaitPTAdapter({"model": "GaitPT"}).build(), GaitPT)
+    assert GaitPTAdapter(TINY).class_count is None
 
 
 def test_training_feeds_a_triplet_loss_and_gives_gradients() -> None:
@@ -52,8 +52,8 @@ def test_training_feeds_a_triplet_loss_and_gives_gradients() -> None:
     poses = torch.rand(4, 6, 18, 2, requires_grad=True)
     output = hosted(batch(poses, count=4))
     fed = output["training_feat"]["triplet"]
-    assert output["training_feat"].keys() == GaitPTAdapter.loss_names(TINY).keys() == {"triplet"}
-    assert tuple(fed) == GaitPTAdapter.loss_names(TINY)["triplet"]
+    assert output["training_feat"].keys() == GaitPTAdapter(TINY).loss_names.keys() == {"triplet"}
+    assert tuple(fed) == GaitPTAdapter(TINY).loss_names["triplet"]
     assert fed["embeddings"].shape == (4, 8, 1)
     assert fed["labels"].tolist() == [0, 1, 2, 3]
     torch.testing.assert_close(fed["embeddings"].norm(dim=1), torch.ones(4, 1))
@@ -110,16 +110,16 @@ def test_the_order_must_be_the_transforms() -> None:
         ({}, {"partition": list(POSE_ORDERS["head_upper_lower"])}),
         ({"partition": own}, {"partition": "head_opposite"}),
     ):
-        GaitPTAdapter.check_transforms({**TINY, **model_cfg}, listed({"type": "PoseOrder", **entry}))
-    GaitPTAdapter.check_transforms({**TINY, "partition": own}, listed({"type": "PoseInput"}))
+        GaitPTAdapter({**TINY, **model_cfg}).check_transforms(listed({"type": "PoseOrder", **entry}))
+    GaitPTAdapter({**TINY, "partition": own}).check_transforms(listed({"type": "PoseInput"}))
     for model_cfg, entry in (({"partition": own}, {}), ({}, {"partition": own})):
         with pytest.raises(ConfigError, match=r"model_cfg\.partition") as caught:
-            GaitPTAdapter.check_transforms(
-                {**TINY, **model_cfg}, listed({"type": "PoseInput"}, {"type": "PoseOrder", **entry})
+            GaitPTAdapter({**TINY, **model_cfg}).check_transforms(
+                listed({"type": "PoseInput"}, {"type": "PoseOrder", **entry})
             )
         assert "trainer_cfg.transform[0][1].partition" in str(caught.value)
     with pytest.raises(ConfigError, match="did you mean 'head_opposite'"):
-        GaitPTAdapter.check_transforms(TINY, listed({"type": "PoseOrder", "partition": "head_oposite"}))
+        GaitPTAdapter(TINY).check_transforms(listed({"type": "PoseOrder", "partition": "head_oposite"}))
 
 
 def test_settings_and_losses_are_checked_with_the_config() -> None:

@@ -12,9 +12,9 @@ from torch import Tensor
 from gaitext.errors import ConfigError
 from gaitext.losses import AllTripletsLoss
 from gaitext.models import MimicGait
-from gaitext.toolboxes.adapter import HostInputs
-from gaitext.toolboxes.models import MimicGaitAdapter, mimicgait
-from gaitext.toolboxes.signatures import OwnHost
+from gaitext.toolboxes.adapter import Host, HostInputs, ModelAdapter
+from gaitext.toolboxes.models import mimicgait
+from gaitext.toolboxes.parts import adapter_for
 from gaitext.toolboxes.validate import check_losses
 
 BASE = {"model": "GaitBase", "class_num": 4, "channels": [2, 2, 4, 4], "embedding_size": 6}
@@ -38,16 +38,17 @@ def model(**settings: Any) -> dict[str, Any]:
     return {"model": "MimicGait", "gse": {"model_cfg": BASE}, "oem": EVALUATOR, **settings}
 
 
-def build(**settings: Any) -> Any:
+def build(**settings: Any) -> tuple[ModelAdapter, Any]:
     torch.manual_seed(0)
-    network = MimicGaitAdapter.build_in(model(**settings), OwnHost(fresh=False))
+    adapter = adapter_for(model(**settings))
+    network = adapter.build(Host(fresh=False))
     assert isinstance(network, MimicGait)
-    return network
+    return adapter, network
 
 
 @pytest.mark.parametrize("lengths", [None, [5, 5, 6, 4]])
 def test_the_teacher_sees_the_walkers_whole(lengths: list[int] | None) -> None:
-    network = build(occlusion={"train": {"types": {"middle": 1.0}}})
+    adapter, network = build(occlusion={"train": {"types": {"middle": 1.0}}})
     seen: dict[str, list[Tensor]] = {"gse": [], "frn": [], "oem": []}  # frames may go through by some at a time
     for part in ("gse", "frn"):
         module = getattr(network, part).network.stem
@@ -55,7 +56,7 @@ def test_the_teacher_sees_the_walkers_whole(lengths: list[int] | None) -> None:
     network.occlusion_evaluator.register_forward_pre_hook(lambda _m, args: seen["oem"].append(args[0]))
     given = silhouettes() if lengths is None else silhouettes(1, 20)
     given.requires_grad_()  # as the toolboxes' inputs do
-    fed = MimicGaitAdapter.run(network.train(), batch(given, lengths), training=True).training
+    fed = adapter.run(network.train(), batch(given, lengths), training=True).training
     hidden = given.detach().clone()
     hidden[..., 16:48, :] = 0
     for part, expected in (("gse", given), ("frn", hidden), ("oem", hidden)):
@@ -73,7 +74,7 @@ def test_the_teacher_sees_the_walkers_whole(lengths: list[int] | None) -> None:
 
 
 def test_it_logs_under_its_own_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    network = build()
+    _, network = build()
     files = {"gse": network.gse.network, "oem": network.occlusion_evaluator}
     for name, part in files.items():
         torch.save(part.state_dict(), tmp_path / f"{name}.pt")
@@ -82,26 +83,27 @@ def test_it_logs_under_its_own_name(tmp_path: Path, caplog: pytest.LogCaptureFix
         "oem": {**EVALUATOR, "checkpoint": str(tmp_path / "oem.pt")},
     }
     with caplog.at_level("INFO", logger="gaitext"):
-        MimicGaitAdapter.build_in(model(**restored), OwnHost(fresh=True))
+        adapter_for(model(**restored)).build(Host(fresh=True))
     assert len(caplog.messages) >= 2
     assert all(line.startswith("MimicGait: ") for line in caplog.messages), caplog.messages
 
 
 def test_instances_are_told_apart_in_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = build(labels="instance").train()
+    adapter, network = build(labels="instance")
     found = []
     for process in range(2):
         monkeypatch.setattr(mimicgait, "rank", lambda process=process: process)
-        found.append(MimicGaitAdapter.run(network, batch(silhouettes()), training=True).training["triplet"]["labels"])
+        found.append(adapter.run(network.train(), batch(silhouettes()), training=True).training["triplet"]["labels"])
     assert [labels.tolist() for labels in found] == [[0, 1, 2, 3] * 2, [4, 5, 6, 7] * 2]
 
 
 def test_at_test_it_is_occluded_as_rg_gait_is_and_hands_out_the_students_embeddings() -> None:
-    network = build(occlusion={"test": {"types": {"top": 0.5, "dynamic": 0.5}, "seed": 1}}).eval()
+    adapter, network = build(occlusion={"test": {"types": {"top": 0.5, "dynamic": 0.5}, "seed": 1}})
+    network.eval()
     lengths = [5, 9, 2, 4]
     with torch.no_grad():
-        output = MimicGaitAdapter.run(network, batch(silhouettes(1, 20), lengths), training=False)
-        again = MimicGaitAdapter.run(network, batch(silhouettes(1, 20), lengths), training=False)
+        output = adapter.run(network, batch(silhouettes(1, 20), lengths), training=False)
+        again = adapter.run(network, batch(silhouettes(1, 20), lengths), training=False)
     assert set(output.inference) == {"embeddings"}
     assert not output.training
     assert output.inference["embeddings"].shape == (4, 6, 16)
@@ -122,13 +124,12 @@ def test_at_test_it_is_occluded_as_rg_gait_is_and_hands_out_the_students_embeddi
     ],
 )
 def test_wrong_settings_are_named_before_anything_is_built(settings: dict[str, Any], said: str) -> None:
-    for check in (MimicGaitAdapter.class_count, MimicGaitAdapter.loss_names):
-        with pytest.raises(ConfigError, match=said):
-            check(model(**settings))
+    with pytest.raises(ConfigError, match=said):
+        adapter_for(model(**settings))
 
 
 def test_its_loss_is_checked() -> None:
-    fed = MimicGaitAdapter.loss_names(model())
+    fed = adapter_for(model()).loss_names
     check_losses([{"type": "AllTripletsLoss", "log_prefix": "triplet", "margin": 0.2}], fed)
     with pytest.raises(ConfigError, match="feeds no loss named 'softmax'"):
         check_losses(
@@ -138,4 +139,4 @@ def test_its_loss_is_checked() -> None:
             ],
             fed,
         )
-    assert MimicGaitAdapter.class_count(model()) is None
+    assert adapter_for(model()).class_count is None

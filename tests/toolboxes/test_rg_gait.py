@@ -14,9 +14,10 @@ from gaitext.models import GaitBase, OcclusionEvaluator
 from gaitext.models.heads import BNNeck
 from gaitext.models.signature import freeze_unused
 from gaitext.occlusion import OCCLUSION_TYPES
-from gaitext.toolboxes.adapter import HostInputs
+from gaitext.toolboxes.adapter import Host, HostInputs, ModelAdapter
+from gaitext.toolboxes.borrowed import ToolboxSignature, borrow
 from gaitext.toolboxes.models import RGGaitAdapter, RGGaitOEMAdapter
-from gaitext.toolboxes.signatures import OwnHost, ToolboxSignature, build_signature
+from gaitext.toolboxes.parts import adapter_for
 
 BASE = {"model": "GaitBase", "class_num": 4, "channels": [2, 2, 4, 4], "embedding_size": 6}
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 5}
@@ -34,21 +35,27 @@ def silhouettes(n: int = 3, frames: int = 5) -> Tensor:
     return maps
 
 
+def built(model_cfg: dict[str, Any], host: Host | None = None) -> tuple[ModelAdapter, Any]:
+    """The adapter of stage 3, or of stage 1 where no model is named, and its network."""
+    adapter = adapter_for({"model": "RGGaitOEM", **model_cfg})
+    return adapter, adapter.build(host)
+
+
 # Stage 1 -----------------------------------------------------------------------------------------
 
 
 def test_labels_and_pixels_agree_frame_by_frame() -> None:
     types = ["pole", "none", "middle", "dynamic"]
     model = {**EVALUATOR, "types": types, "occlusion": {"train": {"types": {"middle": 0.4, "pole": 0.4}}}}
-    network = RGGaitOEMAdapter.build(model)
+    adapter, network = built(model)
     seen: list[Tensor] = []
     network.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
     torch.manual_seed(0)
-    fed = RGGaitOEMAdapter.run(network, batch(silhouettes(8, 12)), training=True).training["occlusion"]
+    fed = adapter.run(network, batch(silhouettes(8, 12)), training=True).training["occlusion"]
     frames = seen[0][:, 0]
     assert frames.shape == (96, 64, 44)
     # A full frame shows what is missing.
-    ones = RGGaitOEMAdapter.run(network, batch(torch.ones(8, 12, 64, 44)), training=True)
+    ones = adapter.run(network, batch(torch.ones(8, 12, 64, 44)), training=True)
     assert len(ones.training["occlusion"]["logits"]) == 96
     hidden = (1 - seen[1][:, 0]).mean((1, 2))
     torch.testing.assert_close(hidden, ones.training["occlusion"]["true_amount"], atol=1e-5, rtol=0)
@@ -62,25 +69,25 @@ def test_labels_and_pixels_agree_frame_by_frame() -> None:
 
 
 def test_the_default_draws_every_type_alike() -> None:
-    network = RGGaitOEMAdapter.build({**EVALUATOR, "types": list(OCCLUSION_TYPES)})
+    adapter, network = built({**EVALUATOR, "types": list(OCCLUSION_TYPES)})
     torch.manual_seed(0)
-    fed = RGGaitOEMAdapter.run(network, batch(silhouettes(120, 10)), training=True).training["occlusion"]
+    fed = adapter.run(network, batch(silhouettes(120, 10)), training=True).training["occlusion"]
     counts = torch.bincount(fed["types"], minlength=6) / 1200
     assert ((counts - 1 / 6).abs() < 0.06).all(), counts
     cut = (fed["types"] == 1) | (fed["types"] == 2)
     assert 0.38 < fed["true_amount"][cut].min() < 0.45 < 0.55 < fed["true_amount"][cut].max() < 0.62
     with pytest.raises(ConfigError, match="pole, which types does not name"):
-        RGGaitOEMAdapter.build({"occlusion": {"train": {"types": {"pole": 0.5}}}})
+        RGGaitOEMAdapter({"occlusion": {"train": {"types": {"pole": 0.5}}}})
 
 
 def test_at_test_a_sequence_is_occluded_the_same_wherever_it_comes() -> None:
-    network = RGGaitOEMAdapter.build({**EVALUATOR, "occlusion": {"test": {"types": {"top": 0.5, "dynamic": 0.5}}}})
+    adapter, network = built({**EVALUATOR, "occlusion": {"test": {"types": {"top": 0.5, "dynamic": 0.5}}}})
     network.eval()
     lengths = [5, 9, 3]
     frames = silhouettes(1, 17)
     whole = batch(frames, lengths)
     with torch.no_grad():
-        packed = RGGaitOEMAdapter.run(network, whole, training=False).inference
+        packed = adapter.run(network, whole, training=False).inference
         begin = 0
         for i, length in enumerate(lengths):
             alone = HostInputs(
@@ -90,7 +97,7 @@ def test_at_test_a_sequence_is_occluded_the_same_wherever_it_comes() -> None:
                 whole.views[i : i + 1],
                 torch.tensor([[length]]),
             )
-            one = RGGaitOEMAdapter.run(network, alone, training=False).inference
+            one = adapter.run(network, alone, training=False).inference
             begin += length
             for name, value in one.items():
                 torch.testing.assert_close(value[0], packed[name][i], atol=1e-6, rtol=1e-5)
@@ -100,7 +107,7 @@ def test_at_test_a_sequence_is_occluded_the_same_wherever_it_comes() -> None:
 
 
 def test_a_trained_evaluator_loads_as_the_network() -> None:
-    network = RGGaitOEMAdapter.build(EVALUATOR)
+    network: Any = RGGaitOEMAdapter(EVALUATOR).build()
     hosted = {"model": {f"network.{key}": value for key, value in network.state_dict().items()}}
     plain = checkpoints.load(OcclusionEvaluator(channels=(2, 4, 4), feature_size=5), hosted)
     assert torch.equal(plain.embed.weight, network.embed.weight)
@@ -162,10 +169,14 @@ class Theirs(nn.Module):
         return {"training_feat": {"logits": logits[:, :, :-1]}, "inference_feat": {"embeddings": behind[:, :, :-1]}}
 
 
+def borrowed(kind: type, model_cfg: dict[str, Any], hooks: tuple[str, ...] = ()) -> ToolboxSignature:
+    return ToolboxSignature(borrow(kind, model_cfg, {"cfgs": {"data_cfg": {"width": 44}}}, hooks), kind.__name__)
+
+
 def theirs(**cfg: Any) -> ToolboxSignature:
     torch.manual_seed(0)
     model_cfg = {"parts": 4, **cfg}
-    found = build_signature(Theirs, model_cfg, {"cfgs": {"data_cfg": {"width": 44}}}, ("init_parameters",))
+    found = borrowed(Theirs, model_cfg, ("init_parameters",))
     assert "changed" not in model_cfg
     nn.init.uniform_(found.network.BNNecks.bn1d.running_mean)
     return found
@@ -233,7 +244,7 @@ def test_embeddings_that_come_out_of_a_batchnorm_are_found() -> None:
             super().build_network(model_cfg)
             self.late = nn.BatchNorm1d(4)
 
-    extractor = build_signature(Late, {"parts": 4}, {"cfgs": {"data_cfg": {"width": 44}}})
+    extractor = borrowed(Late, {"parts": 4})
     before = {key: value.clone() for key, value in extractor.state_dict().items()}
     assert extractor.normalised_by(batch(silhouettes())) == "late"
     assert theirs().normalised_by(batch(silhouettes())) is None
@@ -243,7 +254,7 @@ def test_embeddings_that_come_out_of_a_batchnorm_are_found() -> None:
 # Stage 3 ------------------------------------------------------------------------------------------
 
 
-class Remembering(OwnHost):
+class Remembering(Host):
     def __init__(self, fresh: bool, extractor: Any = None) -> None:
         super().__init__(fresh)
         self.said: list[str] = []
@@ -262,7 +273,7 @@ def model(**settings: Any) -> dict[str, Any]:
 
 def test_a_toolbox_model_in_the_system() -> None:
     host = Remembering(False, theirs)
-    network: Any = RGGaitAdapter.build_in(model(), host)
+    adapter, network = built(model(), host)
     # SwinGait's case: its neck has one part more than its embeddings.
     assert network.neck.classifier.shape == (3, 4, 3)
     full = theirs().neck()
@@ -270,12 +281,12 @@ def test_a_toolbox_model_in_the_system() -> None:
     assert torch.equal(network.neck.norm.running_mean.view(4, 3), full.norm.running_mean.view(4, 4)[:, :3])
     assert any("2 weights of the FRN" in text for text in host.said)
     network.train()
-    output = RGGaitAdapter.run(network, batch(silhouettes()), training=True)
+    output = adapter.run(network, batch(silhouettes()), training=True)
     assert set(output.training) == {"triplet", "softmax"}
     assert output.training["softmax"]["logits"].shape == (3, 3, 3)
     (output.training["triplet"]["embeddings"].sum() + output.training["softmax"]["logits"].sum()).backward()
     assert [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None] == []
-    other: Any = RGGaitAdapter.build_in(model(class_num=9), Remembering(False, theirs))
+    _, other = built(model(class_num=9), Remembering(False, theirs))
     assert other.neck.classifier.shape == (3, 4, 9)
     assert torch.equal(other.neck.norm.running_mean.view(4, 3), full.norm.running_mean.view(4, 4)[:, :3])
 
@@ -283,14 +294,14 @@ def test_a_toolbox_model_in_the_system() -> None:
 def test_stage_files_are_read_when_a_training_begins_only(tmp_path: Any) -> None:
     settings: dict[str, Any] = {"gse": {"model_cfg": BASE, "checkpoint": str(tmp_path / "gse.pt")}, "class_num": 4}
     oem = {**EVALUATOR, "checkpoint": str(tmp_path / "oem.pt")}
-    RGGaitAdapter.build_in(model(**settings, oem=oem), Remembering(False))
+    built(model(**settings, oem=oem), Remembering(False))
     with pytest.raises(CheckpointError, match=r"(?s)gse\.pt: no such file.*model_cfg\.gse\.checkpoint"):
-        RGGaitAdapter.build_in(model(**settings, oem=oem), Remembering(True))
+        built(model(**settings, oem=oem), Remembering(True))
     base = GaitBase(**{key: value for key, value in BASE.items() if key != "model"})
     evaluator = OcclusionEvaluator(**EVALUATOR)
     torch.save({"model": base.state_dict()}, tmp_path / "gse.pt")
     torch.save(evaluator.state_dict(), tmp_path / "oem.pt")
-    network: Any = RGGaitAdapter.build_in(model(**settings, oem=oem), Remembering(True))
+    _, network = built(model(**settings, oem=oem), Remembering(True))
     assert torch.equal(network.gse.network.stem.conv.weight, base.stem.conv.weight)
     assert torch.equal(network.frn.network.stem.conv.weight, base.stem.conv.weight)
     assert torch.equal(network.occlusion_evaluator.embed.weight, evaluator.embed.weight)
@@ -299,8 +310,8 @@ def test_stage_files_are_read_when_a_training_begins_only(tmp_path: Any) -> None
     with pytest.raises(
         CheckpointError, match=r"(?s)oem\.pt: .*missing.*model_cfg\.gse\.checkpoint is to be .* stage 2"
     ):
-        RGGaitAdapter.build_in(model(**swapped, oem=oem), Remembering(True))
-    apart: Any = RGGaitAdapter.build_in(model(**settings, oem=oem, init_from_gse=False), Remembering(True))
+        built(model(**swapped, oem=oem), Remembering(True))
+    _, apart = built(model(**settings, oem=oem, init_from_gse=False), Remembering(True))
     assert not torch.equal(apart.frn.network.stem.conv.weight, base.stem.conv.weight)
 
 
@@ -327,18 +338,18 @@ def test_released_evaluators_keep_their_meaning_in_both_stages_and_their_checkpo
         expected = ((1 - none) * (1 - bare.amount)).view(3, 5).mean(1)
     assert float(expected.max() - expected.min()) > 1e-3
 
-    first = checkpoints.load(RGGaitOEMAdapter.build(EVALUATOR), tmp_path / "released.pt").eval()
+    first = checkpoints.load(RGGaitOEMAdapter(EVALUATOR).build(), tmp_path / "released.pt").eval()
     hosted = {"model": {f"network.{key}": value for key, value in first.state_dict().items()}}
-    again = checkpoints.load(RGGaitOEMAdapter.build(EVALUATOR), hosted).eval()
+    again = checkpoints.load(RGGaitOEMAdapter(EVALUATOR).build(), hosted).eval()
     for network in (first, again):
-        network.settings = RGGaitOEMAdapter.build({**EVALUATOR, "occlusion": {"test": {"types": {}}}}).settings
-        found = RGGaitOEMAdapter.run(network, batch(sequences), training=False).inference["amount"]
+        unoccluded = RGGaitOEMAdapter({**EVALUATOR, "occlusion": {"test": {"types": {}}}})
+        found = unoccluded.run(network, batch(sequences), training=False).inference["amount"]
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
     settings: dict[str, Any] = {"class_num": 4, "gse": {"model_cfg": BASE, "checkpoint": str(tmp_path / "gse.pt")}}
     given = model(**settings, oem={**EVALUATOR, "checkpoint": str(tmp_path / "released.pt")})
-    system: Any = RGGaitAdapter.build_in(given, Remembering(True)).eval()
-    reloaded: Any = RGGaitAdapter.build_in(given, Remembering(False)).eval()
+    system = built(given, Remembering(True))[1].eval()
+    reloaded = built(given, Remembering(False))[1].eval()
     reloaded.load_state_dict(system.state_dict())
     for network in (system, reloaded):
         with torch.no_grad():
@@ -355,13 +366,13 @@ def test_one_batch_is_occluded_once_for_all_three() -> None:
         "class_num": 4,
         "occlusion": {"train": {"types": {"top": 0.5, "pole": 0.5}}},
     }
-    network: Any = RGGaitAdapter.build_in(model(**settings), Remembering(False))
+    adapter, network = built(model(**settings), Remembering(False))
     seen: dict[str, Tensor] = {}
     network.gse.network.stem.register_forward_pre_hook(lambda _m, args: seen.__setitem__("gse", args[0]))
     network.frn.network.stem.register_forward_pre_hook(lambda _m, args: seen.__setitem__("frn", args[0]))
     network.occlusion_evaluator.register_forward_pre_hook(lambda _m, args: seen.__setitem__("oem", args[0]))
     given = silhouettes().requires_grad_()
-    RGGaitAdapter.run(network.train(), batch(given), training=True)
+    adapter.run(network.train(), batch(given), training=True)
     assert torch.equal(seen["gse"], seen["frn"])
     assert torch.equal(seen["gse"], seen["oem"])
     assert not torch.equal(seen["oem"].view_as(given), given)
@@ -379,8 +390,8 @@ def test_one_batch_is_occluded_once_for_all_three() -> None:
     ],
 )
 def test_losses_are_known_before_anything_is_built(settings: dict[str, Any], fed: set[str]) -> None:
-    assert set(RGGaitAdapter.loss_names({"model": "RGGait", "class_num": 4, **settings}) or {}) == fed
-    assert RGGaitAdapter.loss_names({"class_num": 4, "gse": {"model_cfg": {"model": "GaitSet"}}}) is None
+    assert set(adapter_for({"model": "RGGait", "class_num": 4, **settings}).loss_names or {}) == fed
+    assert RGGaitAdapter({"class_num": 4, "gse": {"model_cfg": {"model": "GaitSet"}}}).loss_names is None
 
 
 def test_a_model_that_cannot_be_run_is_named() -> None:
@@ -389,7 +400,7 @@ def test_a_model_that_cannot_be_run_is_named() -> None:
             raise ValueError("wants something else")
 
     def stubborn() -> ToolboxSignature:
-        return build_signature(Stubborn, {"parts": 4}, {"cfgs": {"data_cfg": {"width": 44}}})
+        return borrowed(Stubborn, {"parts": 4})
 
     with pytest.raises(ConfigError, match=r"(?s)wants something else.*\[\[64, 44\]\]"):
-        RGGaitAdapter.build_in(model(), Remembering(False, stubborn))
+        built(model(), Remembering(False, stubborn))

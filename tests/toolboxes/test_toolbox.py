@@ -77,7 +77,7 @@ def test_embeddings_are_those_of_the_network_alone(opengait: Path, dataset: Path
     if not checkpoint(opengait, "tiny", 2).exists():
         assert launch(opengait, data.config(dataset), "train", 1) == 0
     add_capture(opengait)
-    network = GaitHeatAdapter.build(data.config(dataset)["model_cfg"]).eval()
+    network = GaitHeatAdapter(data.config(dataset)["model_cfg"]).build().eval()
     assert isinstance(network, GaitHeat)
     weights = torch.load(checkpoint(opengait, "tiny", 2), weights_only=True)["model"]
     network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
@@ -137,7 +137,7 @@ def test_occlusions_are_those_of_the_sequence_in_every_host(opengait: Path, data
     cfgs["trainer_cfg"]["transform"] = [{"type": "Compose", "trf_cfg": [{"type": "HeatmapInput"}, occlusion]}]
     assert launch(opengait, cfgs, "train", 1) == 0
     add_capture(opengait)
-    network = GaitHeatAdapter.build(cfgs["model_cfg"]).eval()
+    network = GaitHeatAdapter(cfgs["model_cfg"]).build().eval()
     weights = torch.load(checkpoint(opengait, "hidden", 2), weights_only=True)["model"]
     network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
     occlusion["seed"] = 4

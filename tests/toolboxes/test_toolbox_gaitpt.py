@@ -62,7 +62,7 @@ def leaves(dataset: Path) -> list[store.Leaf]:
 
 def embedded_alone(root: Path, dataset: Path) -> np.ndarray:
     """Embeddings [n, c, 1] of the test leaves, each in a call of its own, joints ordered by the network."""
-    network = GaitPTAdapter.build(data.pose_config(dataset)["model_cfg"]).eval()
+    network = GaitPTAdapter(data.pose_config(dataset)["model_cfg"]).build().eval()
     assert isinstance(network, GaitPT)
     checkpoints.load(network, checkpoint(root, 4))
     walks = [torch.from_numpy(store.read_leaf(leaf)[0].astype(np.float32)) for leaf in leaves(dataset)]

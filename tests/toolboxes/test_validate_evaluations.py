@@ -16,7 +16,8 @@ from gaitext.evaluation import EvaluationResult, Table, evaluate_PsyMo
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.link import link
-from gaitext.toolboxes.validate import log_lines, uses_gaitext, validate_config
+from gaitext.toolboxes.registered import log_lines
+from gaitext.toolboxes.validate import uses_gaitext, validate_config
 
 from . import data
 from .fake import imported, make_toolbox

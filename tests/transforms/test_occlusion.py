@@ -7,7 +7,7 @@ import pytest
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.occlusion import OcclusionSettings, draw_occlusion, occlude, occlude_poses, pose_boxes
-from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.data import build_chains
 from gaitext.transforms import OcclusionHeatmaps, OcclusionPoses, OcclusionSilhouettes
 
 RNG = np.random.default_rng(0)

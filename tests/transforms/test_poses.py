@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from gaitext import transforms
 from gaitext.errors import ConfigError, DataError
 from gaitext.skeleton import COCO_JOINTS, POSE_ORDERS
-from gaitext.standalone.transforms import build_chains
+from gaitext.standalone.data import build_chains
 from gaitext.training.sampling import FrameSampling, sample_frames
 from gaitext.transforms import (
     PoseFlip,

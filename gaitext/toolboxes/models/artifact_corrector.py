@@ -137,11 +137,6 @@ _SHOWN = 4
 _INPUTS = "degraded crops, target poses and, if there are any, the persons' boxes"
 
 
-def _settings(model_cfg: Mapping[str, Any]) -> ArtifactCorrectorSettings:
-    own = {key: value for key, value in model_cfg.items() if key != "model"}
-    return ArtifactCorrectorSettings.parse(own, where="model_cfg")
-
-
 class ArtifactCorrectorAdapter(ModelAdapter):
     """FBCNN before a frozen pose estimator (artifact correction, Fig. 1).
 
@@ -154,40 +149,26 @@ class ArtifactCorrectorAdapter(ModelAdapter):
     """
 
     name = "ArtifactCorrector"
+    settings_type = ArtifactCorrectorSettings
+    settings: ArtifactCorrectorSettings
 
-    @classmethod
-    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
-        return cls._build(_settings(model_cfg), fresh=True)
-
-    @classmethod
-    def build_in(cls, model_cfg: Mapping[str, Any], host: Host) -> nn.Module:
-        settings = _settings(model_cfg)
-        network = cls._build(settings, host.fresh)
-        told = {key: value for key, value in network.estimator.settings.items() if key in ("estimator", "sha256")}
-        host.say(f"estimator {settings.estimator}, frozen: {told}")
-        return network
-
-    @classmethod
-    def _build(cls, settings: ArtifactCorrectorSettings, fresh: bool) -> HostedCorrector:
-        network = HostedCorrector(settings)
-        if fresh:
+    def build(self, host: Host | None = None) -> nn.Module:
+        host = host or Host()
+        network = HostedCorrector(self.settings)
+        if host.fresh:
             network.begin()
+        origin = {key: value for key, value in network.estimator.settings.items() if key in ("estimator", "sha256")}
+        host.say(f"estimator {self.settings.estimator}, frozen: {origin}")
         return network
 
-    @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        _settings(model_cfg)  # an error now
-        return None
-
-    @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+    @property
+    def loss_names(self) -> Mapping[str, Sequence[str]] | None:
         return {"coordinates": ("coordinates", "targets", "weights")}
 
-    @classmethod
-    def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
+    def check_transforms(self, lists: Sequence[Sequence[ListedTransform]]) -> None:
         if len(lists) not in (2, 3):
             raise ConfigError(
-                f"{len(lists)} inputs are used; {cls.name} reads {_INPUTS}",
+                f"{len(lists)} inputs are used; {self.name} reads {_INPUTS}",
                 where="data_cfg.data_in_use",
                 how="switch two or three inputs on, each with a transform list of its own",
             )
@@ -198,21 +179,19 @@ class ArtifactCorrectorAdapter(ModelAdapter):
                 how="let the crops' list of transforms begin with CropInput",
             )
 
-    @classmethod
-    def check_sampler(cls, model_cfg: Mapping[str, Any], sampler: Mapping[str, Any], where: str) -> None:
-        settings = _settings(model_cfg)
+    def check_sampler(self, sampler: Mapping[str, Any], where: str) -> None:
+        padded = self.settings.test_frames
         limit = sampler.get("frames_all_limit", -1)
         testing = where.startswith("evaluator_cfg") and str(sampler.get("sample_type")).startswith("all")
-        if testing and isinstance(limit, int) and limit > settings.test_frames:
+        if testing and isinstance(limit, int) and limit > padded:
             raise ConfigError(
-                f"test sequences may have {limit} frames, but results are padded to {settings.test_frames}",
+                f"test sequences may have {limit} frames, but results are padded to {padded}",
                 where=f"{where}.frames_all_limit",
                 how="write the same as in model_cfg.test_frames",
             )
 
-    @classmethod
     @torch.no_grad()
-    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
+    def check_batch(self, network: nn.Module, inputs: HostInputs) -> None:
         assert isinstance(network, HostedCorrector)
         estimator, (crops, poses, boxes) = network.estimator, _read(inputs)
         size = tuple(estimator.input_size)
@@ -224,9 +203,9 @@ class ArtifactCorrectorAdapter(ModelAdapter):
                 raise DataError(
                     f"{name} are [T, {found}]",
                     where="data_cfg.data_in_use",
-                    how=f"{cls.name} reads {_INPUTS}; with this estimator {name} are [T, {needed}]",
+                    how=f"{self.name} reads {_INPUTS}; with this estimator {name} are [T, {needed}]",
                 )
-        points = poses[_known(poses, network.settings.min_score)][:, :2]
+        points = poses[_known(poses, self.settings.min_score)][:, :2]
         if not len(points):
             return
         height, width = size
@@ -245,27 +224,26 @@ class ArtifactCorrectorAdapter(ModelAdapter):
             how=f"give poses in pixels of the {width}×{height} crops",
         )
 
-    @classmethod
-    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+    def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, HostedCorrector)
         crops, poses, boxes = _read(inputs)
         if not training:
-            lengths = sequence_lengths(inputs.sequences[0], inputs.lengths, where=cls.name)
-            told = {"predictions": network.decoded(crops), "targets": poses}
-            told |= {} if boxes is None else {"boxes": boxes}
-            limit = network.settings.test_frames
+            lengths = sequence_lengths(inputs.sequences[0], inputs.lengths, where=self.name)
+            results = {"predictions": network.decoded(crops), "targets": poses}
+            results |= {} if boxes is None else {"boxes": boxes}
+            limit = self.settings.test_frames
             return HostOutput(
-                {}, {name: pad_sequences(each.float(), lengths, limit) for name, each in told.items()}, {}
+                {}, {name: pad_sequences(each.float(), lengths, limit) for name, each in results.items()}, {}
             )
         keypoints, heatmaps, corrected = network.found(crops)
-        weights = _known(poses, network.settings.min_score).to(keypoints.dtype)
+        weights = _known(poses, self.settings.min_score).to(keypoints.dtype)
         targets = poses[..., :2]
         fed: dict[str, Any] = {
             "coordinates": {"coordinates": keypoints[..., :2], "targets": targets, "weights": weights}
         }
-        if network.settings.heatmap_weight:
+        if self.settings.heatmap_weight:
             there = rescaled(targets, network.estimator.input_size, network.estimator.heatmap_size)
-            fed["heatmaps"] = network.settings.heatmap_weight * heatmap_mse(heatmaps, there, weights)
+            fed["heatmaps"] = self.settings.heatmap_weight * heatmap_mse(heatmaps, there, weights)
         images = {"degraded": crops[:_SHOWN], "corrected": corrected[:_SHOWN].detach().clamp(0, 1)}
         return HostOutput(fed, {}, images)
 

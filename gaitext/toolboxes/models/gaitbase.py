@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from gaitext.models.gaitbase import GaitBase, GaitBaseSettings
-from gaitext.toolboxes.adapter import HostInputs, HostOutput, ModelAdapter
+from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ModelAdapter
 
 __all__ = ["GaitBaseAdapter"]
-
-
-def _settings(model_cfg: Mapping[str, Any]) -> GaitBaseSettings:
-    own = {key: value for key, value in model_cfg.items() if key != "model"}
-    return GaitBaseSettings.parse(own, where="model_cfg")
 
 
 class GaitBaseAdapter(ModelAdapter):
@@ -25,31 +19,30 @@ class GaitBaseAdapter(ModelAdapter):
     """
 
     name = "GaitBase"
+    settings_type = GaitBaseSettings
+    settings: GaitBaseSettings
 
-    @classmethod
-    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
-        return GaitBase.from_settings(_settings(model_cfg))
+    def build(self, host: Host | None = None) -> nn.Module:
+        return GaitBase.from_settings(self.settings)
 
-    @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        return _settings(model_cfg).class_num
+    @property
+    def class_count(self) -> int | None:
+        return self.settings.class_num
 
-    @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+    @property
+    def loss_names(self) -> Mapping[str, Sequence[str]] | None:
         return {"triplet": ("embeddings", "labels"), "softmax": ("logits", "labels")}
 
-    @classmethod
-    def signature(cls, network: nn.Module, inputs: HostInputs) -> Tensor:
+    def signature(self, network: nn.Module, inputs: HostInputs) -> Tensor:
         assert isinstance(network, GaitBase)
         return network.signature(inputs.sequence(0, "silhouettes"), inputs.lengths)
 
-    @classmethod
-    def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
-        channels = _settings(model_cfg).in_channels
+    @property
+    def frame_shapes(self) -> list[tuple[int, ...]] | None:
+        channels = self.settings.in_channels
         return [(64, 44) if channels == 1 else (channels, 64, 44)]
 
-    @classmethod
-    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+    def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         output = network(inputs.sequence(0, "silhouettes"), inputs.lengths)
         if not training:
             return HostOutput({}, {"embeddings": output}, {})

@@ -13,14 +13,9 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.models.gaitheat import GaitHeat
 from gaitext.models.gaitheat_settings import AlignmentSettings, GaitHeatSettings
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
-from gaitext.toolboxes.adapter import HostInputs, HostOutput, ListedTransform, ModelAdapter
+from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
 __all__ = ["GaitHeatAdapter"]
-
-
-def _settings(model_cfg: Mapping[str, Any]) -> GaitHeatSettings:
-    own = {key: value for key, value in model_cfg.items() if key != "model"}
-    return GaitHeatSettings.parse(own, where="model_cfg")
 
 
 class GaitHeatAdapter(ModelAdapter):
@@ -34,26 +29,26 @@ class GaitHeatAdapter(ModelAdapter):
     """
 
     name = "GaitHeat"
+    settings_type = GaitHeatSettings
+    settings: GaitHeatSettings
 
-    @classmethod
-    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
-        return GaitHeat.from_settings(_settings(model_cfg))
+    def build(self, host: Host | None = None) -> nn.Module:
+        return GaitHeat.from_settings(self.settings)
 
-    @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        return _settings(model_cfg).class_num
+    @property
+    def class_count(self) -> int | None:
+        return self.settings.class_num
 
-    @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+    @property
+    def loss_names(self) -> Mapping[str, Sequence[str]] | None:
         names: dict[str, Sequence[str]] = {}
-        for branch in _settings(model_cfg).branches:
+        for branch in self.settings.branches:
             names[f"{branch}_triplet"] = ("embeddings", "labels")
             names[f"{branch}_softmax"] = ("logits", "labels")
         return names
 
-    @classmethod
-    def check_transforms(cls, model_cfg: Mapping[str, Any], lists: Sequence[Sequence[ListedTransform]]) -> None:
-        settings = _settings(model_cfg)
+    def check_transforms(self, lists: Sequence[Sequence[ListedTransform]]) -> None:
+        settings = self.settings
         alignment = settings.alignment
         for transform in (transform for each in lists for transform in each):
             if transform.name == "PoseToAlignment":
@@ -84,18 +79,16 @@ class GaitHeatAdapter(ModelAdapter):
                 )
             _check_pose_inputs(alignment, len(lists))
 
-    @classmethod
     @torch.no_grad()
-    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
-        assert isinstance(network, GaitHeat)
-        alignment = network.settings.alignment
+    def check_batch(self, network: nn.Module, inputs: HostInputs) -> None:
+        alignment = self.settings.alignment
         if alignment.needs != "poses":
             return
-        extra = cls._extra(network, inputs)
+        extra = self._extra(inputs)
         poses, crops = extra["poses"], extra.get("crops")
         if poses.shape[-2:] != (17, 3) or (crops is not None and crops.shape != (*poses.shape[:-2], 4)):
             return  # the network names the shapes
-        height, width = network.settings.map_size
+        height, width = self.settings.map_size
         spine = poses[..., list(SPINE_JOINTS), :].flatten(0, -3).float()
         points = spine[..., :2]
         if crops is not None:
@@ -122,10 +115,9 @@ class GaitHeatAdapter(ModelAdapter):
             "or switch the poses in frame pixels on in place of these",
         )
 
-    @classmethod
-    def _extra(cls, network: GaitHeat, inputs: HostInputs) -> dict[str, Tensor]:
+    def _extra(self, inputs: HostInputs) -> dict[str, Tensor]:
         """What alignment reads beside the heatmaps."""
-        alignment = network.settings.alignment
+        alignment = self.settings.alignment
         if alignment.needs == "poses":
             extra = {"poses": inputs.sequence(1, "poses (alignment.keypoints: poses)")}
             if alignment.pose_pixels == "frame":
@@ -137,14 +129,13 @@ class GaitHeatAdapter(ModelAdapter):
             return {"matrices": inputs.sequence(1, "alignment matrices (PoseToAlignment)")}
         return {}
 
-    @classmethod
-    def signature(cls, network: nn.Module, inputs: HostInputs) -> Tensor:
+    def signature(self, network: nn.Module, inputs: HostInputs) -> Tensor:
         assert isinstance(network, GaitHeat)
-        return network.signature(inputs.sequence(0, "heatmaps"), inputs.lengths, **cls._extra(network, inputs))
+        return network.signature(inputs.sequence(0, "heatmaps"), inputs.lengths, **self._extra(inputs))
 
-    @classmethod
-    def frame_shapes(cls, model_cfg: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
-        settings = _settings(model_cfg)
+    @property
+    def frame_shapes(self) -> list[tuple[int, ...]] | None:
+        settings = self.settings
         alignment = settings.alignment
         offline = alignment.merge == "offline"
         channels = len(resolve_partition(settings.partition, settings.joints)) if offline else settings.joints
@@ -155,11 +146,10 @@ class GaitHeatAdapter(ModelAdapter):
             shapes += [(17, 3), (4,)] if alignment.pose_pixels == "frame" else [(17, 3)]
         return shapes
 
-    @classmethod
-    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+    def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, GaitHeat)
         heatmaps = inputs.sequence(0, "heatmaps")
-        output = network(heatmaps, inputs.lengths, **cls._extra(network, inputs))
+        output = network(heatmaps, inputs.lengths, **self._extra(inputs))
         if not training:
             return HostOutput({}, {"embeddings": output}, {})
         losses: dict[str, dict[str, Tensor]] = {}

@@ -11,15 +11,13 @@ from torch import Tensor
 from gaitext.losses.loss import rank
 from gaitext.models.mimicgait import MimicGait
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
+from gaitext.models.rg_gait import RGGait
+from gaitext.models.rg_gait_settings import MimicGaitSettings
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs
-from gaitext.toolboxes.models.rg_gait import RGGaitAdapter, _HostedRGGait
+from gaitext.toolboxes.models.rg_gait import RGGaitAdapter
 
 __all__ = ["MimicGaitAdapter"]
-
-
-class _HostedMimicGait(_HostedRGGait, MimicGait):
-    """The network with the settings of its run."""
 
 
 class MimicGaitAdapter(RGGaitAdapter):
@@ -31,32 +29,28 @@ class MimicGaitAdapter(RGGaitAdapter):
     """
 
     name = "MimicGait"
+    settings_type = MimicGaitSettings
 
-    @classmethod
     def assemble(
-        cls,
-        settings: Any,
+        self,
         gse: SignatureExtractor,
         evaluator: OcclusionEvaluator | None,
         frn: SignatureExtractor,
         shape: tuple[int, int],
         host: Host,
-    ) -> _HostedRGGait:
+    ) -> RGGait:
         assert evaluator is not None
-        return _HostedMimicGait(gse, evaluator, frn, shape=shape)
+        return MimicGait(gse, evaluator, frn, shape=shape)
 
-    @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
-        cls.class_count(model_cfg)  # an error now
+    @property
+    def loss_names(self) -> Mapping[str, Sequence[str]] | None:
         return {"triplet": ("embeddings", "labels")}
 
-    @classmethod
-    def whole(cls, inputs: HostInputs, training: bool) -> dict[str, HostInputs]:
+    def whole(self, inputs: HostInputs, training: bool) -> dict[str, HostInputs]:
         return {"whole": inputs} if training else {}
 
-    @classmethod
-    def losses(cls, network: _HostedRGGait, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
-        if network.settings.labels == "instance":
+    def losses(self, output: Any, labels: Tensor) -> dict[str, dict[str, Tensor]]:
+        if self.settings.labels == "instance":
             # A sequence is no other's positive, of this process or of another.
             labels = torch.arange(len(labels), device=labels.device) + rank() * len(labels)
         return {"triplet": output.pairs(labels)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +13,9 @@ from gaitext.models.occlusion_evaluator import OcclusionEvaluator
 from gaitext.models.packing import sequence_lengths
 from gaitext.models.rg_gait_settings import RGGaitOEMSettings
 from gaitext.occlusion import OCCLUSION_TYPES
-from gaitext.toolboxes.adapter import HostInputs, HostOutput, ModelAdapter
+from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ModelAdapter
 
 __all__ = ["RGGaitOEMAdapter", "detached", "sequence_keys"]
-
-
-def _settings(model_cfg: Mapping[str, Any]) -> RGGaitOEMSettings:
-    own = {key: value for key, value in model_cfg.items() if key != "model"}
-    return RGGaitOEMSettings.parse(own, where="model_cfg")
 
 
 def detached(inputs: HostInputs) -> list[Tensor]:
@@ -34,21 +28,6 @@ def sequence_keys(inputs: HostInputs) -> list[tuple[int, str, str]]:
     return list(zip(inputs.labels.tolist(), map(str, inputs.types), map(str, inputs.views)))
 
 
-class _TrainedEvaluator(OcclusionEvaluator):
-    """The evaluator with the settings of its training."""
-
-    def __init__(self, settings: RGGaitOEMSettings) -> None:
-        super().__init__(**settings.sizes)
-        self.settings = settings
-        self.shown: list[InputKind] | None = None
-        # Position in OCCLUSION_TYPES -> class, -1 where there is none.
-        known = [self.types.index(name) if name in self.types else -1 for name in OCCLUSION_TYPES]
-        self.register_buffer("class_of", torch.tensor(known), persistent=False)
-        self.register_buffer(
-            "kinds", torch.tensor([OCCLUSION_TYPES.index(name) for name in settings.types]), persistent=False
-        )
-
-
 class RGGaitOEMAdapter(ModelAdapter):
     """The occlusion evaluator on silhouettes, heatmaps or poses.
 
@@ -59,58 +38,56 @@ class RGGaitOEMAdapter(ModelAdapter):
     """
 
     name = "RGGaitOEM"
+    settings_type = RGGaitOEMSettings
+    settings: RGGaitOEMSettings
+    #: What the inputs show, as the first batch's numbers tell.
+    shown: list[InputKind] | None = None
 
-    @classmethod
-    def build(cls, model_cfg: Mapping[str, Any]) -> nn.Module:
-        return _TrainedEvaluator(_settings(model_cfg))
+    def build(self, host: Host | None = None) -> nn.Module:
+        return OcclusionEvaluator(**self.settings.sizes)
 
-    @classmethod
-    def class_count(cls, model_cfg: Mapping[str, Any]) -> int | None:
-        _settings(model_cfg)  # an error now
-        return None
-
-    @classmethod
-    def loss_names(cls, model_cfg: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+    @property
+    def loss_names(self) -> Mapping[str, Sequence[str]] | None:
         return {"occlusion": ("logits", "types", "amount", "true_amount")}
 
-    @classmethod
-    def check_batch(cls, network: nn.Module, inputs: HostInputs) -> None:
-        assert isinstance(network, _TrainedEvaluator)
-        if network.settings.inputs is None:
+    def check_batch(self, network: nn.Module, inputs: HostInputs) -> None:
+        if self.settings.inputs is None:
             # Parsing has the shape of silhouettes, and images that of heatmaps: their numbers tell.
-            network.shown = input_kinds(inputs.sequences, values=True)
+            self.shown = input_kinds(inputs.sequences, values=True)
             shapes = [tuple(sequence.shape[2:]) for sequence in inputs.sequences]
-            check_kinds(network.shown, shapes, judged=True, name=cls.name)
+            check_kinds(self.shown, shapes, judged=True, name=self.name)
 
-    @classmethod
-    def run(cls, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
-        assert isinstance(network, _TrainedEvaluator)
-        settings, sequences = network.settings, detached(inputs)
-        kinds = input_kinds(sequences, settings.inputs or network.shown)
-        lengths = sequence_lengths(sequences[0], inputs.lengths, where=cls.name)
-        class_of, kind_of = network.get_buffer("class_of"), network.get_buffer("kinds")
+    def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
+        assert isinstance(network, OcclusionEvaluator)
+        settings, sequences = self.settings, detached(inputs)
+        kinds = input_kinds(sequences, settings.inputs or self.shown)
+        lengths = sequence_lengths(sequences[0], inputs.lengths, where=self.name)
         if training:
             drawn = draw_in_training(settings.train_occlusion, sum(lengths))
             occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
             assert occluded.frames is not None
             found = network(occluded.frames)
-            fed = {
+            # Position in OCCLUSION_TYPES -> class, -1 where there is none.
+            known = [settings.types.index(name) if name in settings.types else -1 for name in OCCLUSION_TYPES]
+            class_of = torch.tensor(known, device=found.logits.device)
+            loss_inputs = {
                 "logits": found.logits,
                 "types": class_of[occluded.frame_types],
                 "amount": found.amount,
                 "true_amount": occluded.frame_amounts,
             }
-            return HostOutput({"occlusion": fed}, {}, {"occluded": occluded.frames[: lengths[0]]})
+            return HostOutput({"occlusion": loss_inputs}, {}, {"occluded": occluded.frames[: lengths[0]]})
         drawn = draw_by_key(settings.test_occlusion, sequence_keys(inputs))
         occluded = occlude_inputs(sequences, inputs.lengths, kinds, drawn)
         assert occluded.frames is not None
         found = network.sequences(occluded.frames, lengths)
-        told = {
+        kind_of = found.logits.new_tensor([OCCLUSION_TYPES.index(name) for name in settings.types])
+        results = {
             "embeddings": found.feature[:, :, None],
             "logits": found.logits,
-            "classes": kind_of.to(found.logits.dtype).expand(len(lengths), -1),
+            "classes": kind_of.expand(len(lengths), -1),
             "amount": found.amount,
             "true_type": occluded.types.to(found.logits.dtype),
             "true_amount": occluded.amounts,
         }
-        return HostOutput({}, told, {"occluded": occluded.frames[: lengths[0]]})
+        return HostOutput({}, results, {"occluded": occluded.frames[: lengths[0]]})

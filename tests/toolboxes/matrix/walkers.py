@@ -12,8 +12,6 @@ from gaitext.restoration import DegradeSettings, degrade_dataset, prepare_crop_d
 from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
-__all__ = ["DATASETS", "INPUTS", "make_data", "training_identities"]
-
 #: Five test identities: SUSTech1K's and CCPG's protocols look at the five nearest of a view's gallery.
 PEOPLE = {"identities": 9, "train_identities": 4, "diversity": 2.5}
 CONTENT = ["heatmaps", "poses", "poses_frame", "boxes", "silhouettes"]
@@ -48,7 +46,6 @@ LAYOUTS: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
         {"000": "00_001", "090": "01_001"},
     ),
 }
-DATASETS = (*WALKERS, *LAYOUTS)
 #: Videos for the corrector: two sets, the second for the test on another dataset.
 CROPS = {
     "protocol": "own",

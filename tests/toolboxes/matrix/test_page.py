@@ -1,26 +1,19 @@
-"""tools/toolbox_matrix.py: what counts as failed, what is run again, what a page says of it, what is left behind."""
+"""What counts as failed in the toolbox matrix, what is run again, and what its page says."""
 
 from __future__ import annotations
 
-import math
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gaitext.toolboxes.hosts import TOOLBOXES
-
-from .toolboxes.fake import make_toolbox
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-import toolbox_matrix as matrix
-from toolbox_matrix_checkouts import copied
-from toolbox_matrix_configs import CASES, MODELS, Place, checkpoint, config
-from toolbox_matrix_evaluators import compared
-from toolbox_matrix_launch import last_error
-from toolbox_matrix_report import markdown
+from tests.toolboxes.checkout import git_status, linked_copy
+from tests.toolboxes.fake import make_toolbox
+from tests.toolboxes.matrix import conftest, runs
+from tests.toolboxes.matrix.configs import CASES, MODELS, Place, checkpoint, config
+from tests.toolboxes.matrix.page import markdown
+from tests.toolboxes.matrix.runs import Cell, Outcome, compared, last_error, run_cell, what_is_wrong
 
 LOSS = "Iteration 00001, Cost 0.1s, occlusion_loss={}, occlusion_accuracy=1.0"
 
@@ -32,7 +25,7 @@ def place(tmp_path: Path) -> Place:
 
 def wrong(place: Place, case: str, log: str) -> str | None:
     cfgs = {"data_cfg": {"dataset_name": "CASIA-B"}, "trainer_cfg": {"total_iter": 2}}
-    return matrix._wrong(matrix.Cell(place, "RGGaitOEM", case), cfgs, log)
+    return what_is_wrong(Cell(place, "RGGaitOEM", case), cfgs, log)
 
 
 def test_a_run_that_ended_well_may_have_gone_wrong(place: Place) -> None:
@@ -48,9 +41,9 @@ def test_an_earlier_checkpoint_does_not_pass_for_this_ones(place: Place, monkeyp
     stale = checkpoint(place, "RGGaitOEM")
     stale.parent.mkdir(parents=True)
     stale.touch()
-    monkeypatch.setattr(matrix, "config", lambda *_: {"trainer_cfg": {"total_iter": 2}, "data_cfg": {}})
-    monkeypatch.setattr(matrix, "launch", lambda *_: (0, LOSS.format("0.5")))
-    outcome = matrix.run_cell(matrix.Cell(place, "RGGaitOEM", "train"), place.data, 1)
+    monkeypatch.setattr(runs, "config", lambda *_: {"trainer_cfg": {"total_iter": 2}, "data_cfg": {}})
+    monkeypatch.setattr(runs, "launch", lambda *_: (0, LOSS.format("0.5")))
+    outcome = run_cell(Cell(place, "RGGaitOEM", "train"), place.data)
     assert (outcome.state, outcome.reason) == ("failed", "left no checkpoint train-cpu-1-00002.pt")
 
 
@@ -61,38 +54,43 @@ def test_says_why_a_run_failed() -> None:
     assert last_error("") == "nothing was logged"
 
 
-def test_runs_only_what_has_to_be_run(tmp_path: Path) -> None:
+def test_a_cell_runs_once_and_after_what_it_starts_from(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def make(state: str) -> Any:
-        return lambda: made.append(state) or {"state": state, "reason": ""}
+    def run(cell: Cell, folder: Path) -> Outcome:
+        made.append(f"{cell.model} {cell.case}")
+        if cell.model == "RGGaitOEM":
+            return Outcome("failed", "KeyError: 7")
+        left = checkpoint(cell.place, cell.model, cell.case)
+        left.parent.mkdir(parents=True)
+        left.touch()
+        return Outcome("ok")
 
-    first = matrix._Book(tmp_path, False, math.inf)
-    assert first.outcome("a", make("failed"))["state"] == "failed"
-    assert first.outcome("a", make("ok"))["state"] == "failed"
-    assert matrix._Book(tmp_path, True, -1).outcome("a", make("ok"))["state"] == "failed"
-    assert matrix._Book(tmp_path, False, -1).outcome("b", make("ok"))["state"] == "not run"
-    assert made == ["failed"]
-    again = matrix._Book(tmp_path, True, math.inf)
-    assert [again.outcome(name, make("ok"))["state"] for name in "ab"] == ["ok", "ok"]
+    monkeypatch.setattr(conftest, "run_cell", run)
+    monkeypatch.setattr(conftest, "make_data", lambda _: None)
+    matrix = conftest.Matrix(place.data, {"cells": {}, "evaluations": {}, "checkouts": {}})
+    assert matrix.run(Cell(place, "GaitHeat", "resume")).state == "ok"
+    assert matrix.run(Cell(place, "GaitHeat", "train")).state == "ok"
+    lacking = matrix.run(Cell(place, "RGGait", "train"))
+    assert (lacking.state, lacking.reason[:6]) == ("failed", "needs ")
+    assert "RGGaitOEM" in lacking.reason
+    assert matrix.run(Cell(place, "RGGaitOEM", "train")).reason == "KeyError: 7"
+    assert made == ["GaitHeat train", "GaitHeat resume", "RGGaitOEM train"]
 
 
-def test_what_is_left_behind_is_seen(tmp_path: Path) -> None:
-    original = make_toolbox(tmp_path / "original")
+def test_what_is_left_behind_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, toolbox = make_toolbox(tmp_path / "original"), TOOLBOXES[0]
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", "-C", str(original), *who, *arguments], check=True)
-    checkout = copied(TOOLBOXES[0], str(original), tmp_path / "work")
-    with checkout.linked():
-        assert (checkout.root / checkout.toolbox.plugin).exists()
-        (checkout.root / "output").mkdir()
-    found = checkout.differences()
-    assert found["added"] == [f"?? {checkout.toolbox.plugin}"]
-    assert found["changed"] == []
-    (checkout.root / checkout.toolbox.main).write_text("changed")
-    (checkout.root / "left").touch()
-    changed = checkout.differences()["changed"]
-    assert {"left", "?? left", checkout.toolbox.main} <= set(changed)
+    monkeypatch.setenv(toolbox.environment, str(original))
+    with linked_copy(toolbox, tmp_path / "work") as root:
+        assert git_status(root).splitlines() == [f"?? {toolbox.plugin}"]
+        (root / "output").mkdir()
+    assert not (root / toolbox.plugin).exists()
+    for name in (toolbox.main, "left"):
+        with pytest.raises(AssertionError), linked_copy(toolbox, tmp_path / name) as root:
+            (root / name).write_text("changed")
 
 
 def test_compares_conditions_and_cells() -> None:
@@ -104,16 +102,14 @@ def test_compares_conditions_and_cells() -> None:
 def test_the_page_says_what_failed_and_what_was_not_run() -> None:
     cells = {}
     for case in CASES:
-        for processes in (1, 2):
-            state = "failed" if (case, processes) == ("resume", 1) else "not run" if processes == 2 else "ok"
-            about = {"toolbox": "OpenGait", "model": "GaitPT", "case": case, "processes": processes}
-            cells[f"{case}{processes}"] = {**about, "state": state, "reason": "KeyError: 7", "seconds": 4.0}
-    checkouts = {"OpenGait": {"commit": "abc", "files": 3, "added": ["?? plugin"], "changed": []}}
-    results = {"cells": cells, "processes": [1, 2], "device": "cpu", "command": "this", "iterations": 2}
-    page = markdown({**results, "evaluations": {}, "checkouts": checkouts})
+        about = {"toolbox": "OpenGait", "model": "GaitPT", "case": case, "processes": 1}
+        state = "failed" if case == "resume" else "ok"
+        cells[case] = {**about, "state": state, "reason": "KeyError: 7", "seconds": 4.0}
+    checkouts = {"OpenGait": {"commit": "abc", "files": 3, "added": ["?? plugin"]}}
+    page = markdown({"cells": cells, "evaluations": {}, "checkouts": checkouts})
     row = next(line for line in page.splitlines() if line.startswith("| GaitPT"))
     assert row == "| GaitPT | ✓ · | ✗ · | " + " | ".join(["✓ ·"] * (len(CASES) - 2)) + " |"
-    assert f"{2 * len(CASES)} cells: {len(CASES) - 1} ok, 1 failed, {len(CASES)} not run" in page
+    assert f"{len(CASES)} cells: {len(CASES) - 1} ok, 1 failed" in page
     assert "GaitPT, resume, 1 process: `KeyError: 7`" in page
     assert "all 3 files are what they were" in page
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolbox_matrix_data import INPUTS, training_identities
-
 from gaitext.toolboxes.hosts import Toolbox
-
-__all__ = ["CASES", "MODELS", "Case", "Model", "Place", "checkpoint", "config", "evaluation_config", "not_applicable"]
+from tests.toolboxes.matrix.walkers import INPUTS, training_identities
 
 Config = dict[str, Any]
 ITERATIONS = 2
+#: How many each cell runs with, in turn.
+PROCESSES = (1, 2)
+#: Dataset -> the model that is tested on it by a toolbox's evaluation function and gaitext's.
+EVALUATED = {"CASIA-B": "GaitHeat", "CCPG": "GaitHeat", "SUSTech1K": "GaitHeat", "PsyMo": "GaitHeat"}
 
 
 @dataclass(frozen=True)
