@@ -34,7 +34,7 @@ _FUSED_SUM: Any = None if _FUSED is None else torch.ops.mkldnn._convolution_poin
 
 
 def folded_weights(
-    conv: nn.Module, norm: nn.Module, dtype: torch.dtype, statistics: torch.dtype = torch.float64
+    conv: Any, norm: Any, dtype: torch.dtype, statistics: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that does its BatchNorm's work, too.
 
@@ -44,22 +44,21 @@ def folded_weights(
         dtype: of the result; half precision is computed in float32, and rounded then.
         statistics: in which the BatchNorm's numbers are worked with.
     """
-    weight: Any = conv.weight
-    mean, variance = norm.running_mean.to(statistics), norm.running_var.to(statistics)  # type: ignore[operator, union-attr]
-    gain: Any = torch.ones_like(mean) if norm.weight is None else norm.weight.to(statistics)  # type: ignore[operator]
-    bias: Any = torch.zeros_like(mean) if norm.bias is None else norm.bias.to(statistics)  # type: ignore[operator]
+    mean, variance = norm.running_mean.to(statistics), norm.running_var.to(statistics)
+    gain = torch.ones_like(mean) if norm.weight is None else norm.weight.to(statistics)
+    bias = torch.zeros_like(mean) if norm.bias is None else norm.bias.to(statistics)
     inverse_sd = torch.rsqrt(variance + norm.eps)
     precise = torch.float64 if dtype == torch.float64 else torch.float32
     per_output = (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
-    scaled = weight.to(precise) * (gain * inverse_sd).to(precise).view(per_output)
-    own: Any = torch.zeros_like(mean) if conv.bias is None else conv.bias
+    scaled = conv.weight.to(precise) * (gain * inverse_sd).to(precise).view(per_output)
+    own = torch.zeros_like(mean) if conv.bias is None else conv.bias
     return scaled.to(dtype), ((own - mean) * inverse_sd * gain + bias).to(dtype)
 
 
 class FoldedConv:
     """A convolution and its BatchNorm in one, ReLU and a sum with it."""
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, conv: Any, norm: Any, dtype: torch.dtype) -> None:
         weight, self.bias = folded_weights(conv, norm, dtype)
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         self.stride, self.padding = list(conv.stride), [int(size) for size in conv.padding]
@@ -81,7 +80,7 @@ class FoldedConv:
 
     @property
     def _fuses(self) -> bool:
-        return (
+        return bool(
             _FUSED is not None
             and torch.backends.mkldnn.enabled
             and self.weight.device.type == "cpu"
@@ -121,10 +120,10 @@ class Folding(nn.Module):
         device = conv.weight.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else conv.weight.dtype
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return [FoldedConv(*pair, dtype) for pair in pairs]  # type: ignore[arg-type]
+            return [FoldedConv(*pair, dtype) for pair in pairs]
         state = [dtype, *(_state(tensor) for pair in pairs for module in pair for tensor in _tensors(module))]
         if self._folded is None or None in state or self._folded[0] != state:
-            self._folded = state, [FoldedConv(*pair, dtype) for pair in pairs]  # type: ignore[arg-type]
+            self._folded = state, [FoldedConv(*pair, dtype) for pair in pairs]
         return self._folded[1]
 
     def train(self, mode: bool = True) -> Folding:

@@ -54,7 +54,9 @@ class BasicBlock(Folding):
 
     def convolutions(self) -> list[tuple[nn.Module, nn.Module]]:
         pairs: list[Any] = [(self.conv1, self.norm1), (self.conv2, self.norm2)]
-        return [*pairs, tuple(self.shortcut)] if isinstance(self.shortcut, nn.Sequential) else pairs
+        if isinstance(self.shortcut, nn.Sequential):
+            pairs.append(tuple(self.shortcut))
+        return pairs
 
     def forward(self, x: Tensor) -> Tensor:
         folded = self.folded()
