@@ -1,8 +1,6 @@
 """Plain-torch gait networks: usable in a notebook, with no toolbox, no YAML, no GPU."""
 
-from gaitext.models.fbcnn import FBCNN
-from gaitext.models.fbcnn_fixed import FixedFBCNN
-from gaitext.models.fbcnn_loading import load_fbcnn
+from gaitext.models.fbcnn import FBCNN, FixedFBCNN, load_fbcnn
 from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
 from gaitext.models.gaitpt import GaitPT

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import re
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Union, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gaitext import checkpoints
 from gaitext.config import Settings
-from gaitext.errors import ConfigError, ShapeError
-from gaitext.models.fbcnn_fixed import FixedFBCNN
-from gaitext.models.fbcnn_layers import DownLevel, QualityPredictor, ResidualBlock, UpLevel, check_images, padded
+from gaitext.errors import CheckpointError, ConfigError, ShapeError
+from gaitext.models.fbcnn_layers import (
+    DownLevel,
+    QualityPredictor,
+    ResidualBlock,
+    UpLevel,
+    check_images,
+    modulated,
+    padded,
+)
 from gaitext.models.published_keys import FBCNN_KEYS
-from gaitext.models.tiling import Tiles
+from gaitext.models.tiling import Tiles, tiled
 
-__all__ = ["FBCNN", "FBCNNSettings", "Quality"]
+__all__ = ["FBCNN", "FBCNNSettings", "FixedFBCNN", "Quality", "load_fbcnn"]
 
 #: One number for all images, or [N, 1]: 1 − QF/100 of the JPEG quality factor QF, in 0..1.
 Quality = Union[float, Tensor]
@@ -235,3 +246,125 @@ def _check_quality(quality: float) -> None:
         raise ConfigError(
             f"quality is {quality:g}", where="FBCNN", how="give 1 − QF/100, in 0..1: 0.5 for a quality factor of 50"
         )
+
+
+class FixedFBCNN(nn.Module):
+    """What :meth:`gaitext.models.FBCNN.fixed` returns: the same images for less work.
+
+    The predictor and its blocks are gone; γ scales the weights and the bias of each modulated
+    block's second convolution, β is added to that bias. Weights lie channels last, in which
+    convolutions are fastest on CPUs and GPUs alike. They are frozen; gradients flow to images that
+    require them.
+
+    Args:
+        network: whose weights are copied.
+        quality: 1 − QF/100, in 0..1.
+        dtype: of weights and computation.
+        tiles: how larger images are cut; None takes them whole.
+        batch_size: images, or tiles, that go through at a time; None takes all.
+    """
+
+    def __init__(
+        self,
+        network: FBCNN,
+        quality: float,
+        *,
+        dtype: torch.dtype = torch.float32,
+        tiles: Tiles | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.quality, self.tiles, self.batch_size = quality, tiles, batch_size
+        self.channels, self.multiple = network.settings.image_channels, network.multiple
+        self.head, self.tail = copy.deepcopy(network.head), copy.deepcopy(network.tail)
+        self.down, self.up = copy.deepcopy(network.down), copy.deepcopy(network.up)
+        self.body = nn.Sequential(*copy.deepcopy(network.encoder), *copy.deepcopy(network.decoder))
+        with torch.no_grad():
+            weight = network.head.weight
+            levels = network.modulation(weight.new_full((1, 1), quality))
+            for level, (gamma, beta) in zip(self.up, levels):
+                for block in cast(UpLevel, level).blocks:
+                    _modulate(cast(ResidualBlock, block), gamma[0], beta[0])
+        self.eval().requires_grad_(False)
+        self.to(weight.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Correct images [N, 3, H, W] in 0..1: the same shape and dtype, not clamped.
+
+        Raises:
+            ShapeError: other shapes.
+        """
+        check_images(images, self.channels)
+        if len(images) == 0:
+            return torch.zeros_like(images)
+        height, width = images.shape[-2:]
+        ready = padded(images, self.multiple).to(self.head.weight.dtype, memory_format=torch.channels_last)
+        whole = Tiles(max(ready.shape[-2:]), 0)  # of one tile
+        restored = tiled(self._run, ready, self.tiles or whole, multiple=self.multiple, batch_size=self.batch_size)
+        return restored[..., :height, :width].to(images.dtype, memory_format=torch.contiguous_format)
+
+    def _run(self, x: Tensor) -> Tensor:
+        x = self.head(x)
+        skips = []
+        for level in self.down:
+            skips.append(x)
+            x = level(x)
+        skips.append(x)
+        x = self.body(x)
+        for index in reversed(range(len(self.up))):
+            x = self.up[index](x.add_(skips[index + 1]))
+        restored: Tensor = self.tail(x.add_(skips[0]))
+        return restored
+
+
+def _modulate(block: ResidualBlock, gamma: Tensor, beta: Tensor) -> None:
+    weight, bias = modulated(block.conv2, gamma, beta)
+    block.conv2.weight, block.conv2.bias = nn.Parameter(weight), nn.Parameter(bias)
+
+
+def load_fbcnn(source: str | Path | Mapping[str, Any], where: object = None) -> FBCNN:
+    """An :class:`FBCNN` of whatever sizes a checkpoint has, with its weights, in evaluation mode.
+
+    Args:
+        source: a file or state dict: the published ``fbcnn_color.pth``, an :class:`FBCNN`'s own weights, or
+            a checkpoint of a corrector that was trained here or in a toolbox.
+        where: what errors name, of a state dict from a file.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds no whole FBCNN.
+
+    >>> small = FBCNN(channels=(4, 6, 8), blocks=2, embedding_size=5)
+    >>> load_fbcnn({"model": {f"network.corrector.{k}": v for k, v in small.state_dict().items()}}).settings.channels
+    (4, 6, 8)
+    """
+    where = source if isinstance(source, (str, Path)) else where or "state dict"
+    try:
+        weights = checkpoints.named(checkpoints.read_state_dict(source), ("head.weight",), FBCNN.published_keys)
+        network = FBCNN(**_sizes_of(weights, where))
+        checkpoints.load(network, weights)
+    except CheckpointError as error:
+        raise CheckpointError(error.what, where=where, how=error.how) from error
+    if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+        raise CheckpointError("holds weights that are no numbers", where=where, how="take one before training diverged")
+    return network.eval()
+
+
+def _sizes_of(weights: Mapping[str, Tensor], where: object) -> dict[str, Any]:
+    # That no level or block is left out is for the strict loading to find.
+    downs = sum(re.fullmatch(r"down\.\d+\.shrink\.weight", key) is not None for key in weights)
+    blocks = sum(re.fullmatch(r"encoder\.\d+\.conv1\.weight", key) is not None for key in weights)
+    try:
+        head = weights["head.weight"]
+        return {
+            "image_channels": head.shape[1],
+            "channels": (head.shape[0], *(weights[f"down.{n}.shrink.weight"].shape[0] for n in range(max(1, downs)))),
+            "blocks": max(1, blocks),
+            "embedding_size": weights["embedding.0.weight"].shape[0],
+        }
+    except (KeyError, IndexError) as error:
+        found = f"{error} is missing" if isinstance(error, KeyError) else "shapes are others"
+        raise CheckpointError(
+            f"holds no FBCNN ({found})",
+            where=where,
+            how="give fbcnn_color.pth, or a checkpoint of a corrector trained with gaitext",
+        ) from error

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from gaitext.config import Settings
 from gaitext.errors import ShapeError
-from gaitext.models.folding import Layer, channels_last, chunk_size, inference_layers
 from gaitext.models.heads import BNNeck, Head, HeadOutput
-from gaitext.models.packing import flatten_frames, max_over_time, segments, sequence_lengths
+from gaitext.models.packing import MaxOverTime, chunk_size, flatten_frames, max_over_time, sequence_lengths
 from gaitext.models.published_keys import GAITBASE_KEYS
-from gaitext.models.resnet import Stem, stage
+from gaitext.models.resnet import Stem, channels_last, stage
 
 __all__ = ["GaitBase", "GaitBaseOutput", "GaitBaseSettings"]
 
@@ -154,25 +152,15 @@ class GaitBase(nn.Module):
             )
         return flatten_frames(given).float(), lengths
 
-    def _maps(self, frames: Tensor, layers: Sequence[Layer] | None = None) -> Tensor:
-        x = channels_last(frames)
-        for layer in layers or self._layers():
-            x = layer(x)
+    def _maps(self, frames: Tensor) -> Tensor:
+        x = self.stem(channels_last(frames))
+        for stage_ in self.stages:
+            x = stage_(x)
         return x
 
-    def _layers(self) -> Sequence[Layer]:
-        """Stem and stages, folded where nothing is trained."""
-        modules = [self.stem, *self.stages]
-        return inference_layers(modules) or modules
-
     def _embed(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Before the BNNeck [n, c, p]; without gradients in chunks, keeping a running maximum per sequence."""
-        strongest: list[Tensor | None] = [None] * len(lengths)
-        layers, size = self._layers(), chunk_size(self.settings.chunk, frames, (self.stem, self.stages))
-        for start in range(0, len(frames), size):
-            stop = min(start + size, len(frames))
-            maps = self._maps(frames[start:stop], layers)
-            for index, first, last in segments(lengths, start, stop):
-                top, before = maps[first:last].amax(0), strongest[index]
-                strongest[index] = top if before is None else torch.maximum(before, top)
-        return self.head.embed(torch.stack(strongest), bnneck=False)  # type: ignore[arg-type]
+        """Before the BNNeck [n, c, p]; without gradients in chunks."""
+        strongest = MaxOverTime(lengths)
+        for chunk in frames.split(chunk_size(self.settings.chunk, frames, (self.stem, self.stages))):
+            strongest.add(self._maps(chunk))
+        return self.head.embed(strongest.result(), bnneck=False)

@@ -9,20 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gaitext.models.folding import Layer, channels_last, chunk_size, inference_layers
 from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences, read_frames
 from gaitext.models.gaitheat_settings import GaitHeatSettings
 from gaitext.models.heads import BNNeck, Head, HeadOutput
-from gaitext.models.packing import max_over_time, segments
+from gaitext.models.packing import MaxOverTime, chunk_size, max_over_time
 from gaitext.models.pgha import KeypointAttention, PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
-from gaitext.models.resnet import Stem, stage, strongest
+from gaitext.models.resnet import Stem, channels_last, stage, strongest
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 
 __all__ = ["GaitHeat", "GaitHeatOutput"]
-
-#: Stem, stages and fusion stages.
-Layers = tuple[Layer, Sequence[Layer], Sequence[Layer]]
 
 
 @dataclass(frozen=True)
@@ -210,18 +206,17 @@ class GaitHeat(nn.Module):
 
     # From maps to embeddings (Eqs. 6–8) ---------------------------------------------------------
 
-    def _features(self, maps: Tensor, branches: Sequence[str], layers: Layers | None = None) -> dict[str, Tensor]:
+    def _features(self, maps: Tensor, branches: Sequence[str]) -> dict[str, Tensor]:
         """Feature maps [N, c, h, w] of the branches, frame by frame, from maps [N, m, H, W]."""
-        stem, stages, fusion_stages = self._layers() if layers is None else layers
         count = maps.shape[1]
-        x = stem(channels_last(maps.flatten(0, 1)[:, None]))
+        x = self.stem(channels_last(maps.flatten(0, 1)[:, None]))
         fused: Tensor | None = None
-        for index, layer in enumerate(stages):
-            x = layer(x)
+        for index, shared in enumerate(self.stages):
+            x = shared(x)
             if "fusion" in branches:
                 top = strongest(x, count)
                 # Eq. 8
-                fused = top if fused is None else fusion_stages[index - 1](fused) + top
+                fused = top if fused is None else self.fusion_stages[index - 1](fused) + top
         x = x.unflatten(0, (-1, count))
         has_global = "global" in self.settings.branches
         features: dict[str, Tensor] = {}
@@ -235,13 +230,6 @@ class GaitHeat(nn.Module):
                 features[branch] = x[:, int(has_global) :].amax(1)
         return features
 
-    def _layers(self) -> Layers:
-        """Stem, stages and fusion stages, folded where nothing is trained."""
-        modules = [self.stem, *self.stages, *self.fusion_stages]
-        layers = inference_layers(modules) or modules
-        own = 1 + len(self.stages)
-        return layers[0], layers[1:own], layers[own:]
-
     def _train(self, frames: Frames, lengths: Sequence[int]) -> GaitHeatOutput:
         maps = self.part_maps(frames.heatmaps, frames.keypoints, frames.matrices)
         features = self._features(maps, self.settings.branches)
@@ -254,24 +242,14 @@ class GaitHeat(nn.Module):
         return ("fusion",) if "fusion" in self.settings.branches else self.settings.branches
 
     def _embed(self, frames: Frames, lengths: Sequence[int], *, bnneck: bool) -> Tensor:
-        """The embedding [n, c, p], computing nothing that it does not need.
-
-        Without gradients, frames go through in chunks and only a running maximum per sequence is
-        kept, so memory does not grow with the sequences' length.
-        """
-        total = len(frames.heatmaps)
-        size = chunk_size(self.settings.chunk, frames.heatmaps, (self.stem, self.stages, self.fusion_stages))
-        strongest_yet: dict[str, list[Tensor | None]] = {b: [None] * len(lengths) for b in self.inference_branches}
-        layers = self._layers()
-        for start in range(0, total, size):
-            stop = min(start + size, total)
-            piece = frames[start:stop]
-            maps = self.part_maps(piece.heatmaps, piece.keypoints, piece.matrices)
-            for branch, features in self._features(maps, self.inference_branches, layers).items():
-                rows = strongest_yet[branch]
-                for index, first, last in segments(lengths, start, stop):
-                    top = features[first:last].amax(0)
-                    before = rows[index]
-                    rows[index] = top if before is None else torch.maximum(before, top)
-        embedded = [self.heads[b].embed(torch.stack(rows), bnneck=bnneck) for b, rows in strongest_yet.items()]  # type: ignore[arg-type, operator]
+        """The embedding [n, c, p], computing nothing that it does not need; without gradients in chunks."""
+        trunk = (self.stem, self.stages, self.fusion_stages)
+        size = chunk_size(self.settings.chunk, frames.heatmaps, trunk)
+        strongest_yet = {branch: MaxOverTime(lengths) for branch in self.inference_branches}
+        for start in range(0, len(frames.heatmaps), size):
+            chunk = frames[start : start + size]
+            maps = self.part_maps(chunk.heatmaps, chunk.keypoints, chunk.matrices)
+            for branch, features in self._features(maps, self.inference_branches).items():
+                strongest_yet[branch].add(features)
+        embedded = [self.heads[b].embed(each.result(), bnneck=bnneck) for b, each in strongest_yet.items()]  # type: ignore[operator]
         return embedded[0] if len(embedded) == 1 else torch.cat(embedded, -1)

@@ -7,19 +7,21 @@ result cannot depend on what it is packed with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gaitext.errors import ShapeError
 
 __all__ = [
+    "MaxOverTime",
+    "chunk_size",
     "flatten_frames",
     "max_over_time",
     "mean_over_time",
     "per_frame",
-    "segments",
     "sequence_extremes",
     "sequence_lengths",
 ]
@@ -82,12 +84,42 @@ def sequence_extremes(frames: Tensor, lengths: Sequence[int]) -> tuple[Tensor, T
     return -max_over_time(-low, lengths), max_over_time(high, lengths)
 
 
-def segments(lengths: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Cut the frames ``start … stop`` at sequence borders.
+def chunk_size(chosen: int | None, frames: Tensor, modules: Iterable[nn.Module]) -> int:
+    """Frames that go through at once: the setting's, or as many as a CPU's caches hold, or a GPU keeps busy with.
 
-    Yields:
-        (sequence, first, last + 1), frames counted from ``start``.
+    It is all of them where a gradient may be wanted, or a BatchNorm in ``modules`` takes statistics.
     """
+    if torch.is_grad_enabled() or any(isinstance(m, _BatchNorm) and m.training for n in modules for m in n.modules()):
+        return len(frames)
+    return chosen or (16 if frames.device.type == "cpu" else 256)
+
+
+class MaxOverTime:
+    """Temporal max pooling of frames that come in chunks, so that memory does not grow with a sequence's length.
+
+    Args:
+        lengths: frames of each sequence.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.lengths = lengths
+        self.seen = 0
+        self.strongest: list[Tensor | None] = [None] * len(lengths)
+
+    def add(self, frames: Tensor) -> None:
+        """Take the next frames [k, …]."""
+        for index, first, last in _segments(self.lengths, self.seen, self.seen + len(frames)):
+            top, before = frames[first:last].amax(0), self.strongest[index]
+            self.strongest[index] = top if before is None else torch.maximum(before, top)
+        self.seen += len(frames)
+
+    def result(self) -> Tensor:
+        """[n, …]."""
+        return torch.stack(self.strongest)  # type: ignore[arg-type]
+
+
+def _segments(lengths: Sequence[int], start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """(sequence, first, last + 1) of the pieces that sequence borders cut ``start … stop`` into, from ``start``."""
     begin = 0
     for index, length in enumerate(lengths):
         first, last = max(begin, start), min(begin + length, stop)

@@ -1,7 +1,4 @@
-"""ResNet stages for single-channel gait maps (the shared backbone of GaitHeat and GaitBase).
-
-The largest value of several maps of a frame.
-"""
+"""ResNet stages for single-channel gait maps (the shared backbone of GaitHeat and GaitBase)."""
 
 from __future__ import annotations
 
@@ -12,11 +9,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from gaitext.models.exact_layers import BatchNorm2d, Conv2d
+from gaitext.models.folding import Folding
 
-__all__ = ["BasicBlock", "Stem", "stage", "strongest"]
+__all__ = ["BasicBlock", "Stem", "channels_last", "stage", "strongest"]
 
 
-class Stem(nn.Module):
+class Stem(Folding):
     """3×3 convolution with stride 1, BatchNorm, ReLU; no max pooling: [N, in, H, W] -> [N, out, H, W]."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -25,12 +23,19 @@ class Stem(nn.Module):
         self.norm = BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
+    def convolutions(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.conv, self.norm)]
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.norm(self.conv(x)))
+        folded = self.folded()
+        return folded[0](x) if folded is not None else self.relu(self.norm(self.conv(x)))
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a skip (He et al. 2016); 1×1 projection where the shape changes."""
+class BasicBlock(Folding):
+    """Two 3×3 convolutions and a skip (He et al. 2016); 1×1 projection where the shape changes.
+
+    Folded, a block without a projection overwrites its input.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -47,9 +52,29 @@ class BasicBlock(nn.Module):
         else:
             self.shortcut = nn.Identity()
 
+    def convolutions(self) -> list[tuple[nn.Module, nn.Module]]:
+        pairs: list[Any] = [(self.conv1, self.norm1), (self.conv2, self.norm2)]
+        if isinstance(self.shortcut, nn.Sequential):
+            pairs.append(tuple(self.shortcut))
+        return pairs
+
     def forward(self, x: Tensor) -> Tensor:
+        folded = self.folded()
+        if folded is not None:
+            conv1, conv2, *project = folded
+            return conv2(conv1(x), add=project[0](x, relu=False) if project else x)
         out = self.relu(self.norm1(self.conv1(x)))
         return self.relu(self.norm2(self.conv2(out)).add_(self.shortcut(x)))
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """The same maps [N, C, H, W], lying as [N, H, W, C], in which convolutions are fastest.
+
+    torch takes maps of one channel for channels first, whatever their strides, unless these say otherwise.
+    """
+    if maps.shape[1] == 1:
+        return maps.squeeze(1).contiguous().unsqueeze(-1).permute(0, 3, 1, 2)
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def stage(in_channels: int, out_channels: int, blocks: int, stride: int) -> nn.Sequential:
@@ -64,10 +89,10 @@ def strongest(maps: Tensor, count: int) -> Tensor:
     Where several maps are equal, as all are that see nothing but the same part, they share the
     gradient evenly, as with ``amax``, whose own passes over memory cost several times as much.
     """
-    return _Strongest.apply(maps, count) if torch.is_grad_enabled() and maps.requires_grad else _forward(maps, count)
+    return _Strongest.apply(maps, count) if torch.is_grad_enabled() and maps.requires_grad else _maximum(maps, count)
 
 
-def _forward(maps: Tensor, count: int) -> Tensor:
+def _maximum(maps: Tensor, count: int) -> Tensor:
     first, *others = maps.unflatten(0, (-1, count)).unbind(1)
     if not others:
         return first.clone()
@@ -80,7 +105,7 @@ def _forward(maps: Tensor, count: int) -> Tensor:
 class _Strongest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, count: int) -> Tensor:
-        top = _forward(maps, count)
+        top = _maximum(maps, count)
         ctx.save_for_backward(maps, top)
         ctx.count = count
         return top

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.execution.stages import spread
 from gaitext.models.exact_layers import exact_on_cpu
+from gaitext.models.folding import fold_network
 from gaitext.pose.estimator import HEATMAP_SHAPE, check_heatmaps, check_images, mirror_heatmaps
-from gaitext.pose.fold import fold_normalisation
 
 __all__ = ["Precision", "TorchEstimator", "state_digest"]
 
@@ -73,7 +73,7 @@ class TorchEstimator:
         network = network.eval().requires_grad_(trainable)
         probe = torch.randn(1, 3, *input_size, generator=torch.Generator().manual_seed(0))
         self.heatmap_size = _heatmap_size(network, probe, where)
-        network = exact_on_cpu(network) if trainable else fold_normalisation(network, probe)
+        network = exact_on_cpu(network) if trainable else fold_network(network, probe)
         # Convolutions are fastest with channels last, on CPU and GPU alike.
         self.network = network.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device)[:, None, None]

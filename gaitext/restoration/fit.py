@@ -1,26 +1,21 @@
-"""The loop of correction's training: one process's part of a run.
-
-Weights averaged over the iterations of training, which small batches and an L1 loss make restless.
-"""
+"""Training a corrector, or an estimator on the same crops: one process's part of a run."""
 
 from __future__ import annotations
 
 import logging
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-import gaitext
 from gaitext.checkpoints import load
-from gaitext.errors import CheckpointError, GaitextError
-from gaitext.execution import progress
+from gaitext.errors import CheckpointError
 from gaitext.execution.stages import ahead
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
@@ -29,71 +24,71 @@ from gaitext.restoration.settings import CorrectionConfig, TrainerSettings
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
-from gaitext.training.log import CsvLog, Means, show, summary_writer, write_scalars
+from gaitext.training.log import CsvLog, write_scalars
+from gaitext.training.loop import TrainingLoop
 from gaitext.training.restoring import restore_optimizer, restore_schedule
-from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, write_checkpoint
+from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside
 
 __all__ = ["Average", "BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
 
+log = logging.getLogger(__name__)
+
+#: The weights that were best on the validation identities.
+BEST = "best.pt"
+
 
 class Average:
-    """An exponential moving average of a network's weights and statistics.
+    """An exponential moving average of a network's weights and statistics, which small batches make restless.
 
     Early on it counts the last iterations only: the share kept is at most (1 + t) / (10 + t) at iteration t.
 
     Args:
         network: whose; its tensors are changed in place while :meth:`in_use`.
         decay: the share kept; 0 averages nothing.
-
-    Attributes:
-        weights: the average, under the network's names; empty where nothing is averaged.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.decay = network, decay
-        self.weights: dict[str, Tensor] = {}
+        self.network, self.decay, self.iteration = network, decay, 0
+        self.averaged = AveragedModel(network, multi_avg_fn=self._mix, use_buffers=True) if decay else None
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The average, under the network's names; empty where nothing is averaged."""
+        started = self.averaged is not None and bool(self.averaged.n_averaged)
+        return dict(self.averaged.module.state_dict()) if started else {}  # type: ignore[union-attr]
 
     def add(self, iteration: int) -> None:
         """Count the network's weights after ``iteration`` (from 1)."""
-        if not self.decay:
-            return
-        now = self.network.state_dict()
-        if not self.weights:
-            self.weights = {name: value.detach().clone() for name, value in now.items()}
-            return
-        kept = min(self.decay, (1 + iteration) / (10 + iteration))
-        for name, value in now.items():
-            mean = self.weights[name]
-            if mean.is_floating_point():
-                mean.lerp_(value.detach().to(mean), 1 - kept)
-            else:
-                mean.copy_(value)
+        if self.averaged is not None:
+            self.iteration = iteration
+            self.averaged.update_parameters(self.network)
+
+    def _mix(self, averaged: Any, current: Any, count: Any) -> None:
+        if averaged[0].is_floating_point():
+            kept = min(self.decay, (1 + self.iteration) / (10 + self.iteration))
+            get_ema_multi_avg_fn(kept)(averaged, current, count)
+        else:  # a count has no mean
+            torch._foreach_copy_(averaged, current)
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
         """Go on from an average that was saved."""
-        if self.decay:
-            now = self.network.state_dict()
-            self.weights = {name: value.to(now[name].device, copy=True) for name, value in weights.items()}
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(weights)
+            self.averaged.n_averaged.fill_(1)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """The network has the average's weights meanwhile."""
-        if not self.weights:
+        weights = self.weights
+        if not weights:
             yield
             return
         now = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        with torch.no_grad():
-            self.network.load_state_dict(self.weights)
-            try:
-                yield
-            finally:
-                self.network.load_state_dict(now)
-
-
-log = logging.getLogger(__name__)
-
-#: The weights that were best on the validation identities.
-BEST = "best.pt"
+        self.network.load_state_dict(weights)
+        try:
+            yield
+        finally:
+            self.network.load_state_dict(now)
 
 
 @dataclass(frozen=True)
@@ -137,35 +132,58 @@ class CorrectionJob:
 def run_correction(fabric: Any, job: CorrectionJob) -> CorrectionRun:
     """Train in this process; torch's random state outside is left alone."""
     with repeatable(fabric.device), disk_errors(job.folder):
-        return _Run(fabric, job).run()
+        return CorrectionTraining(fabric, job).run()
 
 
-class _Run:
+class CorrectionTraining(TrainingLoop):
+    """One process's part of a run."""
+
+    remedy = "lower trainer.lr, set trainer.clip, or raise the precision, and go on with --resume"
+    shown = ("loss", "l2", "lr")
+    logs_last = True
+
     def __init__(self, fabric: Any, job: CorrectionJob) -> None:
-        self.fabric, self.job = fabric, job
-        self.config = CorrectionConfig.parse(job.config, where="config")
+        self.job, self.config = job, CorrectionConfig.parse(job.config, where="config")
         self.cfg: TrainerSettings = self.config.steps
         data = self.config.data
         self.training = CropData(data.cache, job.training, data.min_score)
         self.validation = CropData(data.cache, job.validation, data.min_score)
-        self.iterations = self.cfg.length(len(self.training))
+        self.total = self.cfg.length(len(self.training))
         torch.manual_seed(job.seed)
         self.learner = build_learner(self.config, fabric.device)
-        self.inner = torch.optim.AdamW(list(self.learner.parameters()), self.cfg.lr, weight_decay=self.cfg.weight_decay)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.inner, self._rate)
-        self.means, self.iteration, self.best = Means(), 0, -math.inf
-        self.average = Average(self.learner.kept, self.cfg.average)
+        trained = list(self.learner.parameters())
+        optimizer = torch.optim.AdamW(trained, self.cfg.lr, weight_decay=self.cfg.weight_decay)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         checkpoint = None if job.resume is None else read_checkpoint(job.resume)
         if checkpoint is not None:
             self._check_same(checkpoint)
             load(self.learner.kept, checkpoint, job.resume)
-        self.wrapped, self.optimizer = fabric.setup(self.learner.objective, self.inner)
-        self.scaler = getattr(fabric.strategy.precision, "scaler", None)
+        self.average = Average(self.learner.kept, self.cfg.average)
+        self.best = -math.inf
+        self.scores: CsvLog | None = None
+        super().__init__(
+            fabric,
+            self.learner.objective,
+            optimizer,
+            scheduler,
+            folder=job.folder,
+            total=self.total,
+            log_every=self.cfg.log_every,
+            seed=job.seed,
+            quiet=job.quiet,
+        )
         if checkpoint is not None:
-            self._restore(checkpoint)
+            again = "go on from another of the run's checkpoints, or begin anew with --overwrite"
+            restore_optimizer(self.inner, self.learner.objective, checkpoint["optimizer"], self.job.resume, reset=again)
+            restore_schedule(self.scheduler, checkpoint["scheduler"], self.job.resume, partial=False, reset=again)
+            own = checkpoint["gaitext"]
+            self.best = float(own["best"])
+            if "average" in own:
+                self.average.restore(own["average"])
+            self.restore(int(checkpoint["iteration"]), own)
 
     def _rate(self, iteration: int) -> float:
-        return self.cfg.rate(iteration, self.iterations)
+        return self.cfg.rate(iteration, self.total)
 
     @property
     def _margin(self) -> float:
@@ -198,99 +216,48 @@ class _Run:
                 how="resume with the config it was trained with, or give --overwrite",
             )
 
-    def _restore(self, checkpoint: dict[str, Any]) -> None:
-        kept, again = (
-            self.learner.objective,
-            "go on from another of the run's checkpoints, or begin anew with --overwrite",
-        )
-        restore_optimizer(self.inner, kept, checkpoint["optimizer"], self.job.resume, reset=again)
-        restore_schedule(self.scheduler, checkpoint["scheduler"], self.job.resume, partial=False, reset=again)
-        self.iteration = int(checkpoint["iteration"])
-        own = checkpoint["gaitext"]
-        self.best = float(own["best"])
-        if "average" in own:
-            self.average.restore(own["average"])
-        if "means" in own:
-            self.means.restore(own["means"])
-        if self.scaler is not None and "scaler" in own:
-            self.scaler.load_state_dict(own["scaler"])
-        if own["seed"] != self.job.seed:
-            log.warning("resumed with seed %d a run of seed %d", self.job.seed, own["seed"])
-
     def run(self) -> CorrectionRun:
-        job, cfg, fabric = self.job, self.cfg, self.fabric
-        first, begun = fabric.global_rank == 0, time.monotonic()
-        fabric.barrier()
-        if first:
-            aside = set_aside(job.folder) if job.overwrite and job.resume is None else None
-            if aside is not None:
-                log.warning("what an earlier run left in %s is now in %s", job.folder, aside)
-            job.folder.mkdir(parents=True, exist_ok=True)
-        table = CsvLog(job.folder / "log.csv", self.iteration) if first else None
-        scores = CsvLog(job.folder / "validation.csv", self.iteration) if first else None
-        writer = summary_writer(job.folder / "summary", self.iteration, first)
-        self.wrapped.train()
-        with (
-            closing(ahead(self._batches(), 2)) as batches,
-            progress("training", self.iterations, done=self.iteration, quiet=job.quiet or not first) as update,
-        ):
-            for batch in batches:
-                self._step(batch)
-                last, note = self.iteration == self.iterations, ""
-                if self.iteration % cfg.log_every == 0 or last:
-                    row = self._row()
-                    note = show(row, ("loss", "l2", "lr"))
-                    if table is not None:
-                        table.write(row)
-                    write_scalars(writer, row)
-                update(self.iteration, note=note)
-                if self.iteration % cfg.validate_every == 0 or last:
-                    with self.average.in_use():
-                        score = self._validate(writer)
-                    if scores is not None:
-                        scores.write(score)
-                    write_scalars(writer, score, "validation/")
-                if self.iteration % cfg.save_every == 0 or last:
-                    self._save(checkpoint_path(job.folder, self.iteration))
-        if writer is not None:
-            writer.close()
+        seconds = self.train()
         return CorrectionRun(
-            job.folder,
-            checkpoint_path(job.folder, self.iteration),
-            job.folder / BEST,
+            self.folder,
+            checkpoint_path(self.folder, self.iteration),
+            self.folder / BEST,
             self.iteration,
-            table.rows if table is not None else [],
-            scores.rows if scores is not None else [],
-            time.monotonic() - begun,
+            self.table.rows if self.table is not None else [],
+            self.scores.rows if self.scores is not None else [],
+            seconds,
         )
 
-    def _batches(self) -> Iterator[Batch]:
-        cfg, fabric = self.cfg, self.fabric
-        for iteration in range(self.iteration, self.iterations):
+    def set_aside(self) -> Path | None:
+        return set_aside(self.folder) if self.job.overwrite and self.job.resume is None else None
+
+    def begin(self) -> None:
+        self.wrapped.train()
+        if self.first:
+            self.scores = CsvLog(self.folder / "validation.csv", self.iteration)
+
+    def batches(self) -> Generator[Batch, None, None]:
+        yield from ahead(self._drawn(), 2)
+
+    def _drawn(self) -> Iterator[Batch]:
+        for iteration in range(self.iteration, self.total):
             yield self.training.draw(
-                cfg.batch_size,
-                self.job.seed,
+                self.cfg.batch_size,
+                self.seed,
                 iteration,
-                rank=fabric.global_rank,
-                world=fabric.world_size,
-                original_share=cfg.original_share,
-                mirror=cfg.mirror,
+                rank=self.fabric.global_rank,
+                world=self.fabric.world_size,
+                original_share=self.cfg.original_share,
+                mirror=self.cfg.mirror,
             )
 
-    def _step(self, batch: Batch) -> None:
-        key = (self.job.seed * 1_000_003 + self.iteration) * 1009 + self.fabric.global_rank
-        torch.manual_seed(key % 2**63)
+    def step_seed(self) -> int:
+        return ((self.seed * 1_000_003 + self.iteration) * 1009 + self.fabric.global_rank) % 2**63
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         batch = self._moved(batch)
         output = self.wrapped(batch.images, batch.targets, batch.weights)
-        self.optimizer.zero_grad()
-        self.fabric.backward(output.losses["loss"])
-        if self.cfg.clip:
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.cfg.clip, error_if_nonfinite=False)
-        self.optimizer.step()
-        self.scheduler.step()
-        self.iteration += 1
-        self.average.add(self.iteration)
-        self.means.add(output.losses)
+        return output.losses["loss"], output.losses
 
     def _moved(self, batch: Batch) -> Batch:
         """On the device, and as the augmentation has it."""
@@ -298,20 +265,25 @@ class _Run:
         if not cfg.augment.moves:
             return batch.to(fabric.device)
         place = {"rank": fabric.global_rank, "world": fabric.world_size}
-        views = self.training.views(batch, cfg.augment, cfg.batch_size, self.job.seed, self.iteration, **place)
+        views = self.training.views(batch, cfg.augment, cfg.batch_size, self.seed, self.iteration, **place)
         return batch.to(fabric.device).moved(views.to(fabric.device), self._margin)
 
-    def _row(self) -> dict[str, float]:
-        means = self.means.take()
-        if not math.isfinite(means["loss"]):
-            raise GaitextError(
-                f"the loss is {means['loss']} at iteration {self.iteration}",
-                where=self.job.folder,
-                how="lower trainer.lr, set trainer.clip, or raise the precision, and go on with --resume",
-            )
-        return {"iteration": self.iteration, "lr": self.inner.param_groups[0]["lr"], **means}
+    def clip(self) -> None:
+        if self.cfg.clip:
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.cfg.clip, error_if_nonfinite=False)
 
-    def _validate(self, writer: Any) -> dict[str, float]:
+    def between_steps(self, last: bool) -> None:
+        self.average.add(self.iteration)
+        if self.iteration % self.cfg.validate_every == 0 or last:
+            with self.average.in_use():
+                score = self._validate()
+            if self.scores is not None:
+                self.scores.write(score)
+            write_scalars(self.writer, score, "validation/")
+        if self.iteration % self.cfg.save_every == 0 or last:
+            self.save(checkpoint_path(self.folder, self.iteration))
+
+    def _validate(self) -> dict[str, float]:
         """AP on the validation identities; keeps the best weights, shows corrections."""
         self.wrapped.eval()
         at = self.validation.spread(self.cfg.validation_frames)
@@ -333,9 +305,9 @@ class _Run:
         reached = (score["AP"] + score.get("AP-original", score["AP"])) / 2
         if reached > self.best:
             self.best = reached
-            self._save(self.job.folder / BEST)
+            self.save(self.folder / BEST)
         if self.cfg.images and self.learner.kind == "corrector":
-            self._show(writer)
+            self._show()
         self.wrapped.train()
         return score
 
@@ -345,34 +317,28 @@ class _Run:
             output: CorrectionOutput = self.learner.objective(images)
         return output
 
-    def _show(self, writer: Any) -> None:
-        if writer is None:
+    def _show(self) -> None:
+        if self.writer is None:
             return
         at = self.validation.spread(self.cfg.images)
         worse, better = (next(self.validation.batches(at, len(at), original=each)) for each in (False, True))
         shown = pictures(self._look, worse, better, self.fabric.device)
-        writer.add_images("degraded, corrected, original", shown, self.iteration)
+        self.writer.add_images("degraded, corrected, original", shown, self.iteration)
 
-    def _save(self, path: Path) -> None:
-        own: dict[str, Any] = {
-            "version": gaitext.__version__,
+    def notes(self) -> dict[str, Any]:
+        return {
             "kind": self.learner.kind,
             "estimator": self.config.estimator,
             "config": self.job.config,
-            "seed": self.job.seed,
+            "seed": self.seed,
             "best": self.best,
         }
-        if self.means.count:
-            own["means"] = self.means.state()
-            if not math.isfinite(own["means"]["sums"]["loss"]):
-                self._row()  # raises
-        if self.scaler is not None:
-            own["scaler"] = self.scaler.state_dict()
-        if path.name != BEST and self.average.weights:
-            own["average"] = self.average.weights
-        if self.fabric.global_rank == 0:
-            content = {"model": self.learner.kept.state_dict(), "iteration": self.iteration, "gaitext": own}
-            if path.name != BEST:
-                content |= {"optimizer": self.inner.state_dict(), "scheduler": self.scheduler.state_dict()}
-            write_checkpoint(path, content)
-        self.fabric.barrier()
+
+    def checkpoint(self, path: Path, own: dict[str, Any]) -> dict[str, Any]:
+        content = {"model": self.learner.kept.state_dict(), "iteration": self.iteration, "gaitext": own}
+        if path.name == BEST:  # to be used, not to be gone on from
+            return content
+        weights = self.average.weights
+        if weights:
+            own["average"] = weights
+        return content | {"optimizer": self.inner.state_dict(), "scheduler": self.scheduler.state_dict()}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gaitext.models import GaitBase, GaitHeat
-from gaitext.models.folding import channels_last, inference_layers
-from gaitext.models.resnet import Stem, stage
+from gaitext.models.folding import Folding
+from gaitext.models.resnet import Stem, channels_last, stage
 
 TINY = {"class_num": 3, "channels": (4, 4, 6, 8), "embedding_size": 6}
 
@@ -30,6 +30,11 @@ def lived(network: nn.Module, seed: int = 0) -> nn.Module:
                 assert tensor is not None
                 tensor.uniform_(low, high, generator=generator)
     return network.eval()
+
+
+def folded(*modules: nn.Module) -> list[bool]:
+    """Which of the blocks inside would run folded."""
+    return [block.folded() is not None for each in modules for block in each.modules() if isinstance(block, Folding)]
 
 
 def as_it_is(modules: list[nn.Module], x: Tensor) -> Tensor:
@@ -58,12 +63,9 @@ def test_folded_layers_compute_what_the_modules_do(inputs, widths, blocks, strid
     x = torch.randn(batch, inputs, *size)
     with torch.no_grad():
         expected = as_it_is([m.double() for m in copy.deepcopy(modules)], x.double())
-        layers = inference_layers(modules)
-        assert layers is not None
+        assert all(folded(*modules))
         given_ = channels_last(x)
-        found = given_
-        for layer in layers:
-            found = layer(found)
+        found = as_it_is(modules, given_)
     torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=2e-5)
     assert torch.equal(given_, x)  # stages overwrite theirs, nobody a caller's
 
@@ -80,9 +82,8 @@ def test_folding_far_from_zero_is_as_exact_as_its_inputs() -> None:
         module = copy.deepcopy(stem).to(kind)
         exact = copy.deepcopy(stem).double()(x.double())
         with torch.no_grad():
-            layers = inference_layers([module])
-            assert layers is not None
-            assert (layers[0](channels_last(x.to(kind))) - exact).abs().max() < tolerance
+            assert all(folded(module))
+            assert (module(channels_last(x.to(kind))) - exact).abs().max() < tolerance
 
 
 def test_the_layers_that_have_no_fused_operator_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,19 +118,30 @@ def case(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor]:
 
 def slow(network: nn.Module, inputs: Tensor) -> Tensor:
     """With a graph nothing is folded."""
-    assert inference_layers([network.stem, *network.stages]) is None  # type: ignore[list-item, misc]
+    assert not any(folded(network))
     return network(inputs).detach()
 
 
 def fast(network: nn.Module, inputs: Tensor) -> Tensor:
     with torch.inference_mode():
-        assert inference_layers([network.stem, *network.stages]) is not None  # type: ignore[list-item, misc]
+        assert all(folded(network))
         found = network(inputs)
     return torch.tensor(found.tolist())
 
 
 def test_embeddings_are_those_of_the_network_as_it_is(case) -> None:
     torch.testing.assert_close(fast(*case), slow(*case), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_folding_is_done_once(case, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = case
+    network(inputs)
+    monkeypatch.setattr("gaitext.models.folding.folded_weights", None)
+    network(inputs)
+    network.eval()
+    with pytest.raises(TypeError):
+        network(inputs)
 
 
 def test_folding_follows_the_weights(case) -> None:
@@ -147,16 +159,32 @@ def test_folding_follows_the_weights(case) -> None:
         torch.optim.SGD(network.parameters(), 0.05, momentum=0.9, foreach=True).step()
         network.eval()
 
+    def step_in_evaluation() -> None:
+        network(inputs).square().mean().backward()
+        torch.optim.Adam(network.parameters(), 1e-2, foreach=True).step()
+
+    def data() -> None:  # which torch does not count
+        network.stem.conv.weight.data.mul_(0.3)
+        network.eval()
+
+    def converted() -> None:
+        network.to(torch.bfloat16).to(torch.float32)
+
     changes = {
-        "load_state_dict": lambda: network.load_state_dict(other.state_dict()),
-        "data": lambda: network.stem.conv.weight.data.mul_(0.3),
-        "statistics": lambda: network.stages[1][0].norm2.running_var.data.mul_(9),
+        "in place": lambda: network.stem.conv.weight.mul_(0.7),
+        "assigned": lambda: network.load_state_dict(copy.deepcopy(other.state_dict()), assign=True),
+        "step in evaluation": step_in_evaluation,
+        "converted": converted,
+        "load_state_dict": lambda: network.load_state_dict(lived(type(network)(**TINY), seed=8).state_dict()),
+        "data": data,
+        "statistics": lambda: network.stages[1][0].norm2.running_var.mul_(9),
         "step": step,
     }
     for name, change in changes.items():
-        change()
+        with torch.set_grad_enabled("step" in name):
+            change()
         after = fast(network, inputs)
-        assert (after - start).abs().max() > 1e-3, name
+        assert (after - start).abs().max() > (1e-5 if name == "converted" else 1e-3), name
         torch.testing.assert_close(after, slow(network, inputs), atol=1e-5, rtol=1e-4)
         start = after
     assert list(network.state_dict()) == keys
@@ -166,7 +194,8 @@ def test_copies_and_pickles_are_independent(case) -> None:
     network, inputs = case
     start = fast(network, inputs)
     twin, read = copy.deepcopy(network), pickle.loads(pickle.dumps(network))
-    network.stem.conv.weight.data.zero_()
+    with torch.no_grad():
+        network.stem.conv.weight.zero_()
     for each in (twin, read):
         assert torch.equal(fast(each, inputs), start)
     assert not torch.equal(fast(network, inputs), start)
@@ -176,11 +205,11 @@ def test_a_norm_that_takes_the_batchs_statistics_is_not_folded(case) -> None:
     network, inputs = case
     network.stages[2].train()
     with torch.no_grad():
-        assert inference_layers([*network.stages]) is None
+        assert folded(*network.stages) == [True, True, False, True]
     network.eval()
     network.stages[0][0].norm1 = nn.BatchNorm2d(4, track_running_stats=False).eval()
     with torch.no_grad():
-        assert inference_layers([*network.stages]) is None
+        assert folded(*network.stages) == [False, True, True, True]
         assert network(inputs).isfinite().all()
 
 
@@ -200,11 +229,11 @@ def test_modules_put_in_place_of_ours_are_called(case) -> None:
     block = network.stages[1][0]
     block.conv1 = nn.Sequential(block.conv1, nn.Dropout(0.0))
     with torch.no_grad():
-        assert inference_layers([*network.stages]) is None
+        assert folded(*network.stages) == [True, False, True, True]
         assert network(inputs).isfinite().all()
     torch.nn.utils.parametrizations.weight_norm(network.stages[0][0].conv1)
     with torch.no_grad():
-        assert inference_layers([network.stages[0]]) is None
+        assert folded(network.stages[0]) == [False]
 
 
 def test_synchronised_norms_are_folded_too(case) -> None:
@@ -213,7 +242,7 @@ def test_synchronised_norms_are_folded_too(case) -> None:
     network = nn.SyncBatchNorm.convert_sync_batchnorm(network).eval()
     assert isinstance(network.stem.norm, nn.SyncBatchNorm)
     with torch.inference_mode():
-        assert inference_layers([network.stem, *network.stages]) is not None
+        assert all(folded(network))
         assert torch.equal(network(inputs), start)
 
 
@@ -222,9 +251,8 @@ def test_autocast_decides_the_precision(case, dtype: torch.dtype) -> None:
     network, inputs = case
     exact = fast(network, inputs)
     with torch.no_grad(), torch.autocast("cpu", dtype):
-        layers = inference_layers([network.stem])
-        assert layers is not None
-        assert layers[0](torch.rand(1, 1, 64, 48)).dtype == dtype
+        assert all(folded(network.stem))
+        assert network.stem(torch.rand(1, 1, 64, 48)).dtype == dtype
         coarse = network(inputs).float()
     likeness = torch.cosine_similarity(coarse, exact, dim=1)
     assert 0.99 < likeness.min() < 1

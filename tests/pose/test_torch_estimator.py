@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from gaitext.errors import ConfigError, ShapeError
+from gaitext.models.folding import fold_network
 from gaitext.pose import PoseEstimator, TorchEstimator, mirror_heatmaps
-from gaitext.pose.fold import fold_normalisation
 from gaitext.skeleton import MIRROR_PAIRS
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -133,7 +133,7 @@ def test_folding_changes_nothing_but_the_modules() -> None:
     network = small().eval()
     state = {name: value.clone() for name, value in network.state_dict().items()}
     probe = torch.randn(2, 3, 64, 48)
-    folded = fold_normalisation(network, probe)
+    folded = fold_network(network, probe)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     with torch.no_grad():
         torch.testing.assert_close(folded(probe), network(probe), rtol=1e-4, atol=1e-5)
@@ -161,7 +161,7 @@ class Twice(nn.Module):
 def test_what_cannot_be_folded_is_left(shared: bool) -> None:
     network = Twice(shared).eval()
     nn.init.constant_(network.norm.weight, 3.0)
-    assert fold_normalisation(network, torch.randn(1, 3, 8, 8)) is network
+    assert fold_network(network, torch.randn(1, 3, 8, 8)) is network
 
 
 def test_precision_and_settings() -> None:

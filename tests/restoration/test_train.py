@@ -128,14 +128,14 @@ def test_averaged_weights_are_the_recursion():
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(world, cache, tmp_path, monkeypatch, average):
     settings = config(world, cache, average=average)
     run = train_correction(settings, output=tmp_path / "whole", quiet=True, seed=1)
-    step = fit._Run._step
+    step = fit.CorrectionTraining.step
 
     def killed(self, batch):
         if self.iteration == 5:
             raise KeyboardInterrupt
         step(self, batch)
 
-    monkeypatch.setattr(fit._Run, "_step", killed)
+    monkeypatch.setattr(fit.CorrectionTraining, "step", killed)
     with pytest.raises(KeyboardInterrupt):
         train_correction(settings, output=tmp_path, quiet=True, seed=1)
     monkeypatch.undo()
@@ -223,17 +223,17 @@ def test_finetuning_by_hrnets_recipe(world, cache, tmp_path, monkeypatch):
         assert torch.equal(targets, moved.targets)
         assert torch.equal(weights_, moved.weights)
         assert not torch.equal(images, drawn.images)
-    step = fit._Run._step
+    step = fit.CorrectionTraining.step
 
     def killed(self, batch):
         if self.iteration == 3:
             raise KeyboardInterrupt
         step(self, batch)
 
-    monkeypatch.setattr(fit._Run, "_step", killed)
+    monkeypatch.setattr(fit.CorrectionTraining, "step", killed)
     with pytest.raises(KeyboardInterrupt):
         train_correction(settings, finetune=True, output=tmp_path, quiet=True, seed=1)
-    monkeypatch.setattr(fit._Run, "_step", step)
+    monkeypatch.setattr(fit.CorrectionTraining, "step", step)
     resumed = train_correction(settings, finetune=True, output=tmp_path, quiet=True, seed=1, resume=True)
     ours, theirs = weights(run.checkpoint), weights(resumed.checkpoint)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
