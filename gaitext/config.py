@@ -1,8 +1,7 @@
-"""Typed settings, and reading the toolboxes' YAML without losing a key silently.
+"""Typed settings, the one reader of YAML, and the configs that come with gaitext.
 
-The one reader of YAML: text keys, plain values, no key twice, and every error with its file and line.
-
-The configs that come with gaitext: a checkout's folder ``configs``, in an installed package beside this file.
+The reader takes text keys and plain values, no key twice, and names the file and the line of every
+error. Settings take no key that they do not know: the toolboxes drop such keys silently.
 """
 
 from __future__ import annotations
@@ -29,14 +28,10 @@ __all__ = ["Settings", "find_config", "load_yaml", "merge", "need", "parse_yaml"
 _HERE = Path(__file__).parent
 
 
-def _folder() -> Path:
-    inside = _HERE / "configs"
-    return inside if inside.is_dir() else _HERE.parent / "configs"
-
-
 def shipped_configs() -> dict[str, Path]:
-    """Name, such as ``gaitheat/tiny``, and file of every config, sorted."""
-    folder = _folder()
+    """Name, such as ``gaitheat/tiny``, and file of every config that comes with gaitext, sorted."""
+    inside = _HERE / "configs"  # of an installed package; of a checkout it is beside gaitext/
+    folder = inside if inside.is_dir() else _HERE.parent / "configs"
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
@@ -283,11 +278,7 @@ _BRANCHES = {"str", "int", "float", "bool", "dict", "list", "tuple", "none"}
 
 
 class Settings(BaseModel):
-    """Base of all typed settings: immutable, and an unknown key is an error.
-
-    The toolboxes silently drop unknown keys; gaitext names the key, the place and the
-    nearest valid name.
-    """
+    """Base of all typed settings: immutable, and an unknown key is an error that names the nearest valid one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, protected_namespaces=())
 

@@ -112,10 +112,7 @@ def kill(name: str, folder: Path, kills: int, chance: random.Random) -> str:
     """Do it with one command; what was found."""
     out = folder / f"{name}-out"  # always the same, as some files name the place they were written to
     words = COMMANDS[name](folder, out)
-    run_it = (
-        [str(ROOT / "tools/gaitheat_study.py")] if name == "study" else ["-c", "from gaitext.cli import main; main()"]
-    )
-    command = [sys.executable, *run_it, *words[name == "study" :]]
+    command = [sys.executable, "-c", "from gaitext.cli import main; main()", *words]
 
     def run() -> float:
         begun = time.perf_counter()

@@ -1,22 +1,19 @@
-"""Cells of a study: a system, trained with a seed, tested under a condition.
-
-Cells made of other cells: means over conditions, differences of systems.
-"""
+"""Cells of a study: a system, trained with a seed, tested under a condition; and sums of cells."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.store import write_json
-from gaitext.studies.tasks import Task, plain
+from gaitext.studies.tasks import plain
 
-__all__ = ["Cell", "Cells", "Combination", "combine"]
+__all__ = ["Cell", "Cells", "WeightedSum", "add_cells", "finite"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,16 @@ class Cell:
     def name(self) -> str:
         return f"{self.system}@{self.condition}, seed {self.seed}"
 
+    def number(self, metric: str) -> float:
+        """A scalar.
+
+        Raises:
+            ConfigError: there is no such metric.
+        """
+        if metric not in self.scalars:
+            raise ConfigError(f"has no '{metric}'", where=self.name, how=suggest(metric, self.scalars))
+        return self.scalars[metric]
+
     def write(self, path: Path, **about: Any) -> None:
         """As JSON, whole or not at all; ``about`` is what it was made of."""
         write_json(path, {**self.plain(), "about": about})
@@ -64,13 +71,22 @@ class Cell:
         Raises:
             DataError: the file holds no cell.
         """
+
+        def numbers(of: Mapping[str, float | None]) -> dict[str, float]:
+            return {name: math.nan if value is None else float(value) for name, value in of.items()}
+
         try:
             read = json.loads(path.read_text(encoding="utf-8"))
-            people = {m: {i: _number(v) for i, v in of.items()} for m, of in read["people"].items()}
-            numbers = {k: _number(v) for k, v in read["scalars"].items()}
-            return cls(read["system"], read["condition"], int(read["seed"]), numbers, people), read["about"]
+            people = {metric: numbers(of) for metric, of in read["people"].items()}
+            scalars = numbers(read["scalars"])
+            return cls(read["system"], read["condition"], int(read["seed"]), scalars, people), read["about"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"holds no cell ({error!r})", where=path, how="delete it: it will be made again") from error
+
+
+def finite(value: float) -> float | None:
+    """A number for JSON; None for NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 class Cells:
@@ -94,14 +110,6 @@ class Cells:
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
 
-    @property
-    def systems(self) -> list[str]:
-        return list(dict.fromkeys(system for system, _ in self._of))
-
-    @property
-    def conditions(self) -> list[str]:
-        return list(dict.fromkeys(condition for _, condition in self._of))
-
     def of(self, system: str, condition: str, seeds: Collection[int] | None = None) -> list[Cell]:
         """All seeds' cells, or those of ``seeds``, seeds ascending; empty where there is none."""
         there = self._of.get((system, condition), {})
@@ -113,7 +121,7 @@ class Cells:
         Raises:
             ConfigError: the cells have no such metric.
         """
-        return [check_metric(cell, metric) for cell in self.of(system, condition)]
+        return [cell.number(metric) for cell in self.of(system, condition)]
 
     def people(
         self, system: str, condition: str, metric: str, seeds: Collection[int] | None = None
@@ -132,29 +140,15 @@ class Cells:
         return {name: [cell.people[metric][name] for cell in cells] for name in names}
 
 
-def check_metric(cell: Cell, metric: str) -> float:
-    if metric not in cell.scalars:
-        raise ConfigError(f"has no '{metric}'", where=cell.name, how=suggest(metric, cell.scalars))
-    return cell.scalars[metric]
-
-
-def finite(value: float) -> float | None:
-    """A number for JSON; None for NaN."""
-    return None if math.isnan(value) else float(value)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
 @dataclass(frozen=True)
-class Combination:
-    """A weighted sum of cells of one seed, identity by identity.
+class WeightedSum:
+    """A weighted sum of cells, identity by identity.
 
     Args:
         system, condition, seed: of the cell to be made.
-        parts: cells' files, and their weights.
+        parts: weights and cells' files.
         cell: the file to write.
+        about: what it is made of; None: the parts' files, whose folders' names tell what they are made of.
     """
 
     system: str
@@ -162,42 +156,33 @@ class Combination:
     seed: int
     parts: tuple[tuple[float, Path], ...]
     cell: Path
+    about: Mapping[str, Any] | None = None
 
     @property
-    def about(self) -> Mapping[str, object]:
-        """The parts' files, whose folders' names tell what they are made of."""
-        return {"sum of": [[weight, f"{part.parent.name}/{part.name}"] for weight, part in self.parts]}
-
-    def task(self, needs: tuple[str, ...]) -> Task:
-        """After the tasks that write the parts."""
-        name = f"reckon {self.system}@{self.condition}, seed {self.seed}"
-        return Task(name, combine, self, self.cell, self.about, needs)
+    def made_of(self) -> Mapping[str, Any]:
+        named = [[weight, f"{part.parent.name}/{part.name}"] for weight, part in self.parts]
+        return {"sum of": named} if self.about is None else self.about
 
 
-def combine(combination: Combination) -> None:
+def add_cells(wanted: WeightedSum) -> None:
     """Write the cell: of the metrics that all parts have.
 
     Raises:
         DataError: the parts were tested on different identities.
     """
-    weights = [weight for weight, _ in combination.parts]
-    cells = [Cell.read(part)[0] for _, part in combination.parts]
-    first = cells[0]
-    scalars = {
-        metric: _sum(weights, [cell.scalars[metric] for cell in cells])
-        for metric in first.scalars
-        if all(metric in cell.scalars for cell in cells)
-    }
+    weights, cells = [weight for weight, _ in wanted.parts], [Cell.read(part)[0] for _, part in wanted.parts]
+
+    def total(of: list[Mapping[str, float]], name: str) -> float:
+        return math.fsum(weight * each[name] for weight, each in zip(weights, of))
+
+    numbers = [cell.scalars for cell in cells]
+    scalars = {metric: total(numbers, metric) for metric in numbers[0] if all(metric in of for of in numbers)}
     people: dict[str, dict[str, float]] = {}
-    for metric, of in first.people.items():
+    for metric in cells[0].people:
         if metric not in scalars or any(metric not in cell.people for cell in cells):
             continue
-        if any(cell.people[metric].keys() != of.keys() for cell in cells):
+        parts = [cell.people[metric] for cell in cells]
+        if any(part.keys() != parts[0].keys() for part in parts):
             raise DataError(f"{' and '.join(c.name for c in cells)} were tested on different identities")
-        people[metric] = {name: _sum(weights, [cell.people[metric][name] for cell in cells]) for name in of}
-    made = Cell(combination.system, combination.condition, combination.seed, scalars, people)
-    made.write(combination.cell, **plain(combination.about))
-
-
-def _sum(weights: Sequence[float], values: Sequence[float]) -> float:
-    return math.fsum(weight * value for weight, value in zip(weights, values))
+        people[metric] = {name: total(parts, name) for name in parts[0]}
+    Cell(wanted.system, wanted.condition, wanted.seed, scalars, people).write(wanted.cell, **plain(wanted.made_of))

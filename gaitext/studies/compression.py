@@ -14,35 +14,28 @@ from gaitext.config import merge
 from gaitext.errors import ConfigError, MissingDependencyError
 from gaitext.execution import cores
 from gaitext.pose.onnx_session import file_digest
-from gaitext.restoration.settings import CorrectionConfig
-from gaitext.studies.cells import Cells
-from gaitext.studies.compression_data import CompressionData, read_crops
+from gaitext.studies.cells import Cells, WeightedSum, add_cells
+from gaitext.studies.compression_data import (
+    METHODS,
+    UNTRAINED,
+    VIDEOS,
+    CompressionData,
+    CompressionSettings,
+    read_crops,
+)
 from gaitext.studies.compression_poses import (
     NUMBERS,
-    CopiedCell,
     Correction,
     Found,
     PoseTest,
     Search,
-    copy,
-    measure,
-    search,
-    train,
+    examples,
+    histogram,
+    panels,
 )
-from gaitext.studies.compression_report import examples, histogram, panels
-from gaitext.studies.compression_settings import (
-    METHODS,
-    UNTRAINED,
-    VIDEOS,
-    CompressionSettings,
-    correction_config,
-    gait_config,
-    gait_metrics,
-)
-from gaitext.studies.driver import Running
 from gaitext.studies.scoring import Config
-from gaitext.studies.tasks import Task, digest_of, estimator_about, seedless
-from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder, testing_task, training_task
+from gaitext.studies.tasks import Running, Task, digest_of, estimator_about, seedless
+from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder
 
 __all__ = ["CompressionStudy"]
 
@@ -71,20 +64,20 @@ class CompressionStudy:
     def __init__(self, values: Mapping[str, Any], path: Path) -> None:
         self.settings: CompressionSettings = CompressionSettings.parse(values, where=str(path))
         self.root = path.parent
-        filled = {"degraded": ".", "truth": ".", "cache": "."} if self.settings.walkers is not None else None
-        correction_config(self.settings, self.root, filled)
+        folders = {"degraded": ".", "truth": ".", "cache": "."} if self.settings.walkers is not None else None
+        self.settings.correction_config(self.root, folders)  # which is wrong, if anything is
         _ = CompressionData(self.settings, self.root, Path(), 0).walkers
         self._gait: Config | None = None
         conditions: tuple[str, ...] = VIDEOS
         if self.settings.recognition is not None:
-            self._gait = gait_config(self.settings.recognition, self.root)
+            self._gait = self.settings.recognition.host_config(self.root)
             conditions += tuple(f"gait-{video}" for video in VIDEOS)
         # FBCNN as released may be in tables without its weights: with dashes.
         self.settings.check_places({(method, condition) for method in METHODS for condition in conditions})
         known: dict[tuple[str, str], Collection[str]] = {}
         for method in METHODS:
             known |= {(method, video): (*NUMBERS, "frames") for video in VIDEOS}
-            known |= {(method, f"gait-{video}"): gait_metrics(self.settings) for video in VIDEOS}
+            known |= {(method, f"gait-{video}"): self.settings.gait_metrics() for video in VIDEOS}
         self.settings.check_metrics(known)
 
     def data(self, running: Running) -> CompressionData:
@@ -107,7 +100,7 @@ class CompressionStudy:
         gait = None
         if self.settings.gait_seeds:
             gait = self.gait(data, running)
-            tasks += [data.clean_task(), training_task(gait, _GAIT, ("data clean poses",))]
+            tasks += [data.clean_task(), gait.task(_GAIT, ("data clean poses",))]
         searches: dict[str, Task] = {}
         tests: list[Task] = []
         for seed in self.settings.seeds:  # outermost: a study that is stopped has whole seeds
@@ -117,12 +110,10 @@ class CompressionStudy:
                 if method not in UNTRAINED:
                     training = self.correction(method, seed, data, running)
                     needs.append(f"train {name}")
-                    tasks.append(
-                        Task(needs[-1], train, training, training.done, training.about, ("data crops",), several)
-                    )
+                    tasks.append(training.task(needs[-1], ("data crops",), alone=several))
                 for video in VIDEOS:
                     job = self.search(method, seed, video, data, running)
-                    found = Task(f"poses {name}, {video}", search, job, job.done, job.about, tuple(needs))
+                    found = job.task(f"poses {name}, {video}", tuple(needs))
                     searches[found.name] = found
                     tests.append(self._pose_test(job, seed, video, found.name, running))
                     if gait is not None and seed in self.settings.gait_seeds:
@@ -137,11 +128,8 @@ class CompressionStudy:
     def correction(self, method: str, seed: int, data: CompressionData, running: Running) -> Correction:
         """A training; what only the other method reads is no part of what it is made of."""
         config, finetune = data.config, method == "fine-tuned"
-        about: dict[str, Any] = {
-            "estimator": estimator_about(config.estimator),
-            "data": data.about,
-            "nproc": self.settings.nproc,
-        }
+        about: dict[str, Any] = {"estimator": estimator_about(config.estimator), "data": data.about}
+        about["nproc"] = self.settings.nproc
         if finetune:
             steps = config.model_copy(update={"mode": "finetune"}).steps
             about["trainer"] = steps.model_dump(mode="json")
@@ -157,20 +145,16 @@ class CompressionStudy:
 
     def search(self, method: str, seed: int, video: str, data: CompressionData, running: Running) -> Search:
         """A method's poses in one kind of video: in all frames, where they are recognised."""
-        config: CorrectionConfig = data.config
         weights: Path | None = None
+        trained: Mapping[str, Any]
         if method in UNTRAINED:
             weights = self.settings.released if method == "released" else None
             of_weights = None if weights is None else self._released_digest
-            trained = {
-                "system": method,
-                "estimator": estimator_about(config.estimator),
-                "weights": of_weights,
-                "seed": None,
-            }
+            estimator = estimator_about(data.config.estimator)
+            trained = {"system": method, "estimator": estimator, "weights": of_weights, "seed": None}
         else:
             training = self.correction(method, seed, data, running)
-            weights, trained = training.weights, dict(training.about)
+            weights, trained = training.weights, training.about
         seeds = self.settings.gait_seeds
         leaves = bool(seeds) if method in UNTRAINED else seed in seeds
         stride = 1 if leaves else self.settings.test_stride
@@ -179,18 +163,10 @@ class CompressionStudy:
         folder = running.out / "poses" / f"{method}@{video}-{made}"
         if method not in UNTRAINED:
             folder /= f"seed-{seed}"
-        return Search(
-            method,
-            config,
-            None if weights is None else weights.resolve(),
-            video == "original",
-            data.crops_task().done,
-            stride,
-            leaves,
-            folder,
-            running.chosen_device,
-            about,
-        )
+        if weights is not None:
+            weights = weights.resolve()
+        crops, original, device = data.crops_task().done, video == "original", running.chosen_device
+        return Search(method, data.config, weights, original, crops, stride, leaves, folder, device, about)
 
     @cached_property
     def _released_digest(self) -> str:
@@ -203,9 +179,7 @@ class CompressionStudy:
         if copied := self._copied(job, video, seed, self.settings.seeds[0], about, running):
             return copied
         cell = cell_file(running, job.system, video, seed, about)
-        return Task(
-            _name(job, video, seed), measure, PoseTest(job, video, seed, stride, cell, about), cell, about, (need,)
-        )
+        return PoseTest(job, video, seed, stride, cell, about).task(need)
 
     def gait(self, data: CompressionData, running: Running) -> Training:
         """A GaitPT of clean poses."""
@@ -224,20 +198,22 @@ class CompressionStudy:
             return copied
         config = merge({"data_cfg": job.data_cfg}, gait.config)
         cell = cell_file(running, job.system, condition, seed, about)
-        return testing_task(Testing(job.system, condition, config, gait, cell, about, seed=seed), (need, _GAIT))
+        return Testing(job.system, condition, config, gait, cell, about, seed=seed).task((need, _GAIT))
 
     def _copied(
         self, job: Search, condition: str, seed: int, first: int, about: Mapping[str, Any], running: Running
     ) -> Task | None:
-        """The cell of a system without seeds, for all but the first."""
+        """The cell of a system that no seed changes, for all seeds but the first: so it can be paired with those that
+        have seeds."""
         if job.system not in UNTRAINED or seed == first:
             return None
         source, cell = (cell_file(running, job.system, condition, s, about) for s in (first, seed))
-        copied = CopiedCell(source, seed, cell, about)
-        return Task(_name(job, condition, seed), copy, copied, cell, about, (_name(job, condition, first),))
+        copied = WeightedSum(job.system, condition, seed, ((1.0, source),), cell, about)
+        name, need = (f"test {job.system}@{condition}, seed {each}" for each in (seed, first))
+        return Task(name, add_cells, copied, cell, about, (need,))
 
     def is_cell(self, task: Task) -> bool:
-        return isinstance(task.argument, (PoseTest, Testing, CopiedCell))
+        return isinstance(task.argument, (PoseTest, Testing, WeightedSum))
 
     def finish(self, running: Running, cells: Cells) -> list[Path]:
         """Write histogram.png, examples.png and panels.png, of the first seed."""
@@ -257,7 +233,3 @@ class CompressionStudy:
         files.append(examples(running.out / "examples.png", crops, at, degraded))
         corrected, base = (jobs[method, "degraded"].objective() for method in ("corrected", "base"))
         return [*files, panels(running.out / "panels.png", crops, at, corrected, base)]
-
-
-def _name(job: Search, condition: str, seed: int) -> str:
-    return f"test {job.system}@{condition}, seed {seed}"

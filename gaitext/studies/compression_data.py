@@ -1,4 +1,4 @@
-"""Videos, crops and clean poses of a study of artifact correction."""
+"""What a study of artifact correction says, and the videos, crops and clean poses that it trains and tests on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 
+from gaitext.config import Settings, load_yaml, merge
 from gaitext.errors import DataError
-from gaitext.restoration import degrade_dataset
+from gaitext.evaluation.psymo import VARIATIONS
+from gaitext.restoration import DegradeSettings, degrade_dataset
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.crops import prepare_crops
 from gaitext.restoration.learner import build_learner
@@ -22,13 +25,126 @@ from gaitext.restoration.targets import find_targets, renderer_poses
 from gaitext.restoration.train import prepare_correction
 from gaitext.store import read_partition, write_json, write_leaf
 from gaitext.store.contract import POSES_FRAME
-from gaitext.studies.compression_settings import CompressionSettings, correction_config
+from gaitext.studies.configs import check_config, check_embedded, located
+from gaitext.studies.scoring import Config
+from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, digest_of, finish
 from gaitext.video.reading import probe
 from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
+from gaitext.walkers.settings import PROTOCOLS
 
-__all__ = ["CompressionData", "read_crops"]
+__all__ = ["CompressionData", "CompressionSettings", "GaitSettings", "METHODS", "UNTRAINED", "VIDEOS", "read_crops"]
+
+#: Systems, in the order of the paper's table.
+METHODS = ("base", "released", "fine-tuned", "corrected")
+#: Systems that nothing of this study trains.
+UNTRAINED = ("base", "released")
+#: Conditions of poses; with ``gait-`` before them, those of recognition.
+VIDEOS = ("degraded", "original")
+#: Files that this kind of study writes beside those of all.
+PICTURES = ("histogram", "examples", "panels")
+
+
+class GaitSettings(Settings):
+    """How identities are told.
+
+    Attributes:
+        config: of a GaitPT, such as gaitpt/tiny.yaml, relative to the study's. It is trained on the label source's
+            poses of the identities that correctors are trained on (§IV-B): the extraction's that stands for the truth,
+            or, of walkers, the renderer's.
+        overrides: laid over it.
+        seed: of its training.
+        seeds: of correction's training, whose test poses are recognised; None: all of the study's.
+    """
+
+    config: Path
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 0
+    seeds: tuple[int, ...] | None = Field(None, min_length=1)
+
+    def host_config(self, root: Path) -> Config:
+        """The config with ``overrides``, without its data's place; ``root`` is the folder of the study's YAML.
+
+        Raises:
+            ConfigError: it is wrong; what concerns the data is seen when they are there.
+        """
+        config = merge(self.overrides, load_yaml(root / self.config))
+        with located("recognition"):
+            there = {"data_cfg": {"dataset_root": ".", "dataset_partition": "."}}
+            check_embedded(check_config(merge(there, config), with_data=False))
+        return config
+
+
+class CompressionSettings(StudySettings):
+    """A study of kind ``compression``.
+
+    Attributes:
+        walkers: rendered and degraded first; None: ``correction.data`` names what ``gaitext degrade`` and
+            ``gaitext extract`` made.
+        degrade: how much is lost; of walkers.
+        correction: what ``gaitext correct train`` takes, or its file, relative to the study's; with walkers, its data's
+            folders are filled in. As there, paths in it start from where the command is given.
+        released: ``fbcnn_color.pth``, likewise; None leaves that system out: its rows hold dashes.
+        test_stride: poses are measured in every so many frames of a test sequence; recognition takes all.
+        recognition: None: there are no conditions ``gait-degraded`` and ``gait-original``.
+        nproc: GPUs, or processes, of one training; with several, trainings are done one after another.
+    """
+
+    walkers: dict[str, Any] | None = None
+    degrade: DegradeSettings = DegradeSettings()
+    correction: Path | dict[str, Any]
+    released: Path | None = None
+    test_stride: int = Field(1, ge=1)
+    recognition: GaitSettings | None = None
+    nproc: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _names(self) -> CompressionSettings:
+        for table in self.tables:
+            if table.name in PICTURES:
+                raise ValueError(f"tables: '{table.name}' is what another file of the study is called")
+        content = (self.walkers or {}).get("content")
+        if self.walkers is not None and not {"keypoints", "video"} <= set(content or ()):
+            raise ValueError("walkers.content: name keypoints and video, which are the truth and what is degraded")
+        return self
+
+    @property
+    def gait_seeds(self) -> tuple[int, ...]:
+        """Those whose test poses are recognised."""
+        if self.recognition is None:
+            return ()
+        asked = self.recognition.seeds
+        return self.seeds if asked is None else tuple(seed for seed in self.seeds if seed in asked)
+
+    def gait_metrics(self) -> set[str]:
+        """What cells of recognition will have: numbers by variation, and by its probe angle."""
+        views = (
+            PROTOCOLS["psymo"][1] if self.walkers is None else WalkerSettings.parse(self.walkers, where="walkers").views
+        )
+        names = [*(name.upper() for name in VARIATIONS), "mean"]
+        return {name + end for name in names for end in ("", "@R5", "@mAP", *(f"-{view}" for view in views or ()))}
+
+    def correction_config(self, root: Path, folders: dict[str, Any] | None) -> CorrectionConfig:
+        """What ``gaitext correct train`` is given, its paths absolute.
+
+        Args:
+            root: the folder of the study's YAML.
+            folders: laid over its ``data``.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        given = self.correction
+        values = dict(given) if isinstance(given, dict) else load_yaml(root / given)
+        if folders is not None:
+            values["data"] = {**(values.get("data") or {}), **{key: str(value) for key, value in folders.items()}}
+        config = CorrectionConfig.parse(values, where="correction" if isinstance(given, dict) else str(root / given))
+        data = {name: value.resolve() for name, value in config.data if isinstance(value, Path)}
+        changes: dict[str, Any] = {"data": config.data.model_copy(update=data)}
+        if config.model.weights is not None:
+            changes["model"] = config.model.model_copy(update={"weights": config.model.weights.resolve()})
+        return config.model_copy(update=changes)
 
 
 @dataclass(frozen=True)
@@ -58,15 +174,15 @@ class CompressionData:
     def config(self) -> CorrectionConfig:
         """What ``gaitext correct train`` is given."""
         if self.settings.walkers is None:
-            return correction_config(self.settings, self.root, None)
+            return self.settings.correction_config(self.root, None)
         videos = digest_of(self.videos_about)
-        filled = {
+        folders = {
             "truth": self._walkers_folder,
             "degraded": self.folder / f"degraded-{videos}",
             "split": self.folder / f"split-{videos}.json",
             "cache": self.folder / f"crops-{videos}",
         }
-        return correction_config(self.settings, self.root, filled)
+        return self.settings.correction_config(self.root, folders)
 
     @property
     def _walkers_folder(self) -> Path:

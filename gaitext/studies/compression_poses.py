@@ -1,19 +1,24 @@
-"""Trainings of a study of artifact correction, the poses they find in test videos, and how good these are."""
+"""Trainings of a study of artifact correction, the poses they find in test videos, how good these are, and pictures of
+them like the paper's Figs. 3 to 5."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from PIL import Image
 
 from gaitext.errors import DataError
 from gaitext.evaluation import evaluate_pose, joint_distances, pose_distances
+from gaitext.inspect.figures import distances_figure
+from gaitext.inspect.paint import draw_skeleton, draw_text
 from gaitext.pose import TorchEstimator, load_estimator
 from gaitext.restoration.corrector import load_corrector
 from gaitext.restoration.crop_data import CropData
@@ -21,26 +26,14 @@ from gaitext.restoration.crops import CROPS
 from gaitext.restoration.objective import CorrectionObjective
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import train_correction
-from gaitext.restoration.validation import estimate
+from gaitext.restoration.validation import decode, estimate
 from gaitext.store import atomic_path, read_sequence, write_json, write_leaf
 from gaitext.store.contract import POSES_FRAME
 from gaitext.studies.cells import Cell
 from gaitext.studies.compression_data import read_crops
-from gaitext.studies.tasks import finish
+from gaitext.studies.tasks import Task, finish
 
-__all__ = [
-    "NUMBERS",
-    "PIXELS",
-    "CopiedCell",
-    "Correction",
-    "Found",
-    "PoseTest",
-    "Search",
-    "copy",
-    "measure",
-    "search",
-    "train",
-]
+__all__ = ["Correction", "Found", "NUMBERS", "PoseTest", "Search", "examples", "histogram", "measure", "panels"]
 
 Array = npt.NDArray[Any]
 
@@ -81,6 +74,9 @@ class Correction:
     @property
     def weights(self) -> Path:
         return self.folder / "best.pt"
+
+    def task(self, name: str, needs: tuple[str, ...], *, alone: bool) -> Task:
+        return Task(name, train, self, self.done, self.about, needs, alone)
 
 
 def train(correction: Correction) -> None:
@@ -133,6 +129,9 @@ class Search:
     @property
     def poses(self) -> Path:
         return self.folder / "poses.npz"
+
+    def task(self, name: str, needs: tuple[str, ...]) -> Task:
+        return Task(name, search, self, self.done, self.about, needs)
 
     @property
     def data_cfg(self) -> dict[str, Any]:
@@ -271,6 +270,10 @@ class PoseTest:
     cell: Path
     about: Mapping[str, Any]
 
+    def task(self, need: str) -> Task:
+        name = f"test {self.search.system}@{self.condition}, seed {self.seed}"
+        return Task(name, measure, self, self.cell, self.about, (need,))
+
 
 def measure(task: PoseTest) -> None:
     """Measure, and write the cell.
@@ -287,23 +290,87 @@ def measure(task: PoseTest) -> None:
     cell.write(task.cell, **task.about)
 
 
-@dataclass(frozen=True)
-class CopiedCell:
-    """A cell of a system that no seed changes, for another seed: so it can be paired with those that have seeds.
+def histogram(path: Path, found: Mapping[str, Found]) -> Path:
+    """Distances from the true poses, a panel for each of ``found``.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    shown = {name: poses.distances() for name, poses in found.items()}
+    return distances_figure(shown, path, unit=f"norm of all joints, pixels {PIXELS}")
+
+
+def examples(path: Path, data: CropData, at: Array, found: Mapping[str, Found], count: int = 6) -> Path:
+    """The true pose, then a row for each of ``found``: poses in degraded crops (Fig. 3).
 
     Args:
-        source: the cell of the first seed.
-        seed: the other.
-        cell: the file to write.
-        about: what it is made of.
+        path: a .png.
+        data: the crops.
+        at: [N], their numbers, as the poses of ``found`` have them.
+        found: row's name -> poses in degraded video.
+        count: how many of the frames, evenly spread.
     """
+    chosen = _spread(len(at), count)
+    crops = data.frames(at[chosen])
+    true = next(iter(found.values())).true
+    rows = []
+    for name, poses in (("true pose", true), *((name, each.found) for name, each in found.items())):
+        images = (np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in crops.images)
+        line = np.concatenate([_with_skeleton(image, pose) for image, pose in zip(images, poses[chosen])], 1)
+        draw_text(line, name, 4, 4)
+        rows.append(line)
+    return _write_picture(np.concatenate(rows, 0), path)
 
-    source: Path
-    seed: int
-    cell: Path
-    about: Mapping[str, Any]
+
+@torch.no_grad()
+def panels(
+    path: Path, data: CropData, at: Array, corrected: CorrectionObjective, base: CorrectionObjective, count: int = 4
+) -> Path:
+    """Degraded, corrected, pose before and after, true pose: a row for each of ``count`` frames.
+
+    Args:
+        path: a .png.
+        data: the crops.
+        at: the frames' numbers that are chosen from, evenly spread.
+        corrected, base: what finds poses after and before.
+        count: how many.
+    """
+    at = at[_spread(len(at), count)]
+    (worse,), (better,) = (list(data.batches(at, count, original=original)) for original in (False, True))
+    device = next(corrected.parameters()).device
+    after, before = (objective(worse.images.to(device)) for objective in (corrected, base))
+    rows = []
+    for k in range(count):
+        degraded, fixed, clean = (
+            _picture(x[k]) for x in (before.corrected, after.corrected, base.correct(better.images / 255))
+        )
+        found, then = (decode(output.heatmaps[k : k + 1], data.input_size)[0] for output in (before, after))
+        true = np.concatenate((worse.targets[k].numpy(), worse.weights[k].numpy()[:, None]), 1)
+        shown = (_with_skeleton(*each) for each in ((degraded, found), (fixed, then), (clean, true)))
+        rows.append(np.concatenate([degraded, fixed, *shown], 1))
+    image = np.concatenate(rows, 0)
+    for column, text in enumerate(("degraded", "corrected", "pose before", "pose after", "true pose")):
+        draw_text(image, text, column * data.input_size[1] + 4, 4)
+    return _write_picture(image, path)
 
 
-def copy(copied: CopiedCell) -> None:
-    """Write the cell."""
-    replace(Cell.read(copied.source)[0], seed=copied.seed).write(copied.cell, **copied.about)
+def _spread(count: int, chosen: int) -> Array:
+    """Places of ``chosen`` of ``count``, evenly spread, neither the first nor the last."""
+    return np.linspace(0, count - 1, chosen + 2).round().astype(int)[1:-1]
+
+
+def _with_skeleton(picture: Array, pose: Array) -> Array:
+    drawn = picture.copy()
+    draw_skeleton(drawn, pose[:, :2], np.where(pose[:, 2] > 0, 1.0, 0.0))
+    return drawn
+
+
+def _write_picture(image: Array, path: Path) -> Path:
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).quantize(160).save(temporary, format="PNG", optimize=True)
+    return path
+
+
+def _picture(image: Any) -> Array:
+    array = image.float().clamp(0, 1).mul(255).round().byte().cpu().permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(array)

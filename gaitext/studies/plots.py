@@ -10,9 +10,9 @@ from typing import Any
 
 from gaitext.inspect.figures import pyplot, save_figure
 from gaitext.studies.cells import Cells
-from gaitext.studies.reporting import TableSettings
-from gaitext.studies.statistics import LEVEL, Comparison
-from gaitext.studies.tables import grid, headers, number_text, places
+from gaitext.studies.settings import TableSettings
+from gaitext.studies.statistics import LEVEL, Comparison, Summary
+from gaitext.studies.tables import difference_text, grid
 
 __all__ = ["claims_figure", "table_figure"]
 
@@ -41,9 +41,11 @@ def claims_figure(comparisons: Sequence[Comparison], path: str | Path) -> Path:
         MissingDependencyError: matplotlib is not installed.
     """
     plt = pyplot()
-    panels = {unit: [c for c in comparisons if c.unit == unit] for unit in dict.fromkeys(c.unit for c in comparisons)}
-    names = {id(c): _wrapped(c.name, 46) for c in comparisons}
-    heights = [sum(max(0.36, 0.17 * (1 + names[id(c)].count("\n"))) for c in part) for part in panels.values()]
+    panels: dict[str, list[Comparison]] = {}
+    for found in comparisons:
+        panels.setdefault(found.claim.unit, []).append(found)
+    names = {unit: [_wrapped(found.claim.name, 46) for found in part] for unit, part in panels.items()}
+    heights = [sum(max(0.36, 0.17 * (1 + name.count("\n"))) for name in part) for part in names.values()]
     figure, axes = plt.subplots(
         len(panels),
         1,
@@ -56,11 +58,11 @@ def claims_figure(comparisons: Sequence[Comparison], path: str | Path) -> Path:
         axis.axvline(0, color="black", linewidth=1)
         for row, found in enumerate(part):
             _draw_claim(axis, row, found)
-        axis.set_yticks(range(len(part)), [names[id(c)] for c in part], fontsize=8)
+        axis.set_yticks(range(len(part)), names[unit], fontsize=8)
         _finish_rows(axis, len(part))
         axis.set_xlabel(f"difference ({unit}); right of the line, the claim's better side is better", fontsize=8)
     legend = f"large marks: mean of seeds; bars: {LEVEL:.0%} interval over test identities; dots: seeds"
-    if any(found.by for found in comparisons):
+    if any(found.claim.by for found in comparisons):
         legend += "; dotted: the least difference that counts"
     axes[0, 0].set_title(legend, fontsize=8, color="#404040")
     return save_figure(figure, path)
@@ -70,24 +72,17 @@ def _draw_claim(axis: Any, row: int, found: Comparison) -> None:
     colour, marker = _LOOKS[found.verdict]
     if not math.isnan(found.low):
         axis.plot([found.low, found.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt", zorder=2)
-    if found.by:
-        axis.plot([found.by] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1, linestyle=":", zorder=1)
+    if by := found.claim.by:
+        axis.plot([by] * 2, [row - 0.35, row + 0.35], color="black", linewidth=1, linestyle=":", zorder=1)
+    words = found.verdict
     if not math.isnan(found.difference):
         seeds = list(found.by_seed.values())
         axis.scatter(seeds, [row + 0.22] * len(seeds), s=7, color=colour, alpha=0.7, linewidths=0, zorder=3)
         axis.scatter([found.difference], [row], s=34, color=colour, marker=marker, zorder=4)
-    number = number_text(found.difference, found.sd, math.nan, math.nan, 1, signed=True)
-    words = found.verdict if math.isnan(found.difference) else f"{number.replace('-', '−')}  {found.verdict}"
+        words = f"{difference_text(found, 1).replace('-', '−')}  {words}"
     # Beside the axis, at the row's height.
-    axis.annotate(
-        words,
-        (1.01, row),
-        xycoords=("axes fraction", "data"),
-        va="center",
-        fontsize=8,
-        color=colour,
-        annotation_clip=False,
-    )
+    place = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
+    axis.annotate(words, (1.01, row), fontsize=8, color=colour, **place)
 
 
 def table_figure(table: TableSettings, cells: Cells, path: str | Path) -> Path:
@@ -105,7 +100,7 @@ def table_figure(table: TableSettings, cells: Cells, path: str | Path) -> Path:
         ConfigError: cells have no such metric.
     """
     plt = pyplot()
-    rows, titles = grid(table, cells), headers(table)
+    rows, titles = grid(table, cells), table.headers()
     names = [_wrapped(name, 34) for name, _ in rows]
     across = min(_ACROSS, len(titles))
     down = math.ceil(len(titles) / across)
@@ -117,19 +112,11 @@ def table_figure(table: TableSettings, cells: Cells, path: str | Path) -> Path:
         if place >= len(titles):
             axis.set_axis_off()
             continue
-        column = [row[place] for _, row in rows]
-        if not math.isnan(column[0].mean):
-            axis.axvline(column[0].mean, color="#8C8C8C", linewidth=1, linestyle=":", zorder=1)
-        for row, (found, (_, line)) in enumerate(zip(column, places(table))):
-            if math.isnan(found.mean):
-                words = "no number" if cells.of(*line[place][:2]) else "not run"
-                axis.annotate(words, (0.5, row), xycoords=("axes fraction", "data"), **_GREY)
-                continue
-            if not math.isnan(found.low):
-                axis.plot([found.low, found.high], [row, row], color=_BLUE, linewidth=2, solid_capstyle="butt")
-            seeds = list(found.by_seed.values())
-            axis.scatter(seeds, [row + 0.24] * len(seeds), s=6, color=_BLUE, alpha=0.7, linewidths=0, zorder=3)
-            axis.scatter([found.mean], [row], s=24, color=_BLUE, zorder=4)
+        first = rows[0][1][place]
+        if not math.isnan(first.mean):
+            axis.axvline(first.mean, color="#8C8C8C", linewidth=1, linestyle=":", zorder=1)
+        for row, ((_, found), (_, line)) in enumerate(zip(rows, table.lines())):
+            _draw_mean(axis, row, found[place], "no number" if cells.of(*line[place][:2]) else "not run")
         axis.set_yticks(range(len(rows)), names if place % across == 0 else [], fontsize=8)
         _finish_rows(axis, len(rows))
         axis.set_title(f"{titles[place]} ({table.unit})", fontsize=9)
@@ -140,6 +127,18 @@ def table_figure(table: TableSettings, cells: Cells, path: str | Path) -> Path:
     width = 40 + 28 * across
     figure.suptitle(f"{textwrap.fill(table.title, width)}\n{textwrap.fill(legend, width)}", fontsize=9)
     return save_figure(figure, path)
+
+
+def _draw_mean(axis: Any, row: int, found: Summary, words: str) -> None:
+    """A row's mean with its interval and seeds; where there is none, ``words``."""
+    if math.isnan(found.mean):
+        axis.annotate(words, (0.5, row), xycoords=("axes fraction", "data"), **_GREY)
+        return
+    if not math.isnan(found.low):
+        axis.plot([found.low, found.high], [row, row], color=_BLUE, linewidth=2, solid_capstyle="butt")
+    seeds = list(found.by_seed.values())
+    axis.scatter(seeds, [row + 0.24] * len(seeds), s=6, color=_BLUE, alpha=0.7, linewidths=0, zorder=3)
+    axis.scatter([found.mean], [row], s=24, color=_BLUE, zorder=4)
 
 
 def _wrapped(text: str, width: int) -> str:

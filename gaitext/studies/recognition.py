@@ -6,7 +6,7 @@ import copy
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -18,27 +18,26 @@ from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_json
 from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME, folder_name
 from gaitext.studies.cells import Cells
-from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
-from gaitext.studies.configs import ConfigSettings, for_processes, laid, toolbox_config
-from gaitext.studies.data import DataSettings, PreparedData
-from gaitext.studies.driver import Running
-from gaitext.studies.scoring import Config
-from gaitext.studies.settings import StudySettings
-from gaitext.studies.tasks import Task
-from gaitext.studies.training import (
-    Testing,
-    Training,
-    cell_file,
-    host_name,
-    run_folder,
-    testing_task,
-    training_task,
+from gaitext.studies.configs import (
+    ConfigSettings,
+    check_config,
+    check_embedded,
+    for_processes,
+    lay_over,
+    located,
+    metrics_of,
+    toolbox_config,
 )
+from gaitext.studies.data import DataSettings, PreparedData
+from gaitext.studies.scoring import Config
+from gaitext.studies.settings import StudySettings, repeated
+from gaitext.studies.tasks import Running, Task
+from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder
+
+__all__ = ["RecognitionSettings", "RecognitionStudy", "SystemSettings"]
 
 #: What walkers' leaves hold, as the renderer and an extraction write them.
 LEAF = tuple(part.file for part in (HEATMAPS, POSES, POSES_FRAME, BOXES))
-
-__all__ = ["RecognitionSettings", "RecognitionStudy", "SystemSettings"]
 
 
 class SystemSettings(Settings):
@@ -62,6 +61,11 @@ class SystemSettings(Settings):
     swap_losses: dict[str, str] = Field(default_factory=dict)
     test_on: tuple[str, ...] | None = None
 
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Data sets that it is tested on."""
+        return (self.data,) if self.test_on is None else self.test_on
+
 
 class RecognitionSettings(StudySettings):
     """A study of kind ``recognition``.
@@ -71,8 +75,6 @@ class RecognitionSettings(StudySettings):
         configs: hosts' configs; a file's name stands for ``{file: …}``.
         systems: what is trained.
     """
-
-    KIND: ClassVar[str] = "recognition"
 
     data: dict[str, DataSettings] = Field(min_length=1)
     configs: dict[str, ConfigSettings] = Field(min_length=1)
@@ -100,7 +102,7 @@ class RecognitionSettings(StudySettings):
             if system.config not in self.configs:
                 raise ValueError(f"systems.{name}.config: '{system.config}'; {suggest(system.config, self.configs)}")
             tested = system.test_on or ()
-            if len(set(tested)) != len(tested):
+            if repeated(tested):
                 raise ValueError(f"systems.{name}.test_on: one is there twice")
             for data in (system.data, *tested):
                 if data not in self.data:
@@ -128,14 +130,13 @@ class RecognitionStudy:
         self.settings: RecognitionSettings = RecognitionSettings.parse(values, where=str(path))
         self.root = path.parent
         self._configs = {
-            name: laid(given.set, load_yaml(self.root / given.file))
+            name: lay_over(given.set, load_yaml(self.root / given.file))
             for name, given in self.settings.configs.items()
             if given.toolbox is None
         }
-        self.settings.check_places(
-            {(name, data) for name, system in self.settings.systems.items() for data in _tested_on(system)}
-        )
-        for name in self.settings.systems:
+        systems = self.settings.systems
+        self.settings.check_places({(name, data) for name, system in systems.items() for data in system.conditions})
+        for name in systems:
             if self._given(name).toolbox is None:
                 self._check(name)
 
@@ -159,32 +160,35 @@ class RecognitionStudy:
             )
         return running.toolboxes[wanted]
 
-    def _base(self, name: str, root: Path | None) -> Config:
-        """What a system's ``set`` is laid over; a toolbox's is laid over its default.yaml, as it does itself."""
-        system, given = self.settings.systems[name], self._given(name)
-        if given.toolbox is None:
-            return copy.deepcopy(self._configs[system.config])
-        assert root is not None
-        return toolbox_config(given, root, where=f"configs.{system.config}")
-
     def config(self, name: str, root: Path | None = None) -> Config:
         """A system's config, without its data's place.
 
         Args:
             name: the system.
-            root: of the toolbox, where the config is its own.
+            root: of the toolbox, where the config is its own; it is laid over its default.yaml, as it does itself.
         """
-        system = self.settings.systems[name]
-        config = laid(system.set, self._base(name, root))
+        system, given = self.settings.systems[name], self._given(name)
+        if given.toolbox is None:
+            base = copy.deepcopy(self._configs[system.config])
+        else:
+            assert root is not None
+            base = toolbox_config(given, root, where=f"configs.{system.config}")
+        config = lay_over(system.set, base)
         for section in ("trainer_cfg", "evaluator_cfg"):
             if not isinstance(found := need(config, section, where=f"systems.{name}"), Mapping):
                 raise ConfigError(f"holds {found!r}, not keys and values", where=f"systems.{name}: {section}")
-        losses = _losses(config, f"systems.{name}: loss_cfg")
-        kept = [
-            loss
-            for loss in losses
-            if system.keep_losses is None or str(loss.get("log_prefix")).startswith(system.keep_losses)
-        ]
+        self._choose_losses(name, config)
+        for section in ("trainer_cfg", "evaluator_cfg"):
+            if system.transform is not None:
+                config[section]["transform"] = copy.deepcopy(system.transform)
+            config[section]["save_name"] = name
+        return config
+
+    def _choose_losses(self, name: str, config: Config) -> None:
+        """Keep and swap what the system says."""
+        system, losses = self.settings.systems[name], _losses(config, f"systems.{name}: loss_cfg")
+        prefixes = ("",) if system.keep_losses is None else system.keep_losses
+        kept = [loss for loss in losses if str(loss.get("log_prefix")).startswith(prefixes)]
         if losses and not kept:
             raise ConfigError(
                 "none of the losses is kept",
@@ -199,11 +203,6 @@ class RecognitionStudy:
         if losses and (system.keep_losses is not None or system.swap_losses):
             swap = system.swap_losses
             config["loss_cfg"] = [{**loss, "type": swap.get(str(loss.get("type")), loss.get("type"))} for loss in kept]
-        for section in ("trainer_cfg", "evaluator_cfg"):
-            if system.transform is not None:
-                config[section]["transform"] = copy.deepcopy(system.transform)
-            config[section]["save_name"] = name
-        return config
 
     def _check(self, name: str) -> None:
         """Find a wrong key before anything is rendered; what concerns the data is seen when they are there."""
@@ -220,48 +219,42 @@ class RecognitionStudy:
                 leaf.mkdir(parents=True)
                 for file in files:
                     (leaf / file).touch()  # a look-alike: what is there is counted, not read
-            data = {
-                "dataset_name": "data",
-                **given.data_cfg,
-                "dataset_root": folder,
-                "dataset_partition": str(partition),
-            }
-            with told_of(f"systems.{name}"):
+            there = {"dataset_root": folder, "dataset_partition": str(partition)}
+            data = {"dataset_name": "data", **given.data_cfg, **there}
+            with located(f"systems.{name}"):
                 check_config(merge({"data_cfg": data}, config))
 
     def prepared(self, running: Running) -> dict[str, PreparedData]:
         """The data sets."""
-        folder, workers = running.out / "data", running.jobs or cores()
-        made = (folder, workers, self.root, running.quiet)
-        return {n: PreparedData(n, given, *made) for n, given in self.settings.data.items()}
+        made = (running.out / "data", running.jobs or cores(), self.root, running.quiet)
+        return {name: PreparedData(name, given, *made) for name, given in self.settings.data.items()}
 
     def tasks(self, running: Running) -> list[Task]:
         for name in self.settings.systems:
             self.host(name, running)  # before anything is made
         data = self.prepared(running)
-        used = {n for system in self.settings.systems.values() for n in (system.data, *_tested_on(system))}
-        tasks = [data[name].task() for name in self.settings.data if name in used]
-        missing = {data[name].settings.estimator or "" for name in used if not data[name].task().is_done()}
+        used = {name for system in self.settings.systems.values() for name in (system.data, *system.conditions)}
+        tasks = {name: data[name].task() for name in self.settings.data if name in used}
+        missing = {data[name].settings.estimator or "" for name, task in tasks.items() if not task.is_done()}
         for estimator in sorted(missing - {""}):
-            with told_of("data"):
+            with located("data"):
                 load_estimator(estimator)  # it can be, before hours of rendering
         trainings, tests = [], []
         metrics: dict[tuple[str, str], set[str]] = {}
         for seed in self.settings.seeds:  # outermost: a study that is stopped has whole seeds
             for name, system in self.settings.systems.items():
                 training = self.training(name, seed, data, running)
-                task = training_task(training, f"train {name}, seed {seed}", (f"data {system.data}",))
-                trainings.append(task)
-                for condition in _tested_on(system):
+                trainings.append(training.task(f"train {name}, seed {seed}", (f"data {system.data}",)))
+                for condition in system.conditions:
                     testing = self.testing(name, condition, training, data, running)
                     if training.toolbox is None and seed == self.settings.seeds[0]:
-                        with told_of(f"systems.{name}, tested on {condition}"):
+                        with located(f"systems.{name}, tested on {condition}"):
                             check_embedded(HostConfig.of(testing.config))
                             if (found := metrics_of(testing.config)) is not None:
                                 metrics[name, condition] = found
-                    tests.append(testing_task(testing, (task.name, f"data {condition}")))
+                    tests.append(testing.task((trainings[-1].name, f"data {condition}")))
         self.settings.check_metrics(metrics)
-        return tasks + trainings + tests
+        return [*tasks.values(), *trainings, *tests]
 
     def training(self, name: str, seed: int, data: Mapping[str, PreparedData], running: Running) -> Training:
         """A system's, with a seed."""
@@ -284,18 +277,14 @@ class RecognitionStudy:
         config = merge(data[condition].host_sections(training=False), training.config)
         about = {"trained": training.about, "condition": data[condition].about}
         cell = cell_file(running, name, condition, training.seed, about)
-        asked = tuple(self.settings.asked_of(name, condition))
-        return Testing(name, condition, config, training, cell, about, asked=asked)
+        metrics = tuple(self.settings.metrics_at(name, condition))
+        return Testing(name, condition, config, training, cell, about, metrics=metrics)
 
     def is_cell(self, task: Task) -> bool:
         return isinstance(task.argument, Testing)
 
     def finish(self, running: Running, cells: Cells) -> list[Path]:
         return []
-
-
-def _tested_on(system: SystemSettings) -> tuple[str, ...]:
-    return (system.data,) if system.test_on is None else system.test_on
 
 
 def _losses(config: Mapping[str, Any], where: str) -> list[dict[str, Any]]:

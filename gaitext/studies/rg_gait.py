@@ -11,25 +11,14 @@ from typing import Any
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError
 from gaitext.evaluation import PROTOCOLS
-from gaitext.studies.cells import Cells, Combination
-from gaitext.studies.checking import check_config, check_embedded, metrics_of, told_of
-from gaitext.studies.driver import Running
-from gaitext.studies.rg_gait_plan import RANKS, Tested, needed, reckoned, standard_tables, tested
-from gaitext.studies.rg_gait_settings import RGGaitSettings
-from gaitext.studies.rg_gait_systems import UNOCCLUDED, Adaptation, Systems, adapt, start_file
+from gaitext.studies.cells import Cells, WeightedSum, add_cells
+from gaitext.studies.configs import check_config, check_embedded, located, metrics_of
+from gaitext.studies.rg_gait_cells import RANKS, CellPlan, CellTest, standard_tables
+from gaitext.studies.rg_gait_systems import UNOCCLUDED, Adaptation, RGGaitSettings, Systems, start_file
 from gaitext.studies.scoring import dataset_of
-from gaitext.studies.tasks import Task, digest_of, seedless
-from gaitext.studies.training import (
-    Embedding,
-    Testing,
-    Training,
-    cell_file,
-    embedding_task,
-    host_name,
-    run_folder,
-    testing_task,
-    training_task,
-)
+from gaitext.studies.settings import repeated
+from gaitext.studies.tasks import Running, Task, digest_of, seedless
+from gaitext.studies.training import Embedding, Testing, Training, cell_file, host_name, run_folder
 
 __all__ = ["RGGaitSettings", "RGGaitStudy"]
 
@@ -49,32 +38,30 @@ class RGGaitStudy:
         given = RGGaitSettings.parse(values, where=str(path))
         tables = (*standard_tables(given), *given.tables)
         names = [table.name for table in tables]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two tables are called '{twice[0]}'", where=f"{path}: tables", how="rename yours")
+        if repeated(names):
+            twice = min(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"two tables are called '{twice}'", where=f"{path}: tables", how="rename yours")
         self.settings: RGGaitSettings = given.model_copy(update={"tables": tables})
         stages = given.stages.model_dump()
         self.systems = Systems(given, {name: load_yaml(path.parent / file) for name, file in stages.items()})
-        self.settings.check_places({*(cell.place for cell in tested(given)), *(cell.place for cell in reckoned(given))})
+        self.plan = CellPlan(given)
+        self.settings.check_places(self.plan.places)
+        self.trained: dict[str, tuple[str, ...]] = {}
+        for system in self.plan.occlusions:
+            self._add_trained(system)
 
-    def trained(self) -> list[str]:
-        """All systems that are trained, each after those that it begins with."""
-        found: dict[str, None] = {}
-
-        def add(system: str) -> None:
-            for before in self.systems.begins(system):
-                add(before)
-            found.setdefault(system)
-
-        for system in needed(self.settings):
-            add(system)
-        return list(found)
+    def _add_trained(self, system: str) -> None:
+        """To the systems that are trained, after those that it begins with."""
+        for before in self.systems.begins_with(system):
+            self._add_trained(before)
+        self.trained.setdefault(system, self.systems.begins_with(system))
 
     def tasks(self, running: Running) -> list[Task]:
         self._check(running)
         return [task for seed in self.settings.seeds for task in _Seed(self, seed, running).tasks()]
 
     def is_cell(self, task: Task) -> bool:
-        return isinstance(task.argument, (Testing, Combination))
+        return isinstance(task.argument, (Testing, WeightedSum))
 
     def finish(self, running: Running, cells: Cells) -> list[Path]:
         """Take away what only tests needed; tables and claims are the driver's."""
@@ -94,24 +81,24 @@ class RGGaitStudy:
                     how="name one seed (--seeds 0), and `occluded: [all]`",
                 )
             return
-        metrics: dict[str, set[str]] = {}
-        for system in self.trained():
-            config = self.systems.config(system)
-            with told_of(system):
+        metrics = []
+        for system in self.trained:
+            config, occlusions = self.systems.config(system), self.plan.occlusions.get(system, ())
+            with located(system):
                 check_embedded(check_config(config))
-                for occlusion in needed(self.settings).get(system, ()):
-                    check_config(self.systems.tested(config, occlusion))
-            if system in needed(self.settings) and (dataset := dataset_of(config)) not in PROTOCOLS:
+                for occlusion in occlusions:
+                    check_config(self.systems.occluded(config, occlusion))
+            if occlusions and (dataset := dataset_of(config)) not in PROTOCOLS:
                 raise ConfigError(
                     f"no rank-5 of {dataset} in the embedded host",
                     where="data_cfg.test_dataset_name",
                     how=f"study it with --toolbox, or use data of {', '.join(PROTOCOLS)}",
                 )
-            metrics[system] = metrics_of(config, tuple(RANKS)) or set()
-        # Cells that are reckoned have their parts' metrics, and all systems' are of one protocol.
-        found = set.intersection(*(metrics[system] for system in needed(self.settings)))
-        places = {*(cell.place for cell in tested(self.settings)), *(cell.place for cell in reckoned(self.settings))}
-        self.settings.check_metrics(dict.fromkeys(places, found) if found else {})
+            if occlusions:
+                metrics.append(metrics_of(config, tuple(RANKS)) or set())
+        # Sums have their parts' metrics, and all systems' are of one protocol.
+        found = set.intersection(*metrics)
+        self.settings.check_metrics(dict.fromkeys(self.plan.places, found) if found else {})
 
 
 @dataclass
@@ -124,24 +111,31 @@ class _Seed:
     _trainings: dict[str, Training] = field(default_factory=dict)
 
     def tasks(self) -> list[Task]:
-        settings = self.study.settings
-        trainings = [self._train(system) for system in self.study.trained()]
-        embeddings = [self._embed(*place) for place in self._embedded()]
-        cells = {test.place: self._test(test) for test in tested(settings)}
-        for cell in reckoned(settings):
-            parts = tuple((weight, cells[place].done) for weight, place in cell.parts)
-            made = digest_of([(weight, part.parent.name) for weight, part in parts])
-            path = self._path("cells", f"{cell.system}@{cell.condition.replace('/', '-')}-{made}").with_suffix(".json")
-            cells[cell.place] = Combination(*cell.place, self.seed, parts, path).task(
-                tuple(cells[p].name for _, p in cell.parts)
+        plan = self.study.plan
+        trainings = [self._train(system) for system in self.study.trained]
+        embeddings = [
+            self.embedding(system, occlusion).task(
+                self._name("embed", f"{system}@{occlusion}"), (self._name("train", system),)
             )
+            for system, occlusions in plan.occlusions.items()
+            if self.running.toolbox is None  # which keeps its embeddings to itself
+            for occlusion in dict.fromkeys((UNOCCLUDED, *occlusions))
+        ]
+        cells = {test.place: self._test(test) for test in plan.tests}
+        for (system, condition), parts in plan.sums.items():
+            files = tuple((weight, cells[part].done) for weight, part in parts)
+            made = digest_of([(weight, file.parent.name) for weight, file in files])
+            path = self._path("cells", f"{system}@{condition.replace('/', '-')}-{made}").with_suffix(".json")
+            wanted = WeightedSum(system, condition, self.seed, files, path)
+            name, needs = self._name("sum", f"{system}@{condition}"), tuple(cells[part].name for _, part in parts)
+            cells[system, condition] = Task(name, add_cells, wanted, path, wanted.made_of, needs)
         return [*trainings, *embeddings, *cells.values()]
 
     def training(self, system: str) -> Training:
         """A system's, with all that it begins with in its config."""
         if system not in self._trainings:
             systems, running = self.study.systems, self.running
-            before = {name: self.training(name) for name in systems.begins(system)}
+            before = {name: self.training(name) for name in self.study.trained[system]}
             about = {
                 "config": systems.config(system),
                 "begins with": {name: _made(training) for name, training in before.items()},
@@ -150,53 +144,43 @@ class _Seed:
             }
             folder = run_folder(running, system.replace("+", "_"), about)
             checkpoints = {name: training.checkpoint for name, training in before.items()}
-            config = systems.placed(system, checkpoints, start_file(folder))
+            config = systems.with_checkpoints(system, checkpoints, start_file(folder))
             self._trainings[system] = Training(
                 system, config, self.seed, folder, running.chosen_device, about, running.toolbox
             )
         return self._trainings[system]
 
     def _train(self, system: str) -> Task:
-        training, before = self.training(system), self.study.systems.begins(system)
+        training, before = self.training(system), self.study.trained[system]
         name, needs = self._name("train", system), tuple(self._name("train", each) for each in before)
         if "+" not in system or system.startswith("finetuned"):
-            return training_task(training, name, needs)
-        base, *evaluator = (self.training(each).done for each in before)
-        return Task(name, adapt, Adaptation(training, base, *evaluator), training.done, training.about, needs)
-
-    def _embedded(self) -> list[tuple[str, str]]:
-        """Systems and occlusions, whole galleries included; a toolbox keeps its embeddings to itself."""
-        if self.running.toolbox is not None:
-            return []
-        return [(name, o) for name, of in needed(self.study.settings).items() for o in dict.fromkeys((UNOCCLUDED, *of))]
+            return training.task(name, needs)
+        return Adaptation(training, *(self.training(each).done for each in before)).task(name, needs)
 
     def embedding(self, system: str, occlusion: str) -> Embedding:
         """Of a system's test sequences."""
         training = self.training(system)
-        config = self.study.systems.tested(training.config, occlusion)
+        config = self.study.systems.occluded(training.config, occlusion)
         about = self._about(system, occlusion)
         folder = f"{system}@{occlusion}-{digest_of({**about, 'trained': _made(training)})}"
         return Embedding(training, config, self._path("embeddings", folder).with_suffix(".npz"), about)
 
-    def _embed(self, system: str, occlusion: str) -> Task:
-        needs = (self._name("train", system),)
-        return embedding_task(self.embedding(system, occlusion), self._name("embed", f"{system}@{occlusion}"), needs)
-
-    def _test(self, test: Tested) -> Task:
+    def _test(self, test: CellTest) -> Task:
         system, condition = test.place
         training, found = self.training(system), self.embedding(system, test.occlusion)
         about = {**self._about(system, test.occlusion), "occluded": test.occluded if condition != UNOCCLUDED else None}
         cell = cell_file(self.running, system, condition, self.seed, about)
         testing = Testing(system, condition, found.config, training, cell, about, ranks=tuple(RANKS))
         if self.running.toolbox is not None:
-            return testing_task(testing, (self._name("train", system),))
-        gallery = self.embedding(system, UNOCCLUDED) if test.occluded == "probes" and condition != UNOCCLUDED else None
-        testing = replace(testing, embeddings=found.file, gallery=None if gallery is None else gallery.file)
-        occlusions = (test.occlusion, UNOCCLUDED) if gallery is not None else (test.occlusion,)
-        return testing_task(testing, tuple(self._name("embed", f"{system}@{o}") for o in occlusions))
+            return testing.task((self._name("train", system),))
+        testing, occlusions = replace(testing, embeddings=found.file), [test.occlusion]
+        if test.occluded == "probes" and condition != UNOCCLUDED:
+            testing = replace(testing, gallery=self.embedding(system, UNOCCLUDED).file)
+            occlusions.append(UNOCCLUDED)
+        return testing.task(tuple(self._name("embed", f"{system}@{occlusion}") for occlusion in occlusions))
 
     def _about(self, system: str, occlusion: str) -> dict[str, Any]:
-        evaluator = self.study.systems.tested(self.study.systems.config(system), occlusion)["evaluator_cfg"]
+        evaluator = self.study.systems.occluded(self.study.systems.config(system), occlusion)["evaluator_cfg"]
         return {"trained": self.training(system).about, "evaluator_cfg": evaluator}
 
     def _path(self, kind: str, name: str) -> Path:

@@ -1,7 +1,5 @@
-"""What a study of RG-Gait trains: configs of its systems, from its three stages'.
-
-What a study of RG-Gait adapts from: weights of a trained system that fit a new occlusion.
-"""
+"""What a study of RG-Gait says and trains: its YAML, its systems' configs made of its three stages', and what a system
+that is trained on with a new occlusion begins with."""
 
 from __future__ import annotations
 
@@ -9,37 +7,132 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 
 from gaitext.checkpoints import read_state_dict
-from gaitext.config import need
+from gaitext.config import Settings, need
 from gaitext.errors import ConfigError
-from gaitext.occlusion import OcclusionSettings
-from gaitext.studies.rg_gait_settings import RGGaitSettings
+from gaitext.occlusion import OcclusionSettings, OcclusionType
 from gaitext.studies.scoring import Config
+from gaitext.studies.settings import StudySettings, repeated
+from gaitext.studies.tasks import Task
 from gaitext.studies.training import Training, checkpoint_of, train
 from gaitext.training.runs import read_checkpoint, write_checkpoint
 
-__all__ = [
-    "ABLATION",
-    "Adaptation",
-    "RELEASE",
-    "Systems",
-    "UNOCCLUDED",
-    "adapt",
-    "add_class",
-    "read_weights",
-    "replace_evaluator",
-    "start_file",
-]
-
+__all__ = ["ABLATION", "Adaptation", "Occluded", "RELEASE", "RGGaitSettings", "Systems", "TableName", "UNOCCLUDED"]
 
 #: The condition of whole walkers.
 UNOCCLUDED = "unoccluded"
 #: The condition of the release's evaluation.
 RELEASE = "release"
+
+TableName = Literal["retention", "ablation", "generalisation"]
+Occluded = Literal["probes", "all"]
+_TABLES: tuple[TableName, ...] = ("retention", "ablation", "generalisation")
+
+
+class StageConfigs(Settings):
+    """Files, relative to the study's: stage 1 (``RGGaitOEM``), 2 (the signature extractor), 3 (``RGGait``)."""
+
+    oem: str
+    gse: str
+    rg_gait: str
+
+
+class AdaptationSettings(Settings):
+    """How long evaluator and recognition are trained on with a new occlusion; None: as long as before."""
+
+    oem_iterations: Annotated[int, Field(ge=1)] | None = None
+    iterations: Annotated[int, Field(ge=1)] | None = None
+
+
+class ReleaseSettings(Settings):
+    """How RG-Gait's release evaluates: some sequences, probes and gallery alike, have lost their top or bottom.
+
+    Attributes:
+        probability: of a sequence's being occluded; its configs for Gait3D have 1.
+        rows: bounds of the share that is hidden; its configs for Gait3D have [0.4, 0.6].
+    """
+
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rows: tuple[float, float] = (0.1, 0.6)
+
+    @model_validator(mode="after")
+    def _drawable(self) -> ReleaseSettings:
+        OcclusionSettings.parse({"types": self.types, "rows": self.rows}, where="release")
+        return self
+
+    @property
+    def types(self) -> dict[str, float]:
+        return dict.fromkeys(("top", "bottom"), self.probability / 2)
+
+
+class RGGaitSettings(StudySettings):
+    """A study of kind ``rg-gait``.
+
+    Attributes:
+        stages: the three configs. Their checkpoints' places and ``save_name`` are the study's own.
+        occlusions: to test under, one at a time: every test sequence has it. ``unoccluded`` is tested in any case.
+        seen: of them, those in training; others are unseen. The ablation's numbers are their mean.
+        new: of the unseen ones, those to adapt to.
+        occluded: at test, the ``probes`` alone, before a gallery of whole walkers, or ``all`` sequences, each by an
+            occlusion of its own; with several, there is a table of each. The poster is silent. A toolbox knows ``all``
+            only.
+        release: the release's way to evaluate, the condition ``release``; None: leave it out.
+        mimicgait_labels: of MimicGait's loss: ``identity``, or ``instance`` ("intra only").
+        options: other settings of test occlusions, such as ``rows``; None: stage 3's of training.
+        test_seed: of the occlusions at test, the same for every system and seed.
+        transform: the transform that occludes, put behind the configs' own.
+        adaptation: see there.
+        standard: which of the poster's tables to make; in the YAML their names stand in ``tables``, beside tables of
+            one's own. They decide what is trained and tested.
+    """
+
+    stages: StageConfigs
+    occlusions: tuple[OcclusionType, ...] = ("top", "bottom", "middle", "dynamic", "pole")
+    seen: tuple[OcclusionType, ...] = Field(("top", "bottom"), min_length=1)
+    new: tuple[OcclusionType, ...] = ("middle", "dynamic")
+    occluded: tuple[Occluded, ...] = Field(("probes", "all"), min_length=1)
+    release: ReleaseSettings | None = ReleaseSettings()
+    mimicgait_labels: Literal["identity", "instance"] = "identity"
+    options: dict[str, Any] | None = None
+    test_seed: Annotated[int, Field(ge=0)] = 0
+    transform: Literal["OcclusionSilhouettes", "OcclusionHeatmaps", "OcclusionPoses"] = "OcclusionSilhouettes"
+    adaptation: AdaptationSettings = AdaptationSettings()
+    standard: tuple[TableName, ...] = Field(_TABLES, min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, values: Any) -> Any:
+        """Tables by name apart from the others."""
+        tables = values.get("tables") if isinstance(values, Mapping) else None
+        if isinstance(tables, (list, tuple)):
+            named = [table for table in tables if isinstance(table, str)]
+            values = {**values, "standard": named, "tables": [t for t in tables if not isinstance(t, str)]}
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RGGaitSettings:
+        for name, chosen in (("seen", self.seen), ("new", self.new)):
+            if not set(chosen) <= set(self.occlusions):
+                raise ValueError(f"{name}: names an occlusion that occlusions does not")
+        if set(self.seen) & set(self.new):
+            raise ValueError("new: an occlusion that is seen in training is not new")
+        if "generalisation" in self.standard and not self.new:
+            raise ValueError("new: the table 'generalisation' is of new occlusions, and there are none")
+        for name in ("occlusions", "seen", "new", "occluded", "standard"):
+            if repeated(getattr(self, name)):
+                raise ValueError(f"{'tables' if name == 'standard' else name}: one is there twice")
+        return self
+
+    @property
+    def unseen(self) -> tuple[OcclusionType, ...]:
+        """Occlusions to test under that are not in training."""
+        return tuple(name for name in self.occlusions if name not in self.seen)
+
 
 #: What is left out of the whole system. The poster's ablation begins with ``gse`` (its Baseline-1), which is no
 #: system of stage 3; ``frn`` is all three switches off. Without the residual W begins at random, as with ``zero``
@@ -80,7 +173,7 @@ class Systems:
             stages["rg_gait"]["model_cfg"].get("occlusion", {}).get("train", {}), where="occlusion.train"
         )
 
-    def begins(self, system: str) -> tuple[str, ...]:
+    def begins_with(self, system: str) -> tuple[str, ...]:
         """Systems of the same seed whose checkpoints a system's training begins with."""
         base, _, occlusion = system.partition("+")
         if occlusion:
@@ -97,34 +190,33 @@ class Systems:
         if base == "finetuned":
             return self._finetuned(system, self._train_types())
         config = self._named(self.stages["rg_gait"], system)
-        if base == "mimicgait":
-            self._mimic(config)
+        if base == "mimicgait":  # other losses and no classifier, the rest like RG-Gait
+            theirs = config["model_cfg"]
+            kept = {key: theirs[key] for key in _MIMICGAIT_KEYS if key in theirs}
+            config["model_cfg"] = {"model": "MimicGait", **kept, "labels": self.settings.mimicgait_labels}
+            config["loss_cfg"] = copy.deepcopy(_MIMICGAIT_LOSS)
         model = config["model_cfg"]
         model.update(_OCC_AWARE if base == "occ_aware" else ABLATION.get(base, {}))
         for part in ("gse", "oem"):
             model.setdefault(part, {}).pop("checkpoint", None)
         return config
 
-    def placed(self, system: str, checkpoints: Mapping[str, Path], start: Path) -> Config:
-        """:meth:`config` with the checkpoints in it.
-
-        Args:
-            system: whose.
-            checkpoints: of those that it :meth:`begins` with.
-            start: what an adapted evaluator or whole system begins with.
+    def with_checkpoints(self, system: str, checkpoints: Mapping[str, Path], start: Path) -> Config:
+        """:meth:`config` with the checkpoints in it that it :meth:`begins_with`; an adapted evaluator or whole system
+        begins with ``start``.
         """
         config = self.config(system)
         base, _, occlusion = system.partition("+")
         if occlusion and base != "finetuned":
             _begin_from(config, start)
         elif base == "finetuned":
-            _begin_from(config, checkpoints[self.begins(system)[0]])
+            _begin_from(config, checkpoints[self.begins_with(system)[0]])
         elif base not in ("oem", "gse"):
             for part in ("gse", "oem"):
                 config["model_cfg"][part]["checkpoint"] = str(checkpoints[part])
         return config
 
-    def tested(self, config: Config, occlusion: str) -> Config:
+    def occluded(self, config: Config, occlusion: str) -> Config:
         """A system's config that occludes at test."""
         config = copy.deepcopy(config)
         evaluator, seed, release = config["evaluator_cfg"], self.settings.test_seed, self.settings.release
@@ -133,13 +225,6 @@ class Systems:
         elif occlusion != UNOCCLUDED:
             self._append(evaluator, {occlusion: 1.0}, seed)
         return config
-
-    def _mimic(self, config: Config) -> None:
-        """Make MimicGait's config of stage 3's: other losses and no classifier, the rest alike."""
-        theirs = config["model_cfg"]
-        kept = {key: theirs[key] for key in _MIMICGAIT_KEYS if key in theirs}
-        config["model_cfg"] = {"model": "MimicGait", **kept, "labels": self.settings.mimicgait_labels}
-        config["loss_cfg"] = copy.deepcopy(_MIMICGAIT_LOSS)
 
     def _adapted(self, base: str, occlusion: str) -> Config:
         """Trained on with a new occlusion, which takes an equal share beside those of before."""
@@ -263,6 +348,9 @@ class Adaptation:
     base: Path
     evaluator: Path | None = None
 
+    def task(self, name: str, needs: tuple[str, ...]) -> Task:
+        return Task(name, adapt, self, self.training.done, self.training.about, needs)
+
 
 def start_file(folder: Path) -> Path:
     """Where the weights lie that an adapted training begins with, in its folder."""
@@ -270,12 +358,20 @@ def start_file(folder: Path) -> Path:
 
 
 def adapt(adaptation: Adaptation) -> None:
-    """Write what the training begins with, and train."""
+    """Write what the training begins with, and train.
+
+    The evaluator's type head is given a class more, whose logit begins at 0; a whole system is given the evaluator that
+    has been trained on with it.
+    """
     weights = read_weights(checkpoint_of(adaptation.base))
     if adaptation.evaluator is None:
-        add_class(weights)
+        for end in ("type_head.weight", "type_head.bias"):
+            key = next(key for key in weights if key.endswith(end))
+            weights[key] = torch.cat((weights[key], torch.zeros_like(weights[key][:1])))
     else:
-        replace_evaluator(weights, read_weights(checkpoint_of(adaptation.evaluator)))
+        prefix = next(key for key in weights if "occlusion_evaluator." in key).partition("occlusion_evaluator.")[0]
+        for key, value in read_weights(checkpoint_of(adaptation.evaluator)).items():
+            weights[f"{prefix}occlusion_evaluator.{key.removeprefix('network.')}"] = value
     write_checkpoint(start_file(adaptation.training.folder), {"model": weights, "iteration": 0})
     train(adaptation.training)
 
@@ -283,17 +379,3 @@ def adapt(adaptation: Adaptation) -> None:
 def read_weights(path: Path) -> Weights:
     """A host's checkpoint's weights, under the host's names."""
     return read_state_dict(read_checkpoint(path), path)
-
-
-def add_class(weights: Weights) -> None:
-    """Give the evaluator's type head a class more, whose logit begins at 0."""
-    for end in ("type_head.weight", "type_head.bias"):
-        key = next(key for key in weights if key.endswith(end))
-        weights[key] = torch.cat((weights[key], torch.zeros_like(weights[key][:1])))
-
-
-def replace_evaluator(system: Weights, evaluator: Weights) -> None:
-    """Put another evaluator's weights into a whole system's."""
-    prefix = next(key for key in system if "occlusion_evaluator." in key).partition("occlusion_evaluator.")[0]
-    for key, value in evaluator.items():
-        system[f"{prefix}occlusion_evaluator.{key.removeprefix('network.')}"] = value

@@ -1,33 +1,149 @@
-"""What every study's YAML has, and the kinds there are."""
+"""What every study's YAML has: seeds, the tables and claims that it asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from gaitext.config import Settings, find_config, load_yaml
+from gaitext.config import Settings
 from gaitext.errors import ConfigError, suggest
-from gaitext.studies.reporting import ClaimSettings, TableSettings
-from gaitext.studies.tables import places
 
-__all__ = ["StudySettings", "parse_study"]
+__all__ = ["ClaimSettings", "ColumnSettings", "StudySettings", "TableSettings", "repeated"]
+
+#: Names of files that every study writes.
+RESERVED = ("claims", "study_results")
+
+
+class ColumnSettings(Settings):
+    """A column of a table, or one for each metric.
+
+    Attributes:
+        condition: the cells' condition; None: a row's own (``system@condition`` in ``rows``).
+        metrics: of the cells.
+        label: before the metric's name; None: the condition.
+        names: metric -> what it is called, in place of its own name.
+    """
+
+    condition: str | None = None
+    metrics: tuple[str, ...] = Field(("mean",), min_length=1)
+    label: str | None = None
+    names: dict[str, str] = Field(default_factory=dict)
+
+
+class TableSettings(Settings):
+    """A table.
+
+    Attributes:
+        name: of its files; not one that the study itself gives to others.
+        title: what it shows.
+        rows: systems, or ``system@condition``; ``{label: system}`` gives a row another name.
+        columns: see there.
+        groups: each row is there once for each of these; ``{group}`` in a metric stands for it.
+        published: lines that stand below the table, of published numbers and where they stand.
+        unit: of the numbers.
+    """
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    title: str
+    rows: dict[str, str] = Field(min_length=1)
+    columns: tuple[ColumnSettings, ...] = Field(min_length=1)
+    groups: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
+    unit: str = "%"
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in RESERVED:
+            raise ValueError(f"'{name}' is what another file of the study is called")
+        return name
+
+    @model_validator(mode="after")
+    def _grouped(self) -> TableSettings:
+        if repeated(self.groups):
+            raise ValueError("groups: one is there twice")
+        if not self.groups and any("{group}" in metric for column in self.columns for metric in column.metrics):
+            raise ValueError("columns: a metric asks for {group}, and there are no groups")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        rows = values.get("rows") if isinstance(values, dict) else None
+        if isinstance(rows, (list, tuple)):
+            named: dict[str, str] = {}
+            for row in rows:
+                own = row if isinstance(row, dict) else {str(row): str(row)}
+                if twice := sorted(map(str, named.keys() & own)):
+                    raise ValueError(f"row '{twice[0]}' is there twice")
+                named.update(own)
+            values = {**values, "rows": named}
+        return values
+
+    def headers(self) -> list[str]:
+        """The columns' names: of each column's metrics, with its label or condition before it."""
+        names = []
+        for column in self.columns:
+            label = (column.condition or "") if column.label is None else column.label
+            names += [f"{label} {column.names.get(metric, metric)}".strip() for metric in column.metrics]
+        return names
+
+    def lines(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        """Each row's name, and of each of its cells system, condition and metric."""
+        lines = []
+        for group in self.groups or ("",):
+            for name, row in self.rows.items():
+                system, _, own = row.partition("@")
+                line = [
+                    (system, column.condition or own, metric.replace("{group}", group))
+                    for column in self.columns
+                    for metric in column.metrics
+                ]
+                lines.append((f"{group}: {name}" if group else name, line))
+        return lines
+
+
+class ClaimSettings(Settings):
+    """That one system is better than another.
+
+    Attributes:
+        name: of the claim, in a sentence.
+        better, than: ``system@condition``.
+        metric: that decides.
+        by: the least difference that counts; the claim is that it is more.
+        lower_is_better: for distances.
+        source: the paper's table or sentence.
+        published: what it has found, with where it stands.
+        unit: of the metric.
+    """
+
+    name: str
+    better: str = Field(pattern=r".+@.+")
+    than: str = Field(pattern=r".+@.+")
+    metric: str = "mean"
+    by: float = Field(0.0, allow_inf_nan=False)
+    lower_is_better: bool = False
+    source: str = ""
+    published: str = ""
+    unit: str = "%"
+
+    def places(self) -> list[tuple[str, str]]:
+        """(system, condition) of ``better`` and of ``than``."""
+        return [(system, condition) for system, _, condition in (n.partition("@") for n in (self.better, self.than))]
 
 
 class StudySettings(Settings):
     """Common to all kinds.
 
     Attributes:
-        kind: of study, see :func:`parse_study`.
+        kind: of study, see :func:`~gaitext.studies.parse_study`.
         title: of the whole.
         seeds: of trainings; each is one more row of cells.
         tables: what to write of the cells.
         claims: what to decide by them.
     """
-
-    KIND: ClassVar[str] = ""
 
     kind: str
     title: str
@@ -38,7 +154,7 @@ class StudySettings(Settings):
     @model_validator(mode="after")
     def _apart(self) -> StudySettings:
         for what, names in (("seeds", self.seeds), ("tables", [t.name for t in self.tables])):
-            if len(set(names)) != len(names):
+            if repeated(names):
                 raise ValueError(f"{what}: one is there twice")
         return self
 
@@ -52,7 +168,7 @@ class StudySettings(Settings):
             ConfigError: naming the nearest one.
         """
         known = {f"{system}@{condition}": None for system, condition in places}
-        systems = {system for system, _ in places}
+        systems, conditions = ({place[side] for place in places} for side in (0, 1))
         for claim in self.claims:
             for name in (claim.better, claim.than):
                 if name not in known:
@@ -60,46 +176,37 @@ class StudySettings(Settings):
                         f"there will be no cells '{name}'", where=f"claim '{claim.name}'", how=suggest(name, known)
                     )
         for table in self.tables:
+            where = f"table '{table.name}'"
             for row in table.rows.values():
                 system, at, _ = row.partition("@")
                 if system not in systems or (at and row not in known):
-                    raise ConfigError(
-                        f"there will be no cells '{row}'",
-                        where=f"table '{table.name}'",
-                        how=suggest(row, known if at else systems),
-                    )
-            for column in table.columns:
-                if column.condition is not None and column.condition not in {c for _, c in places}:
-                    raise ConfigError(
-                        f"nothing is tested on '{column.condition}'",
-                        where=f"table '{table.name}'",
-                        how=suggest(column.condition, {c for _, c in places}),
-                    )
+                    near = suggest(row, known if at else systems)
+                    raise ConfigError(f"there will be no cells '{row}'", where=where, how=near)
+            for condition in (column.condition for column in table.columns):
+                if condition is not None and condition not in conditions:
+                    near = suggest(condition, conditions)
+                    raise ConfigError(f"nothing is tested on '{condition}'", where=where, how=near)
             for row in table.rows.values():
                 if "@" not in row and any(column.condition is None for column in table.columns):
                     raise ConfigError(
                         f"row '{row}' names no condition, and a column has none",
-                        where=f"table '{table.name}'",
+                        where=where,
                         how=f"write {row}@CONDITION, or `condition:` in the column",
                     )
 
-    def asked_of(self, system: str, condition: str) -> list[str]:
-        """Metrics that tables and claims ask of a cell."""
-        return sorted({metric for _, place, metric in self._asked() if place == (system, condition)})
+    def metrics_at(self, system: str, condition: str) -> list[str]:
+        """Metrics that tables and claims want of a cell."""
+        return sorted({metric for _, place, metric in self._wanted() if place == (system, condition)})
 
-    def _asked(self) -> list[tuple[str, tuple[str, str], str]]:
-        """Who asks, of which (system, condition), and for which metric."""
-        asked = [
+    def _wanted(self) -> list[tuple[str, tuple[str, str], str]]:
+        """Which table or claim wants, of which (system, condition), which metric."""
+        wanted = [
             (f"table '{table.name}'", (system, condition), metric)
             for table in self.tables
-            for _, line in places(table)
+            for _, line in table.lines()
             for system, condition, metric in line
         ]
-        for claim in self.claims:
-            for name in (claim.better, claim.than):
-                system, _, condition = name.partition("@")
-                asked.append((f"claim '{claim.name}'", (system, condition), claim.metric))
-        return asked
+        return wanted + [(f"claim '{c.name}'", place, c.metric) for c in self.claims for place in c.places()]
 
     def check_metrics(self, known: Mapping[tuple[str, str], Collection[str]]) -> None:
         """Refuse metrics that cells will not have.
@@ -110,31 +217,13 @@ class StudySettings(Settings):
         Raises:
             ConfigError: naming the nearest one.
         """
-        for where, place, metric in self._asked():
+        for where, place, metric in self._wanted():
             if place in known and metric not in known[place]:
                 raise ConfigError(
                     f"{'@'.join(place)} will have no '{metric}'", where=where, how=suggest(metric, sorted(known[place]))
                 )
 
 
-def parse_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Any:
-    """The study that a YAML file describes, ready for :func:`~gaitext.studies.run_study`.
-
-    Kinds: ``recognition`` (systems trained and tested on data sets), ``rg-gait`` (RG-Gait's tables) and
-    ``compression`` (those of artifact correction).
-
-    Args:
-        path: the file; other files it names are relative to it.
-        overrides: laid over its top level.
-
-    Raises:
-        ConfigError: the file is no study.
-    """
-    from gaitext.studies.kinds import KINDS
-
-    path = find_config(path)
-    values = {**load_yaml(path), **(overrides or {})}
-    kind = values.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ConfigError(f"is {kind!r}", where=f"{path}: kind", how=suggest(str(kind), KINDS))
-    return KINDS[kind](values, path)
+def repeated(names: Collection[Any]) -> bool:
+    """Whether one of the names is there twice."""
+    return len(set(names)) < len(names)

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import ConfigError, ShapeError
-from gaitext.studies.cells import Cells, check_metric
-from gaitext.studies.reporting import ClaimSettings, place_of
+from gaitext.studies.cells import Cells
+from gaitext.studies.settings import ClaimSettings
 
 __all__ = ["LEVEL", "VERDICTS", "Comparison", "Summary", "bootstrap", "compare", "decide", "seed_interval", "summarise"]
 
@@ -74,38 +74,30 @@ class Comparison:
     """A claim, decided.
 
     Attributes:
-        name: the claim.
-        better, than: ``system@condition``.
-        metric, by: see :class:`~gaitext.studies.reporting.ClaimSettings`.
+        claim: which.
+        verdict: one of :data:`VERDICTS`, see :func:`decide`; ``not run`` where cells are missing.
         difference: mean over seeds; positive where ``better`` is better, for distances, too.
         sd: standard deviation (ddof = 1) over seeds of each seed's difference; NaN for one seed.
         low, high: interval over identities of the mean of their differences, seeds averaged; NaN where unknown.
         seed_low, seed_high: Student's interval over seeds of their differences' mean; NaN for one seed.
-        verdict: one of :data:`VERDICTS`, see :func:`decide`; ``not run`` where cells are missing.
         seeds: that both sides have.
         identities: that were resampled; the lesser number where each side was resampled by itself.
         by_seed: seed -> difference.
-        unit: of the metric.
         note: what a reader has to know of it; may be empty.
     """
 
-    name: str
-    better: str
-    than: str
-    metric: str
-    by: float
+    claim: ClaimSettings
+    verdict: str
     difference: float
     sd: float
     low: float
     high: float
     seed_low: float
     seed_high: float
-    verdict: str
     seeds: int
-    identities: int = 0
-    by_seed: Mapping[int, float] = field(default_factory=dict)
-    unit: str = "%"
-    note: str = ""
+    identities: int
+    by_seed: Mapping[int, float]
+    note: str
 
 
 def bootstrap(
@@ -133,20 +125,16 @@ def bootstrap(
     >>> bootstrap([3.0, 3.0, 3.0])
     (3.0, 3.0)
     """
-    return _interval(resampled_means(values, samples=samples, seed=seed), level)
-
-
-def resampled_means(values: npt.ArrayLike, *, samples: int = SAMPLES, seed: int = 0, stream: int = 0) -> Array:
-    """Means [samples] of rows drawn with replacement; empty for fewer than two rows.
-
-    Args:
-        values, samples, seed: see :func:`bootstrap`.
-        stream: others draw other rows for the same seed.
-    """
     if samples < 1:
         raise ConfigError(f"is {samples}", where="samples", how="draw at least once")
-    rows = row_means(values)
-    rows = rows[~np.isnan(rows)]
+    return _interval(_resampled_means(_row_means(values), samples, seed), level)
+
+
+def _resampled_means(rows: Array, samples: int = SAMPLES, seed: int = 0, stream: int = 0) -> Array:
+    """Means [samples] of rows drawn with replacement, as :func:`bootstrap` draws them; empty for fewer than two rows.
+
+    Another ``stream`` draws other rows for the same seed.
+    """
     count = len(rows)
     if count < 2:
         return np.empty(0)
@@ -159,20 +147,21 @@ def resampled_means(values: npt.ArrayLike, *, samples: int = SAMPLES, seed: int 
     return means
 
 
-def row_means(values: npt.ArrayLike) -> Array:
-    """Each row's mean [n] of the numbers that are there; NaN for none.
+def _row_means(values: npt.ArrayLike) -> Array:
+    """Each row's mean of the numbers that are there; rows without any are left out.
 
     Raises:
         ShapeError: neither [n] nor [n, seeds].
     """
     array = np.asarray(values, float)
     if array.ndim == 1:
-        return array
+        return array[~np.isnan(array)]
     if array.ndim != 2:
         raise ShapeError(f"has shape {array.shape}", where="values", how="give [n] or [n, seeds]")
     there = ~np.isnan(array)
     counts = there.sum(1)
-    return np.divide(np.where(there, array, 0).sum(1), counts, out=np.full(len(array), np.nan), where=counts > 0)
+    known = counts > 0
+    return np.where(there, array, 0).sum(1)[known] / counts[known]
 
 
 def _interval(means: Array, level: float) -> tuple[float, float]:
@@ -270,12 +259,10 @@ def summarise(cells: Cells, system: str, condition: str, metric: str) -> Summary
         ConfigError: the cells have no such metric.
     """
     by_seed = _numbers(cells, system, condition, metric)
-    people = np.array(list(cells.people(system, condition, metric).values()), float)
-    known = row_means(people)
-    known = known[~np.isnan(known)]
-    low, high = bootstrap(known)
-    centre = float(known.mean()) if len(known) else math.nan
-    return Summary(*_spread(by_seed), low, high, len(by_seed), len(known), centre, by_seed)
+    rows = _row_means(list(cells.people(system, condition, metric).values()))
+    low, high = bootstrap(rows)
+    centre = float(rows.mean()) if len(rows) else math.nan
+    return Summary(*_spread(by_seed), low, high, len(by_seed), len(rows), centre, by_seed)
 
 
 @functools.lru_cache(maxsize=256)
@@ -290,52 +277,33 @@ def compare(cells: Cells, claim: ClaimSettings) -> Comparison:
         DataError: seeds of one side were tested on different identities.
     """
     sign = -1.0 if claim.lower_is_better else 1.0
-    places = [_place(name) for name in (claim.better, claim.than)]
-    numbers = [_numbers(cells, *place, claim.metric) for place in places]
-    common = sorted(numbers[0].keys() & numbers[1].keys())
-    by_seed = {seed: sign * (numbers[0][seed] - numbers[1][seed]) for seed in common}
+    places = claim.places()
+    ours, theirs = (_numbers(cells, *place, claim.metric) for place in places)
+    common = sorted(ours.keys() & theirs.keys())
+    by_seed = {seed: sign * (ours[seed] - theirs[seed]) for seed in common}
     difference, sd = _spread(by_seed)
-    notes: list[str] = []
-    low = high = math.nan
-    identities = 0
+    over, notes, verdict = _OverIdentities(), [], "undecided"
     if not all(cells.of(*place) for place in places):
         verdict = "not run"
     elif not common:
-        verdict = "undecided"
         notes.append("no seed has a number on both sides")
     else:
-        people = [cells.people(*place, claim.metric, common) for place in places]
-        low, high, centre, identities, notes = _over_identities(claim, people, sign)
-        verdict = decide(low, high, by_seed.values(), claim.by)
-        if abs(centre - difference) > _SAME:
+        over = _over_identities(claim, [cells.people(*place, claim.metric, common) for place in places], sign)
+        verdict = decide(over.low, over.high, by_seed.values(), claim.by)
+        notes += over.notes
+        if abs(over.centre - difference) > _SAME:
             notes.append(
-                f"the interval is of the mean over identities, {centre:+.2f}, "
+                f"the interval is of the mean over identities, {over.centre:+.2f}, "
                 f"while the difference is of all their probes at once"
             )
-        if left := sorted(numbers[0].keys() ^ numbers[1].keys()):
+        if left := sorted(ours.keys() ^ theirs.keys()):
             notes.append(f"only one side has seed {', '.join(map(str, left))}")
-        notes += _of_seeds(by_seed, claim.by)
-    return Comparison(
-        claim.name,
-        claim.better,
-        claim.than,
-        claim.metric,
-        claim.by,
-        difference,
-        sd,
-        low,
-        high,
-        *seed_interval(by_seed.values()),
-        verdict,
-        len(common),
-        identities,
-        by_seed,
-        claim.unit,
-        "; ".join(notes),
-    )
+        notes += _seed_notes(by_seed, claim.by)
+    ends = (over.low, over.high, *seed_interval(by_seed.values()))
+    return Comparison(claim, verdict, difference, sd, *ends, len(common), over.identities, by_seed, "; ".join(notes))
 
 
-def _of_seeds(by_seed: Mapping[int, float], by: float) -> list[str]:
+def _seed_notes(by_seed: Mapping[int, float], by: float) -> list[str]:
     """Why seeds decide nothing."""
     differences = list(by_seed.values())
     bound = f"{by:g}"
@@ -348,46 +316,48 @@ def _of_seeds(by_seed: Mapping[int, float], by: float) -> list[str]:
     return [f"the interval over seeds has {bound} in it"] if low <= by <= high else []
 
 
-def _over_identities(
-    claim: ClaimSettings, people: list[dict[str, list[float]]], sign: float
-) -> tuple[float, float, float, int, list[str]]:
-    """Interval, its centre, how many identities, and notes."""
-    nothing = (math.nan, math.nan, math.nan)
+@dataclass(frozen=True)
+class _OverIdentities:
+    """The interval of a claim's difference over identities, and the mean that it is of."""
+
+    low: float = math.nan
+    high: float = math.nan
+    centre: float = math.nan
+    identities: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def _over_identities(claim: ClaimSettings, people: list[dict[str, list[float]]], sign: float) -> _OverIdentities:
     if not all(people):
-        return *nothing, 0, ["no interval: the host keeps identities' numbers to itself"]
+        return _OverIdentities(notes=["no interval: the host keeps identities' numbers to itself"])
     ours, theirs = people
+    notes, centre, means = [], math.nan, np.empty(0)
     shared = sorted(ours.keys() & theirs.keys())
     if len(shared) > 1 or ours.keys() == theirs.keys():
-        apart = row_means([sign * (np.array(ours[i]) - np.array(theirs[i])) for i in shared])
-        known = apart[~np.isnan(apart)]
-        means, centre, count = resampled_means(known), known.mean() if len(known) else math.nan, len(known)
-        notes = []
+        apart = _row_means([sign * (np.array(ours[i]) - np.array(theirs[i])) for i in shared])
+        count = len(apart)
+        if count:
+            means, centre = _resampled_means(apart), float(apart.mean())
         if (every := len(ours.keys() | theirs.keys())) > len(shared):
             notes.append(f"the interval is over the {len(shared)} of {every} identities that were tested on both sides")
     else:
+        notes.append("the sides were tested on different identities: each side's were resampled by themselves")
         # Each side draws from a stream of its own, which goes with its name: exchanged sides have the same draws.
-        order = sorted((claim.better, claim.than))
-        each = [row_means(list(side.values())) for side in people]
-        each = [side[~np.isnan(side)] for side in each]
-        count = min(map(len, each))
-        if count < 2:
-            means, centre = np.empty(0), math.nan
-        else:
-            first, second = (
-                resampled_means(side, stream=1 + order.index(name))
-                for side, name in zip(each, (claim.better, claim.than))
-            )
-            means, centre = sign * (first - second), sign * (each[0].mean() - each[1].mean())
-        notes = ["the sides were tested on different identities: each side's were resampled by themselves"]
+        streams = [1 + (own > other) for own, other in ((claim.better, claim.than), (claim.than, claim.better))]
+        sides = [_row_means(list(side.values())) for side in people]
+        count = min(map(len, sides))
+        if count > 1:
+            first, second = (_resampled_means(side, stream=stream) for side, stream in zip(sides, streams))
+            means, centre = sign * (first - second), float(sign * (sides[0].mean() - sides[1].mean()))
     if count < 2:
         why = "one identity" if count else "no identity has a number on both sides"
-        return *nothing, count, [*notes, f"no interval: {why}"]
-    return *_interval(means, LEVEL), float(centre), count, notes
+        return _OverIdentities(identities=count, notes=[*notes, f"no interval: {why}"])
+    return _OverIdentities(*_interval(means, LEVEL), centre, count, notes)
 
 
 def _numbers(cells: Cells, system: str, condition: str, metric: str) -> dict[int, float]:
     """Seed -> number, where there is one."""
-    every = {cell.seed: check_metric(cell, metric) for cell in cells.of(system, condition)}
+    every = {cell.seed: cell.number(metric) for cell in cells.of(system, condition)}
     return {seed: value for seed, value in every.items() if not math.isnan(value)}
 
 
@@ -397,8 +367,3 @@ def _spread(by_seed: Mapping[int, float]) -> tuple[float, float]:
     if not values:
         return math.nan, math.nan
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-
-
-def _place(name: str) -> tuple[str, str]:
-    system, condition = place_of(name)
-    return system, condition or ""

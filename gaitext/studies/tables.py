@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gaitext.evaluation import EvaluationResult, Table, write_result
 from gaitext.evaluation.result import markdown_table
 from gaitext.store import atomic_path, write_json
-from gaitext.studies.cells import Cells, plain
-from gaitext.studies.reporting import ClaimSettings, TableSettings, place_of
+from gaitext.studies.cells import Cells, finite
+from gaitext.studies.settings import ClaimSettings, TableSettings
 from gaitext.studies.statistics import LEVEL, VERDICTS, Comparison, Summary, compare, summarise
 
-__all__ = ["KIND", "VERSION", "grid", "headers", "places", "write_claims", "write_results", "write_tables"]
+__all__ = ["KIND", "VERSION", "grid", "write_claims", "write_results", "write_tables"]
 
 #: What ``study_results.json`` says it is.
 KIND, VERSION = "gaitext study", 1
@@ -23,30 +23,13 @@ KIND, VERSION = "gaitext study", 1
 Row = tuple[str, list[Summary]]
 
 _INTERVAL = f"{LEVEL:.0%} bootstrap interval"
-
-
-def headers(table: TableSettings) -> list[str]:
-    """The columns' names: of each column's metrics, with its label or condition before it."""
-    names = []
-    for column in table.columns:
-        label = (column.condition or "") if column.label is None else column.label
-        names += [f"{label} {column.names.get(metric, metric)}".strip() for metric in column.metrics]
-    return names
-
-
-def places(table: TableSettings) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """A row's name, and of each of its cells system, condition and metric."""
-    rows = []
-    for group in table.groups or ("",):
-        for name, row in table.rows.items():
-            system, own = place_of(row)
-            line = [
-                (system, column.condition or own or "", metric.replace("{group}", group))
-                for column in table.columns
-                for metric in column.metrics
-            ]
-            rows.append((f"{group}: {name}" if group else name, line))
-    return rows
+#: Part of a table for programs -> the summary's attribute.
+_PARTS = {
+    "mean over seeds": "mean",
+    "standard deviation over seeds": "sd",
+    "low end of the interval": "low",
+    "high end of the interval": "high",
+}
 
 
 def grid(table: TableSettings, cells: Cells) -> list[Row]:
@@ -55,7 +38,7 @@ def grid(table: TableSettings, cells: Cells) -> list[Row]:
     Raises:
         ConfigError: cells have no such metric.
     """
-    return [(name, [summarise(cells, *place) for place in line]) for name, line in places(table)]
+    return [(name, [summarise(cells, *place) for place in line]) for name, line in table.lines()]
 
 
 def write_tables(
@@ -81,22 +64,16 @@ def write_tables(
         path = out / f"{table.name}.md"
         _write_text(path, _table_text(table, rows, said))
         said |= {"unit": table.unit, "interval": f"{_INTERVAL} over {_identities(rows)}"}
-        parts: list[tuple[str, Callable[[Summary], float]]] = [
-            ("mean over seeds", lambda s: s.mean),
-            ("standard deviation over seeds", lambda s: s.sd),
-            ("low end of the interval", lambda s: s.low),
-            ("high end of the interval", lambda s: s.high),
+        parts = [
+            Table(
+                f"{table.title}: {part}",
+                table.headers(),
+                [(name, [getattr(summary, number) for summary in row]) for name, row in rows],
+            )
+            for part, number in _PARTS.items()
         ]
-        result = EvaluationResult(
-            str((about or {}).get("study", KIND)),
-            [
-                Table(f"{table.title}: {part}", headers(table), [(name, [of(s) for s in row]) for name, row in rows])
-                for part, of in parts
-            ],
-            {},
-            notes=[f"published: {line}" for line in table.published],
-            about=said,
-        )
+        notes = [f"published: {line}" for line in table.published]
+        result = EvaluationResult(str((about or {}).get("study", KIND)), parts, {}, notes=notes, about=said)
         files.append(path)
         for suffix in (".csv", ".json"):
             write_result(result, path.with_suffix(suffix))
@@ -113,8 +90,8 @@ def write_claims(claims: Sequence[ClaimSettings], cells: Cells, out: Path) -> li
     comparisons = [compare(cells, claim) for claim in claims]
     if not claims:
         return []
-    _write_text(out / "claims.md", _claims_text(claims, comparisons))
-    records = [_claim_record(claim, found) for claim, found in zip(claims, comparisons)]
+    _write_text(out / "claims.md", _claims_text(comparisons))
+    records = [_claim_record(found) for found in comparisons]
     with atomic_path(out / "claims.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         columns = [name for name in records[0] if name != "by_seed"]
         writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
@@ -142,28 +119,25 @@ def write_results(
             "name": table.name,
             "title": table.title,
             "unit": table.unit,
-            "columns": headers(table),
+            "columns": table.headers(),
             "rows": [
                 {"name": name, "cells": [_cell_record(place, summary) for place, summary in zip(line, row)]}
-                for (name, line), (_, row) in zip(places(table), grid(table, cells))
+                for (name, line), (_, row) in zip(table.lines(), grid(table, cells))
             ],
             "published": list(table.published),
         }
         for table in tables
     ]
-    decided = [_claim_record(claim, compare(cells, claim)) for claim in claims]
-    write_json(
-        path,
-        {
-            "kind": KIND,
-            "version": VERSION,
-            "about": dict(about or {}),
-            "level": LEVEL,
-            "tables": shown,
-            "claims": decided,
-            "cells": [cell.plain() for cell in cells],
-        },
-    )
+    results = {
+        "kind": KIND,
+        "version": VERSION,
+        "about": dict(about or {}),
+        "level": LEVEL,
+        "tables": shown,
+        "claims": [_claim_record(compare(cells, claim)) for claim in claims],
+        "cells": [cell.plain() for cell in cells],
+    }
+    write_json(path, results)
     return path
 
 
@@ -187,12 +161,17 @@ def interval_text(low: float, high: float, digits: int, *, signed: bool = False)
     return "–" if math.isnan(low) else f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
 
 
+def difference_text(found: Comparison, digits: int) -> str:
+    """A claim's difference and its standard deviation, such as ``+1.25 ± 0.50``."""
+    return number_text(found.difference, found.sd, math.nan, math.nan, digits, signed=True)
+
+
 def _table_text(table: TableSettings, rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     digits = 1 if table.unit == "%" else 2
     lines = [f"# {table.title} ({table.unit})", "", *(f"* {name}: {value}" for name, value in about.items())]
     lines += [""] if about else []
     body = [[name, *(number_text(s.mean, s.sd, s.low, s.high, digits) for s in row)] for name, row in rows]
-    lines += markdown_table(["", *headers(table)], body)
+    lines += markdown_table(["", *table.headers()], body)
     every = [summary for _, row in rows for summary in row]
     said = ["Means over seeds of training."]
     if any(not math.isnan(s.sd) for s in every):
@@ -209,37 +188,26 @@ def _table_text(table: TableSettings, rows: Sequence[Row], about: Mapping[str, A
     return "\n".join(lines) + "\n"
 
 
-def _claims_text(claims: Sequence[ClaimSettings], comparisons: Sequence[Comparison]) -> str:
+_CLAIM_COLUMNS = ("claim", "better", "than", "metric", "difference", "interval", "over seeds", "verdict")
+
+
+def _claims_text(comparisons: Sequence[Comparison]) -> str:
     counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in VERDICTS}
     lines = ["# Claims", "", ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count) + ".", ""]
-    columns = [
-        "claim",
-        "better",
-        "than",
-        "metric",
-        "difference",
-        "interval",
-        "over seeds",
-        "verdict",
-        "source",
-        "published",
-    ]
     body, notes = [], []
-    for claim, found in zip(claims, comparisons):
-        mark = ""
+    for found in comparisons:
+        claim, mark = found.claim, ""
         if found.note:
             notes.append(found.note)
             mark = f" ({len(notes)})"
         name = claim.name + (f" (by more than {claim.by:g})" if claim.by else "")
         metric = claim.metric + ("" if claim.unit == "%" else f", {claim.unit}")
         metric += " (lower is better)" if claim.lower_is_better else ""
-        change = number_text(found.difference, found.sd, math.nan, math.nan, 2, signed=True)
         interval = interval_text(found.low, found.high, 2, signed=True)
         seeds = interval_text(found.seed_low, found.seed_high, 2, signed=True)
-        verdict = found.verdict + mark
-        source, published = claim.source or "–", claim.published or "–"
-        body.append([name, claim.better, claim.than, metric, change, interval, seeds, verdict, source, published])
-    lines += markdown_table(columns, body)
+        numbers = [difference_text(found, 2), interval, seeds, found.verdict + mark]
+        body.append([name, claim.better, claim.than, metric, *numbers, claim.source or "–", claim.published or "–"])
+    lines += markdown_table([*_CLAIM_COLUMNS, "source", "published"], body)
     people = sorted({c.identities for c in comparisons if c.identities > 1})
     over = f" over {_range(people)} test identities" if people else " over test identities"
     lines += [
@@ -265,21 +233,12 @@ def _range(counts: Sequence[int]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _claim_record(claim: ClaimSettings, found: Comparison) -> dict[str, Any]:
+def _claim_record(found: Comparison) -> dict[str, Any]:
+    claim = found.claim
     return {
         "claim": claim.name,
-        "better": claim.better,
-        "than": claim.than,
-        "metric": claim.metric,
-        "unit": claim.unit,
-        "by": claim.by,
-        "lower_is_better": claim.lower_is_better,
-        "difference": plain(found.difference),
-        "sd": plain(found.sd),
-        "low": plain(found.low),
-        "high": plain(found.high),
-        "seed_low": plain(found.seed_low),
-        "seed_high": plain(found.seed_high),
+        **{key: getattr(claim, key) for key in ("better", "than", "metric", "unit", "by", "lower_is_better")},
+        **{key: finite(getattr(found, key)) for key in ("difference", "sd", "low", "high", "seed_low", "seed_high")},
         "verdict": found.verdict,
         "seeds": found.seeds,
         "identities": found.identities,
@@ -291,10 +250,9 @@ def _claim_record(claim: ClaimSettings, found: Comparison) -> dict[str, Any]:
 
 
 def _cell_record(place: tuple[str, str, str], summary: Summary) -> dict[str, Any]:
-    system, condition, metric = place
-    numbers = {name: plain(getattr(summary, name)) for name in ("mean", "sd", "low", "high")}
+    numbers = {name: finite(getattr(summary, name)) for name in _PARTS.values()}
     counts = {"seeds": summary.seeds, "identities": summary.identities}
-    return {"system": system, "condition": condition, "metric": metric, **numbers, **counts}
+    return {**dict(zip(("system", "condition", "metric"), place)), **numbers, **counts}
 
 
 def _write_text(path: Path, text: str) -> None:

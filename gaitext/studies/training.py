@@ -1,4 +1,4 @@
-"""Trainings and tests of a study in the embedded host: what runs in the workers."""
+"""Trainings and tests of a study in the embedded host, or a toolbox: what runs in the workers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,11 @@ from gaitext import standalone
 from gaitext.errors import CheckpointError, DataError, GaitextError
 from gaitext.evaluation import PROTOCOLS
 from gaitext.studies.cells import Cell
-from gaitext.studies.driver import Running
 from gaitext.studies.scoring import Config, dataset_of, evaluate, with_gallery_of
-from gaitext.studies.tasks import Task, digest_of, finish, plain, seedless
+from gaitext.studies.tasks import Running, Task, digest_of, finish, plain, seedless
 from gaitext.studies.toolbox import last_checkpoint, toolbox_checkpoint, toolbox_test, toolbox_train
 
-__all__ = [
-    "Embedding",
-    "Testing",
-    "Training",
-    "cell_file",
-    "checkpoint_of",
-    "embedding_task",
-    "host_name",
-    "run_folder",
-    "test",
-    "testing_task",
-    "train",
-    "training_task",
-]
+__all__ = ["Embedding", "Testing", "Training", "cell_file", "checkpoint_of", "host_name", "run_folder", "test", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +63,9 @@ class Training:
             return toolbox_checkpoint(self.toolbox, self.config, self.folder)
         return last_checkpoint(self.folder, self.config)
 
+    def task(self, name: str, needs: tuple[str, ...]) -> Task:
+        return Task(name, train, self, self.done, self.about, needs)
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -94,6 +83,13 @@ class Embedding:
     file: Path
     about: Mapping[str, Any]
 
+    @property
+    def done(self) -> Path:
+        return self.file.with_suffix(".json")
+
+    def task(self, name: str, needs: tuple[str, ...]) -> Task:
+        return Task(name, embed, self, self.done, self.about, needs, passing=True)
+
 
 @dataclass(frozen=True)
 class Testing:
@@ -110,7 +106,7 @@ class Testing:
             gallery).
         ranks: which of a cross-view protocol to report; empty: the protocol's own.
         seed: of the cell, where it is of something else that was trained; None: the training's.
-        asked: metrics that tables and claims name; one that a toolbox's log does not is no number, which fails nothing.
+        metrics: that tables and claims name; one that a toolbox's log does not is no number, which fails nothing.
     """
 
     __test__ = False  # no test class, whatever pytest thinks
@@ -125,11 +121,15 @@ class Testing:
     gallery: Path | None = None
     ranks: tuple[int, ...] = ()
     seed: int | None = None
-    asked: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     @property
     def cell_seed(self) -> int:
         return self.training.seed if self.seed is None else self.seed
+
+    def task(self, needs: tuple[str, ...]) -> Task:
+        name = f"test {self.system}@{self.condition}, seed {self.cell_seed}"
+        return Task(name, test, self, self.cell, self.about, needs)
 
 
 def host_name(running: Running, toolbox: Path | None = None) -> str:
@@ -147,19 +147,6 @@ def cell_file(running: Running, system: str, condition: str, seed: int, about: M
     """Where a cell stands: in a folder that tells what it is made of, so that other settings do not replace it."""
     made = digest_of({**about, "trained": seedless(about["trained"])})
     return running.out / "cells" / f"{system}@{condition.replace('/', '-')}-{made}" / f"seed-{seed}.json"
-
-
-def training_task(training: Training, name: str, needs: tuple[str, ...]) -> Task:
-    return Task(name, train, training, training.done, training.about, needs)
-
-
-def testing_task(testing: Testing, needs: tuple[str, ...]) -> Task:
-    name = f"test {testing.system}@{testing.condition}, seed {testing.cell_seed}"
-    return Task(name, test, testing, testing.cell, testing.about, needs)
-
-
-def embedding_task(embedding: Embedding, name: str, needs: tuple[str, ...]) -> Task:
-    return Task(name, embed, embedding, embedding.file.with_suffix(".json"), embedding.about, needs, passing=True)
 
 
 def train(training: Training) -> None:
@@ -197,7 +184,7 @@ def checkpoint_of(trained: Path) -> Path:
 def embed(embedding: Embedding) -> None:
     """Write embeddings for tests."""
     _embed(embedding.config, embedding.training, embedding.file)
-    finish(embedding.file.with_suffix(".json"), embedding.about)
+    finish(embedding.done, embedding.about)
 
 
 def test(testing: Testing) -> None:
@@ -214,7 +201,7 @@ def test(testing: Testing) -> None:
     known = dataset_of(testing.config) in (*PROTOCOLS, "PsyMo", "CCPG") and not training.is_theirs
     if training.toolbox is None or known:
         try:
-            ours, people = evaluate(_found(testing), testing.config, testing.ranks)
+            ours, people = evaluate(_embeddings(testing), testing.config, testing.ranks)
             scalars = {**ours, **scalars}
         except GaitextError as error:
             if training.toolbox is None:
@@ -222,14 +209,14 @@ def test(testing: Testing) -> None:
             log.warning("%s@%s: no numbers of identities: %s", testing.system, testing.condition, error)
     for name in (f"mean@R{rank}".removesuffix("@R1") for rank in testing.ranks):
         scalars.setdefault(name, math.nan)  # a toolbox may not report it
-    if training.is_theirs and (silent := [name for name in testing.asked if name not in scalars]):
+    if training.is_theirs and (silent := [name for name in testing.metrics if name not in scalars]):
         log.warning("%s@%s: the toolbox's log does not name %s", testing.system, testing.condition, ", ".join(silent))
         scalars |= dict.fromkeys(silent, math.nan)
     cell = Cell(testing.system, testing.condition, testing.cell_seed, scalars, people)
     cell.write(testing.cell, **plain(testing.about))
 
 
-def _found(testing: Testing) -> dict[str, Any]:
+def _embeddings(testing: Testing) -> dict[str, Any]:
     if testing.embeddings is not None:
         found = _read(testing.embeddings)
     else:
@@ -278,8 +265,5 @@ def _read(file: Path) -> dict[str, Any]:
         with np.load(file) as saved:
             return dict(saved)
     except (OSError, EOFError, BadZipFile, ValueError) as error:
-        raise DataError(
-            f"holds no embeddings ({error!r})",
-            where=file,
-            how=f"delete {file.with_suffix('.json')}: they are made again",
-        ) from error
+        how = f"delete {file.with_suffix('.json')}: they are made again"
+        raise DataError(f"holds no embeddings ({error!r})", where=file, how=how) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gaitext.studies.cells import Cell, Cells
-from gaitext.studies.reporting import ClaimSettings, TableSettings
+from gaitext.studies.settings import ClaimSettings, TableSettings
 
 CLAIM = ClaimSettings(name="a beats b", better="a@x", than="b@x")
 

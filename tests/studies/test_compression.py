@@ -18,11 +18,10 @@ from gaitext.pose import load_estimator
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.settings import AugmentSettings, CorrectionConfig
 from gaitext.studies import Cell, Running, parse_study, training
+from gaitext.studies.cells import WeightedSum, add_cells
 from gaitext.studies.compression import CompressionStudy
 from gaitext.studies.compression_data import read_crops
-from gaitext.studies.compression_poses import CopiedCell, Found, PoseTest, Search, copy, frame_poses, measure, search
-from gaitext.studies.compression_report import examples
-from gaitext.studies.tables import headers, places
+from gaitext.studies.compression_poses import Found, PoseTest, Search, examples, frame_poses, measure, search
 from gaitext.studies.tasks import Task, waves
 from gaitext.walkers import write_dataset
 
@@ -73,8 +72,8 @@ def test_what_stands_on_what(tmp_path: Path) -> None:
     # Nothing is trained for the base; its poses are found once.
     assert deep["poses base, degraded"] == deep["train corrected, seed 1"]
     assert isinstance(found["test base@degraded, seed 0"].argument, PoseTest)
-    assert isinstance(found["test base@degraded, seed 1"].argument, CopiedCell)
-    assert found["test base@degraded, seed 1"].argument.source == found["test base@degraded, seed 0"].done
+    assert isinstance(found["test base@degraded, seed 1"].argument, WeightedSum)
+    assert found["test base@degraded, seed 1"].argument.parts == ((1.0, found["test base@degraded, seed 0"].done),)
     testing = found["test corrected@gait-degraded, seed 1"].argument
     assert isinstance(testing, training.Testing)
     assert (testing.cell_seed, testing.training.seed) == (1, 0)
@@ -158,8 +157,8 @@ def test_recognition_is_trained_on_an_extractions_poses_of_the_training_identiti
 def test_tables_have_the_papers_angles(name: str) -> None:
     """Seven variations and their mean, for each method: six angles and the mean."""
     for table in parse_study(CONFIGS / f"{name}.yaml").settings.tables[2:]:
-        assert headers(table) == ["0°", "45°", "90°", "180°", "225°", "270°", "mean"]
-        rows = dict(places(table))
+        assert table.headers() == ["0°", "45°", "90°", "180°", "225°", "270°", "mean"]
+        rows = dict(table.lines())
         assert len(rows) == 8 * 4
         line = rows["WSS: fine-tuned"]
         assert line[4] == ("fine-tuned", table.columns[0].condition, "WSS-225")
@@ -232,7 +231,7 @@ def test_released_weights(tmp_path: Path) -> None:
         tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))
     (tmp_path / "fbcnn_color.pth").write_bytes(b"one")
     one = tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))["test released@degraded, seed 2"]
-    assert isinstance(one.argument, CopiedCell)
+    assert isinstance(one.argument, WeightedSum)
     (tmp_path / "fbcnn_color.pth").write_bytes(b"two")
     two = tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))["test released@degraded, seed 2"]
     assert one.done != two.done
@@ -346,7 +345,7 @@ def test_cell_of_poses(crops: Path) -> None:
     assert read.people["frames"] == {"007": 1, "009": 2}
     assert read.people["AP"]["009"] == pytest.approx(100)
     other = crops.parent / "other.json"
-    copy(CopiedCell(cell, 5, other, {"b": 2}))
+    add_cells(WeightedSum("base", "degraded", 5, ((1.0, cell),), other, {"b": 2}))
     again, about = Cell.read(other)
     assert about == {"b": 2}
     assert again == replace(read, seed=5)

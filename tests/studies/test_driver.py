@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gaitext import studies
+from gaitext.cli import main
 from gaitext.errors import ConfigError, DataError, GaitextError, ToolboxError
 from gaitext.store import files, only_one
-from gaitext.studies import Cell, Running, driver, main, run_study
-from gaitext.studies.driver import perform
+from gaitext.studies import Cell, Running, run_study
+from gaitext.studies import tasks as tasks_module
 from gaitext.studies.settings import StudySettings
-from gaitext.studies.tasks import Task, finish
+from gaitext.studies.tasks import Task, finish, perform
 from gaitext.toolboxes.hosts import TOOLBOXES
 
 
@@ -138,7 +142,7 @@ def test_a_toolbox_that_is_not_linked_or_given_two_seeds_is_refused(
         (tmp_path / name).touch()
     with pytest.raises(ToolboxError, match="not linked"):
         run_study(Made(), Running(tmp_path / "out", device="cpu", toolbox=tmp_path))
-    monkeypatch.setattr(driver, "check_linked", lambda root: None)
+    monkeypatch.setattr(tasks_module, "check_linked", lambda root: None)
     with pytest.raises(ConfigError, match="sets its own seed"):
         run_study(Made(), Running(tmp_path / "out", device="cpu", toolbox=tmp_path))
 
@@ -148,7 +152,7 @@ def test_workers_are_one_a_core_a_gpu_or_what_the_cluster_holds(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert Running(tmp_path, device="cuda").workers == 3
-    assert Running(tmp_path, device="cpu").workers == driver.cores()
+    assert Running(tmp_path, device="cpu").workers == tasks_module.cores()
     assert Running(tmp_path, device="cpu", engine="ray").workers == 0
     assert Running(tmp_path, device="cpu", engine="ray", jobs=5).workers == 5
     assert Running(tmp_path, jobs=5, toolbox=tmp_path).workers == 1
@@ -164,28 +168,37 @@ def test_workers_share_the_gpus_that_are_visible(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     for index, seen, own in ((0, None, "0"), (3, None, "1"), (1, "4, 7", "7"), (2, "4, 7", "4")):
-        monkeypatch.setattr(driver, "worker_index", lambda index=index: index)
+        monkeypatch.setattr(tasks_module, "worker_index", lambda index=index: index)
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen) if seen else monkeypatch.delenv(
             "CUDA_VISIBLE_DEVICES", raising=False
         )
-        driver._prepare(True)
+        tasks_module._prepare(True)
         assert os.environ["CUDA_VISIBLE_DEVICES"] == own
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    driver._prepare(False)
+    tasks_module._prepare(False)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7"
 
 
+def command_line(monkeypatch: pytest.MonkeyPatch, *words: object) -> Any:
+    """The status that ``gaitext study`` ends with."""
+    monkeypatch.setattr(sys, "argv", ["gaitext", "study", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code
+
+
 @pytest.mark.parametrize("error", [IsADirectoryError(21, "Is a directory", "a.md"), ConfigError("no", where="a.md")])
-def test_the_command_line_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_the_command_line_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(main, "parse_study", lambda *_: None)
-    monkeypatch.setattr(main, "run_study", fail)
-    with pytest.raises(SystemExit, match=r"^Error: .*a\.md"):
-        main.main("about", ["study.yaml", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match="--seeds: 'x' names no seeds"):
-        main.main("about", ["study.yaml", "--out", str(tmp_path), "--seeds", "x"])
+    monkeypatch.setattr(studies, "parse_study", lambda *_: None)
+    monkeypatch.setattr(studies, "run_study", fail)
+    for more, said in (((), r"^Error: a\.md"), (("--seeds", "x"), r"^Error: --seeds: 'x' names no seeds")):
+        assert command_line(monkeypatch, "study.yaml", "--out", tmp_path, *more) == 1
+        assert re.search(said, capsys.readouterr().err)
 
 
 def test_an_interrupt_says_how_to_go_on(
@@ -194,8 +207,6 @@ def test_an_interrupt_says_how_to_go_on(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "parse_study", interrupt)
-    with pytest.raises(SystemExit) as caught:
-        main.main("about", ["study.yaml", "--out", str(tmp_path)])
-    assert caught.value.code == 130
+    monkeypatch.setattr(studies, "parse_study", interrupt)
+    assert command_line(monkeypatch, "study.yaml", "--out", tmp_path) == 130
     assert "goes on from here" in caplog.text

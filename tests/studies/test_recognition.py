@@ -21,13 +21,13 @@ from gaitext.config import load_yaml
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import evaluate_indoor_dataset
 from gaitext.studies import Running, parse_study, run_study
-from gaitext.studies.checking import metrics_of
+from gaitext.studies.configs import metrics_of
 from gaitext.studies.scoring import short_numbers
 from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
 from gaitext.studies.training import _read as read_embeddings
 
 REPOSITORY = Path(__file__).parents[2]
-TOOL = REPOSITORY / "tools" / "gaitheat_study.py"
+COMMAND = [sys.executable, "-c", "from gaitext.cli import main; main()", "study"]
 PEOPLE = {
     "identities": 6,
     "train_identities": 3,
@@ -141,7 +141,7 @@ def test_a_row_added_later_leaves_the_others_alone(done: tuple[Path, Any]) -> No
 def test_killed_at_random_points_it_ends_with_the_same_results(done: tuple[Path, Any], tmp_path: Path) -> None:
     """Whole process groups die, workers too."""
     path = written(tmp_path, STUDY)
-    command = [sys.executable, str(TOOL), str(path), "--out", str(tmp_path / "out"), "--device", "cpu", "--quiet"]
+    command = [*COMMAND, str(path), "--out", str(tmp_path / "out"), "--device", "cpu", "--quiet"]
     draws = random.Random(0)
     kills = 0
     for _ in range(12):

@@ -18,12 +18,11 @@ from gaitext.standalone.data import build_chains
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_json
 from gaitext.studies import Cell, Running, parse_study
-from gaitext.studies import rg_gait_starts as starts
+from gaitext.studies import rg_gait_systems as systems_module
 from gaitext.studies import toolbox as toolbox_host
 from gaitext.studies import training as embedded_host
-from gaitext.studies.cells import Combination, combine
+from gaitext.studies.cells import WeightedSum, add_cells
 from gaitext.studies.rg_gait import RGGaitStudy
-from gaitext.studies.tables import headers
 from gaitext.studies.tasks import Task
 from gaitext.studies.training import Embedding, Testing, Training
 
@@ -67,7 +66,7 @@ def tasks_of(path: Path, out: Path, toolbox: Path | None = None) -> dict[str, Ta
 
 def training(tasks: dict[str, Task], system: str, seed: int = 5) -> Training:
     argument = tasks[f"train {system}, seed {seed}"].argument
-    found: Training = argument.training if isinstance(argument, starts.Adaptation) else argument
+    found: Training = argument.training if isinstance(argument, systems_module.Adaptation) else argument
     return found
 
 
@@ -136,7 +135,7 @@ def test_adaptation_swaps_the_evaluator_and_keeps_the_extractor(
         torch.save({"model": {f"network.{k}": v for k, v in model.state_dict().items()}}, given.checkpoint)
         write_json(given.done, {"checkpoint": str(given.checkpoint.relative_to(given.folder))})
 
-    monkeypatch.setattr(starts, "train", train)
+    monkeypatch.setattr(systems_module, "train", train)
     adaptation = {"oem_iterations": 500, "iterations": 200}
     tasks = tasks_of(written(tmp_path, data, adaptation=adaptation), tmp_path / "out")
     for name in ("oem", "rg_gait"):
@@ -155,12 +154,12 @@ def test_adaptation_swaps_the_evaluator_and_keeps_the_extractor(
     for each in (evaluator, system):
         assert each.config["trainer_cfg"]["optimizer_reset"]
         assert each.config["trainer_cfg"]["restore_ckpt_strict"]
-    first = starts.read_weights(Path(evaluator.config["trainer_cfg"]["restore_hint"]))
+    first = systems_module.read_weights(Path(evaluator.config["trainer_cfg"]["restore_hint"]))
     OcclusionEvaluator(types).load_state_dict({k.removeprefix("network."): v for k, v in first.items()})
     assert not first["network.type_head.weight"][3].any()
-    before = starts.read_weights(training(tasks, "rg_gait").checkpoint)
-    start = starts.read_weights(Path(system.config["trainer_cfg"]["restore_hint"]))
-    adapted = starts.read_weights(evaluator.checkpoint)
+    before = systems_module.read_weights(training(tasks, "rg_gait").checkpoint)
+    start = systems_module.read_weights(Path(system.config["trainer_cfg"]["restore_hint"]))
+    adapted = systems_module.read_weights(evaluator.checkpoint)
     assert start.keys() == before.keys()
     for key, value in start.items():
         own = key.removeprefix("network.")
@@ -296,8 +295,8 @@ def test_means_and_gains_are_of_each_seed_and_identity(tmp_path: Path, data: dic
             made[f"{given.system}@{given.condition},{given.training.seed}"] = people
     found = {}
     for task in tasks.values():  # parts come before what is made of them
-        if isinstance(task.argument, Combination):
-            combine(task.argument)
+        if isinstance(task.argument, WeightedSum):
+            add_cells(task.argument)
             assert task.is_done()
             cell, _ = Cell.read(task.done)
             found[f"{cell.system}@{cell.condition},{cell.seed}"] = cell.people["mean"]
@@ -323,7 +322,7 @@ def test_cells_of_other_identities_are_not_summed(tmp_path: Path) -> None:
     for path, name in zip(paths, "ab"):
         Cell("s", "c", 0, {"mean": 1.0}, {"mean": {name: 1.0}}).write(path)
     with pytest.raises(DataError, match="different identities"):
-        combine(Combination("s", "d", 0, tuple((0.5, path) for path in paths), tmp_path / "d.json"))
+        add_cells(WeightedSum("s", "d", 0, tuple((0.5, path) for path in paths), tmp_path / "d.json"))
 
 
 def test_tables_are_the_posters(tmp_path: Path) -> None:
@@ -334,12 +333,12 @@ def test_tables_are_the_posters(tmp_path: Path) -> None:
     assert list(tables) == [f"{kind}_{occluded}" for kind in kinds for occluded in ("probes", "all")] + ["own"]
     conditions = ("unoccluded", "top", "bottom", "middle", "dynamic", "pole")
     shown = [*conditions, "release"]
-    assert headers(tables["retention_all"]) == [f"{c} {rank}" for rank in ("rank-1", "rank-5") for c in shown]
+    assert tables["retention_all"].headers() == [f"{c} {rank}" for rank in ("rank-1", "rank-5") for c in shown]
     assert [column.condition for column in tables["retention_probes"].columns[:2]] == ["unoccluded", "top/probes"]
     names = ["GSE", "GSE, fine-tuned", "Occ Aware", "MimicGait", "RG-Gait"]
     assert list(tables["retention_all"].rows) == [*names, *(f"{name} − GSE" for name in names[1:])]
     shown = [f"{name} {rank}" for name in ("occluded", "unoccluded", "release") for rank in ("rank-1", "rank-5")]
-    assert headers(tables["ablation_probes"]) == shown
+    assert tables["ablation_probes"].headers() == shown
     assert "50% of all sequences, probes and gallery alike, lose 10% to 60%" in tables["ablation_probes"].title
     ablated = tables["ablation_all"].rows
     assert list(ablated.values()) == [
@@ -450,5 +449,5 @@ def test_a_toolbox_trains_one_seed_and_tests_all_occluded(tmp_path: Path, monkey
     assert cell.scalars["mean"] == 51.5
     assert np.isnan(cell.scalars["mean@R5"])  # the log names none
     assert not cell.people
-    mean, _ = Cell.read(tasks["reckon rg_gait-gse@seen/all, seed 0"].done)
+    mean, _ = Cell.read(tasks["sum rg_gait-gse@seen/all, seed 0"].done)
     assert mean.scalars["mean"] == 0

@@ -1,4 +1,4 @@
-"""RG-Gait's study through its tool: killed at each of its stages, it ends as one that was not."""
+"""RG-Gait's study through the command line: killed at each of its stages, it ends as one that was not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ STUDY = {
 
 
 def begin(study: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(ROOT / "tools/rg_gait_study.py"), str(study), "--out", str(out), "--quiet"]
+    gaitext = [sys.executable, "-c", "from gaitext.cli import main; main()"]
+    command = [*gaitext, "study", str(study), "--out", str(out), "--quiet"]
     return subprocess.Popen(
         [*command, "--jobs", "1", "--device", "cpu"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

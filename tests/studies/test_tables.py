@@ -12,9 +12,9 @@ import pytest
 
 from gaitext.errors import ConfigError
 from gaitext.studies.cells import Cell, Cells
-from gaitext.studies.reporting import TableSettings
+from gaitext.studies.settings import TableSettings
 from gaitext.studies.statistics import compare, summarise
-from gaitext.studies.tables import grid, headers, write_claims, write_results, write_tables
+from gaitext.studies.tables import grid, write_claims, write_results, write_tables
 from tests.studies.made_up import study
 
 ABOUT = {"study": "A study", "seeds": "0 1 2"}
@@ -161,7 +161,7 @@ def test_everything_in_one_file(tmp_path: Path) -> None:
     read = json.loads(path.read_text(), parse_constant=refuse)
     assert (read["kind"], read["version"], read["about"]) == ("gaitext study", 1, ABOUT)
     table = read["tables"][0]
-    assert (table["columns"], table["published"]) == (headers(tables[0]), list(tables[0].published))
+    assert (table["columns"], table["published"]) == (tables[0].headers(), list(tables[0].published))
     assert [row["name"] for row in table["rows"]] == list(tables[0].rows)
     own = table["rows"][0]["cells"][1]
     summary = grid(tables[0], cells)[0][1][1]
