@@ -27,7 +27,7 @@ def inspect(
     from gaitext.inspect.contact_sheet import write_contact_sheet
     from gaitext.inspect.dataset import DatasetContents
     from gaitext.inspect.footage import load_footage
-    from gaitext.inspect.leaf import inspect as look
+    from gaitext.inspect.inspect import inspect as look
     from gaitext.inspect.overlay import write_overlay
     from gaitext.store import check_writable
 
