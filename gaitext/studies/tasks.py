@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError
-from gaitext.pose.onnx_session import onnx_sha256
+from gaitext.pose.onnx import onnx_sha256
 from gaitext.store import write_json
 from gaitext.video.digests import content_sha256
 

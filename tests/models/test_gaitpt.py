@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError, ShapeError
 from gaitext.models import GaitPT
-from gaitext.models import linear as fast
-from gaitext.models.gaitpt_windows import draw_pace, paced_windows, played_length, starts
+from gaitext.models import gaitpt_blocks as fast
+from gaitext.models.gaitpt import draw_pace, paced_windows, played_length, starts
 from gaitext.skeleton import COCO_JOINTS, POSE_ORDERS, coco_rows
 from tests.models import reference_gaitpt as reference
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gaitext.losses.loss import rank
-from gaitext.models.mimicgait import MimicGait
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
+from gaitext.models.rg_gait import MimicGait
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs
 from gaitext.toolboxes.models.rg_gait import RGGaitAdapter, _HostedRGGait
