@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError
-from gaitext.training.restoring import check_steps, restore_optimizer, restore_schedule, warn_of_schedule
+from gaitext.training.runs import check_steps, restore_optimizer, restore_schedule, warn_of_schedule
 
 
 def network(classes: int = 4) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from gaitext.config import load_yaml
-from gaitext.models.gaitpt_settings import GaitPTSettings
+from gaitext.models.gaitpt import GaitPTSettings
 from gaitext.standalone.host import build_scheduler
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes import parts

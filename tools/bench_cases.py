@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from fbcnn_straightforward import StraightforwardFBCNN
-from gaitheat_straightforward import StraightforwardGaitHeat
-from gaitpt_straightforward import StraightforwardGaitPT
-from rg_gait_straightforward import StraightforwardRGGait
 from torch import Tensor, nn
 
 from gaitext import checkpoints, losses
 from gaitext.models import FBCNN, GaitBase, GaitHeat, GaitPT, OcclusionEvaluator, RGGait
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.models.reference_fbcnn import ReferenceFBCNN
+from tests.models.reference_gaitheat import ReferenceGaitHeat
+from tests.models.reference_gaitpt import ReferenceGaitPT
+from tests.models.reference_rg_gait import ReferenceRGGait
 
 #: Of the tests of this tool: everything runs, nothing is measured.
 TINY = (4, 4, 6, 8)
@@ -88,9 +92,9 @@ def _labels(options: argparse.Namespace) -> Tensor:
 
 def gaitheat(options: argparse.Namespace) -> Case:
     channels, size = (TINY, 6) if options.tiny else (PUBLISHED, 256)
-    ours = lived(GaitHeat(74, channels=channels, embedding_size=size)).to(options.device)
-    theirs = StraightforwardGaitHeat(74, channels, size).to(options.device)
-    theirs.load_state_dict(ours.state_dict())
+    theirs = lived(ReferenceGaitHeat(74, channels, size)).to(options.device)
+    ours = GaitHeat(74, channels=channels, embedding_size=size).to(options.device)
+    checkpoints.load(ours, theirs.state_dict())
     packed = people(options.sequences, options.frames).flatten(0, 1)[None].to(options.device)
     lengths = [options.frames] * options.sequences
     batch, labels = people(options.batch, options.train_frames).to(options.device), _labels(options)
@@ -119,7 +123,7 @@ def gaitheat(options: argparse.Namespace) -> Case:
 
 
 def gaitpt(options: argparse.Namespace) -> Case:
-    theirs, ours = StraightforwardGaitPT(), GaitPT()
+    theirs, ours = ReferenceGaitPT(), GaitPT()
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, parameter.detach().mean(), 0.05)
     checkpoints.load(ours, theirs.state_dict())
@@ -137,13 +141,18 @@ def gaitpt(options: argparse.Namespace) -> Case:
 
 def rggait(options: argparse.Namespace) -> Case:
     channels, size = (TINY, 6) if options.tiny else (PUBLISHED, 256)
-    base = lived(GaitBase(74, channels=channels, embedding_size=size))
+    theirs = ReferenceRGGait(74, channels, size)
+    lived(theirs.gse)
+    base = GaitBase(74, channels=channels, embedding_size=size)
+    checkpoints.load(base, theirs.gse.state_dict())
     ours = RGGait(base, OcclusionEvaluator()).to(options.device)
-    theirs = StraightforwardRGGait(74, channels, size).to(options.device)
-    # Published, the restoration network keeps a BNNeck of its own, which counts for nothing.
-    missing, unknown = theirs.load_state_dict(ours.state_dict(), strict=False)
-    assert all(key.startswith("frn.network.head.neck.") for key in missing), missing
-    assert unknown == ["occlusion_evaluator.published"], unknown
+    # Restoration and the BNNeck begin as the extractor's. Published, the former keeps a BNNeck that counts for nothing.
+    theirs.frn.load_state_dict(theirs.gse.state_dict())
+    theirs.neck.load_state_dict(theirs.gse.BNNecks.state_dict())
+    theirs.mix.load_state_dict({"fc_bin": ours.mix.weight})
+    judge = {key: value for key, value in ours.occlusion_evaluator.state_dict().items() if key != "published"}
+    theirs.occlusion_evaluator.load_state_dict(judge)
+    theirs = theirs.to(options.device)
     packed = (torch.rand(1, options.sequences * options.frames, 64, 44, device=options.device) > 0.5).float()
     batch = (torch.rand(options.batch, options.train_frames, 64, 44, device=options.device) > 0.5).float()
     lengths, labels = [options.frames] * options.sequences, _labels(options)
@@ -159,7 +168,7 @@ def rggait(options: argparse.Namespace) -> Case:
 
 def fbcnn(options: argparse.Namespace) -> Case:
     channels = TINY if options.tiny else PUBLISHED
-    ours, theirs = FBCNN(channels=channels), StraightforwardFBCNN(channels)
+    ours, theirs = FBCNN(channels=channels), ReferenceFBCNN(channels)
     for module in theirs.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight)
@@ -175,9 +184,7 @@ def fbcnn(options: argparse.Namespace) -> Case:
     target = torch.rand_like(images)
 
     def infer(network: Any) -> Tensor:
-        restored: Tensor = (
-            network(images, 0.5) if isinstance(network, (FBCNN, StraightforwardFBCNN)) else network(images)
-        )
+        restored: Tensor = network(images, 0.5) if isinstance(network, (FBCNN, ReferenceFBCNN)) else network(images)
         return restored
 
     return Case(

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 
 import torch
-from gaitpt_straightforward import StraightforwardGaitPT
 
 from gaitext import checkpoints
 from gaitext.execution.memory import keep_freed_memory
 from gaitext.models import GaitPT
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.models.reference_gaitpt import ReferenceGaitPT
 
 BATCHES = (1, 4, 8, 16)
 
@@ -62,7 +66,7 @@ def fastest_batch(network: torch.nn.Module, poses: torch.Tensor) -> int:
     return min(taken, key=taken.__getitem__)
 
 
-def inference(ours: GaitPT, theirs: StraightforwardGaitPT, options: argparse.Namespace) -> None:
+def inference(ours: GaitPT, theirs: ReferenceGaitPT, options: argparse.Namespace) -> None:
     poses = torch.rand(options.windows, 60, 18, 2)
     ours.eval(), theirs.eval()
     with torch.inference_mode():
@@ -80,7 +84,7 @@ def inference(ours: GaitPT, theirs: StraightforwardGaitPT, options: argparse.Nam
         torch.backends.mha.set_fastpath_enabled(True)
 
 
-def training(ours: GaitPT, theirs: StraightforwardGaitPT, options: argparse.Namespace) -> None:
+def training(ours: GaitPT, theirs: ReferenceGaitPT, options: argparse.Namespace) -> None:
     poses = torch.rand(options.batch, 60, 18, 2)
     direction = torch.randn(256)
 
@@ -114,7 +118,7 @@ def main() -> None:
     if options.keep_memory:
         keep_freed_memory()
     torch.manual_seed(0)
-    theirs, ours = StraightforwardGaitPT(), GaitPT()
+    theirs, ours = ReferenceGaitPT(), GaitPT()
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, parameter.detach().mean(), 0.05)
     checkpoints.load(ours, theirs.state_dict())

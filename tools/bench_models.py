@@ -4,7 +4,7 @@
     python tools/bench_models.py --model gaitheat --precision bf16 --theirs-precision fp32
     python tools/bench_models.py --model all --phase all --device cuda --precision fp16 --compile ours
 
-The published arrangements stand in tools/*_straightforward.py. Ratios are of neighbouring runs, theirs
+The published arrangements stand in tests/models/reference_*.py. Ratios are of neighbouring runs, theirs
 by ours, so that what else the machine does touches both; given are the median and the quartiles. On a
 CPU, the process's own CPU time counts unless --wall is given; on a GPU, CUDA events. A train step is
 the forward pass, the losses, the backward pass and the optimizer's step. Peak memory is what a run

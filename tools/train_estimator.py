@@ -28,9 +28,8 @@ from torch import Tensor
 from walker_crops import FRAMES, Crops, collect
 
 import gaitext
-from gaitext.pose.bundled import PROVENANCE, WEIGHTS, BundledEstimator
+from gaitext.pose.bundled import PROVENANCE, WEIGHTS, BundledEstimator, PoseNet
 from gaitext.pose.estimator import HEATMAP_SHAPE
-from gaitext.pose.network import PoseNet
 from gaitext.skeleton import joint_mirror
 from gaitext.store import atomic_path, write_json
 from gaitext.walkers.dataset import GENERATOR

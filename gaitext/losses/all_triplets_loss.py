@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gaitext.errors import ConfigError, ShapeError
-from gaitext.losses.distances import check_embeddings
-from gaitext.losses.loss import Info, Loss, gather, world_size
+from gaitext.losses.loss import Info, Loss, check_embeddings, gather, world_size
 
 __all__ = ["AllTripletsLoss"]
 

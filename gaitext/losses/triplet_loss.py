@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gaitext.losses.distances import check_embeddings, pairwise_distances
-from gaitext.losses.loss import Info, Loss, gather, world_size
+from gaitext.losses.loss import Info, Loss, check_embeddings, gather, pairwise_distances, world_size
 
 __all__ = ["BatchHardTripletLoss", "TripletBase", "TripletLoss"]
 

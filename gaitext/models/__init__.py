@@ -4,9 +4,8 @@ from gaitext.models.fbcnn import FBCNN, FixedFBCNN, load_fbcnn
 from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
 from gaitext.models.gaitpt import GaitPT
-from gaitext.models.mimicgait import MimicGait, MimicGaitOutput
 from gaitext.models.occlusion_evaluator import OcclusionEstimate, OcclusionEvaluator
-from gaitext.models.rg_gait import RGGait, RGGaitOutput
+from gaitext.models.rg_gait import MimicGait, MimicGaitOutput, RGGait, RGGaitOutput
 from gaitext.models.tiling import Tiles
 
 __all__ = [

@@ -4,34 +4,261 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Annotated, Any, Literal, Union
 
 import torch
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gaitext.config import Settings
 from gaitext.errors import ShapeError
 from gaitext.models.gaitpt_blocks import Stage
-from gaitext.models.gaitpt_settings import GaitPTSettings
-from gaitext.models.gaitpt_windows import (
-    draw_pace,
-    paced_windows,
-    played_length,
-    random_start,
-    starts,
-    window_frames,
-)
 from gaitext.models.packing import flatten_frames, sequence_lengths
 from gaitext.models.published_keys import GAITPT_KEYS
-from gaitext.skeleton import coco_rows, order_mirror
+from gaitext.skeleton import coco_rows, order_mirror, resolve_order
 
-__all__ = ["GaitPT"]
+__all__ = [
+    "AugmentationSettings",
+    "GaitPT",
+    "GaitPTSettings",
+    "TestSettings",
+    "draw_pace",
+    "paced_windows",
+    "played_length",
+    "random_start",
+    "starts",
+    "window_frames",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class TestSettings(Settings):
+    """What a sequence's embedding is averaged over in evaluation.
+
+    Attributes:
+        windows: sequences longer than a window are seen through ``two`` of them, one of each
+            half (as published), or one in the ``center``, at half the cost.
+        flip: also the windows played backwards.
+        mirror: also the windows mirrored: ``plain`` reflects x at the frame's mean x (as
+            published), ``swap`` exchanges left and right joints as well and leaves missing
+            joints (0, 0) missing. With ``flip`` too, all four combinations.
+    """
+
+    __test__ = False  # not pytest's
+
+    windows: Literal["two", "center"] = "two"
+    flip: bool = False
+    mirror: Literal["none", "plain", "swap"] = "none"
+
+    @property
+    def variants(self) -> int:
+        """How many times each window is seen."""
+        return (1 + self.flip) * (1 + (self.mirror != "none"))
+
+
+class AugmentationSettings(Settings):
+    """Random changes of whole sequences, in training only.
+
+    They are drawn here, where a sequence's length is known, because the toolboxes transform several
+    sequences as one (docs/transforms.md).
+
+    Attributes:
+        pace: one of these factors is drawn for each sequence, and the window shows it so many
+            times as fast, frames in between interpolated. Published as "random pace", without
+            values; 0.5 to 2 in steps of a quarter are usual. Empty: as filmed. A pace that would
+            leave fewer frames than a window has is drawn only where every pace does.
+        flip: chance that a window is played backwards; off as published.
+        mirror: chance that a window is mirrored at each frame's mean x; off as published.
+        swap: whether a mirrored window's left and right joints are exchanged; not as published.
+    """
+
+    pace: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    flip: float = Field(0.0, ge=0, le=1)
+    mirror: float = Field(0.0, ge=0, le=1)
+    swap: bool = False
+
+
+class GaitPTSettings(Settings):
+    """GaitPT's ``model_cfg``.
+
+    Attributes:
+        frames: T, the frames of a window: 60 on CASIA-B, 30 on GREW and Gait3D.
+        channels: coordinates of a joint.
+        joints: V, with the nose's copy.
+        patches: how many neighbours a stage joins: joints to limbs, body parts, body.
+        dims, depths: the stages' sizes and numbers of layers.
+        heads: of every attention.
+        mlp_ratio: the feed-forward nets' width.
+        dropout: in training, of attention weights and of what is added to a residual.
+        embedding_size: features of the embedding.
+        partition: the order of the joints: a key of ``gaitext.skeleton.POSE_ORDERS``, or a list
+            of indices, 17 standing for the nose's copy. It orders raw COCO poses; poses that the
+            transform ``PoseOrder`` has ordered are taken as they are.
+        short: a sequence of fewer than T frames is played again until there are T (``repeat``,
+            as the toolboxes' samplers do), or seen at its own length, with the first of the
+            position embeddings (``trim``).
+        augmentation: see :class:`AugmentationSettings`.
+        test: see :class:`TestSettings`.
+        chunk: windows that go through the network at once in evaluation; bounds memory. None:
+            4 on a CPU, whose caches they then fit, 256 elsewhere.
+    """
+
+    frames: int = Field(60, ge=1)
+    channels: int = Field(2, ge=1)
+    joints: int = Field(18, ge=1)
+    patches: Sizes = (1, 3, 2, 3)
+    dims: Sizes = (32, 64, 128, 256)
+    depths: Sizes = (3, 3, 3, 3)
+    heads: int = Field(8, ge=1)
+    mlp_ratio: int = Field(4, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    embedding_size: int = Field(256, ge=1)
+    partition: Union[str, tuple[int, ...]] = "head_upper_lower"
+    short: Literal["repeat", "trim"] = "repeat"
+    augmentation: AugmentationSettings = AugmentationSettings()
+    test: TestSettings = TestSettings()
+    chunk: Union[Positive, None] = None
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        # Of a list, the number of indices is looked at when the number of joints is known.
+        joints = len(value) if isinstance(value, (list, tuple)) else 18
+        resolve_order(value, joints, where="model_cfg.partition")
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GaitPTSettings:
+        counts = {name: len(getattr(self, name)) for name in ("patches", "dims", "depths")}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"patches, dims and depths name different numbers of stages: {counts}")
+        tokens = self.joints
+        for patch in self.patches:
+            if tokens % patch:
+                raise ValueError(f"patches: {tokens} tokens cannot be joined {patch} by {patch}")
+            tokens //= patch
+        wrong = [size for size in self.dims if size % self.heads]
+        if wrong:
+            raise ValueError(f"dims: {wrong[0]} features cannot be shared out among {self.heads} heads")
+        resolve_order(self.partition, self.joints, where="model_cfg.partition")
+        if self.swaps:
+            order_mirror(self.partition, self.joints, where="model_cfg.partition")
+        return self
+
+    @property
+    def swaps(self) -> bool:
+        """Whether left and right joints are exchanged in some mirrored window."""
+        return self.test.mirror == "swap" or (self.augmentation.swap and self.augmentation.mirror > 0)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Place -> joint."""
+        return resolve_order(self.partition, self.joints)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Tokens of a frame in each stage."""
+        counts: list[int] = []
+        for patch in self.patches:
+            counts.append((counts[-1] if counts else self.joints) // patch)
+        return tuple(counts)
+
+
+def starts(length: int, frames: int, windows: Literal["two", "center"]) -> list[int]:
+    """First frames of a sequence's windows in evaluation.
+
+    Two windows are the middles of [0, max(L/2, T)) and [min(L/2, L − T − 1), L − 1) (published
+    for T = 60). A sequence that is no longer than a window has one.
+
+    >>> starts(120, 60, "two"), starts(61, 60, "two"), starts(60, 60, "two")
+    ([0, 59], [0, 0], [0])
+    >>> starts(120, 60, "center")
+    [30]
+    """
+    if length <= frames:
+        return [0]
+    if windows == "center":
+        return [(length - frames) // 2]
+    halves = ((0, max(length // 2, frames)), (min(length // 2, length - frames - 1), length - 1))
+    return [first + (stop - first - frames) // 2 for first, stop in halves]
+
+
+def played_length(length: int, pace: float) -> int:
+    """Frames of a sequence that is played ``pace`` times as fast: ⌊(T − 1)/pace⌋ + 1.
+
+    >>> played_length(61, 2.0), played_length(61, 1.0), played_length(3, 0.5)
+    (31, 61, 5)
+    """
+    # Rounded, or a frame that a pace such as 0.1 meets would be lost.
+    return int(round((length - 1) / pace, 9)) + 1
+
+
+def draw_pace(length: int, frames: int, paces: Sequence[float]) -> float:
+    """One of ``paces``, of those that leave at least ``frames`` frames, if any does; 1 where there are none."""
+    fitting = [pace for pace in paces if played_length(length, pace) >= frames] or list(paces)
+    return fitting[int(torch.randint(len(fitting), ()))] if fitting else 1.0
+
+
+def random_start(length: int, frames: int) -> int:
+    """First frame of a sequence's window in training, from torch's random numbers."""
+    return int(torch.randint(length - frames + 1, ())) if length > frames else 0
+
+
+def paced_windows(
+    frames: Tensor,
+    first: Sequence[int],
+    start: Sequence[int],
+    length: Sequence[int],
+    pace: Sequence[float],
+    size: int,
+) -> Tensor:
+    """Windows [W, size, V, c] of sequences that are played faster or slower, frames in between interpolated.
+
+    A joint that is missing, (0, 0), in one of the two frames follows the nearer one, half-way the
+    one where it was found.
+
+    Args:
+        frames: [N, V, c], all sequences one after another.
+        first: where the windows' sequences begin in ``frames``.
+        start: where in its played sequence each window begins.
+        length: of the windows' sequences, as filmed; a window that goes past the end goes on at the start.
+        pace: of each window.
+        size: frames of a window.
+    """
+    played = torch.tensor([played_length(n, p) for n, p in zip(length, pace)])[:, None]
+    begin, offset, count = (torch.tensor(list(values))[:, None] for values in (start, first, length))
+    at = ((begin + torch.arange(size)) % played) * torch.tensor(list(pace), dtype=torch.float64)[:, None]
+    before = at.long()
+    share = (at - before).to(frames)[..., None, None]
+    after = torch.minimum(before + 1, count - 1)
+    one, two = (frames[(offset + index).to(frames.device)] for index in (before, after))
+    found, both = (one != 0).any(-1, keepdim=True), ((one != 0) & (two != 0)).any(-1, keepdim=True)
+    nearer = torch.where((share < 0.5) | ((share == 0.5) & found), one, two)
+    return torch.where(both, torch.lerp(one, two, share), nearer)
+
+
+def window_frames(
+    first: Sequence[int], start: Sequence[int], length: Sequence[int], size: int, device: torch.device
+) -> Tensor:
+    """Frame numbers [W, size] of windows.
+
+    Args:
+        first: where the windows' sequences begin in the run of all frames.
+        start: where in its sequence each window begins.
+        length: of the windows' sequences; a window that goes past the end goes on at the start.
+        size: frames of a window.
+    """
+    offset, begin, count = (torch.tensor(list(values))[:, None] for values in (first, start, length))
+    return (offset + (begin + torch.arange(size)) % count).to(device)
 
 
 class GaitPT(nn.Module):
     """Four stages, each of spatial and temporal attention, and the projection of their class tokens.
 
-    Keywords are the fields of :class:`~gaitext.models.gaitpt_settings.GaitPTSettings`; default
+    Keywords are the fields of :class:`~gaitext.models.gaitpt.GaitPTSettings`; default
     construction is the published network (4.50 M parameters).
 
     >>> network = GaitPT(dims=(8, 8, 16, 16), depths=(1, 1, 1, 1), embedding_size=8).eval()

@@ -10,18 +10,22 @@ an occlusion whatever its type, and applied on the device that the frames are on
 [16, 48, 0, 48]
 """
 
+from gaitext.occlusion.applying import occlude, occlude_batch, occlude_pose_batch, occlude_poses, pose_boxes
 from gaitext.occlusion.drawing import (
+    OCCLUSION_TYPES,
     Occlusion,
     Occlusions,
+    OcclusionSettings,
+    OcclusionType,
     content_key,
     draw_occlusion,
     draw_occlusions,
+    labels,
+    occluded_shares,
+    region,
+    regions,
     sequence_generator,
 )
-from gaitext.occlusion.pixels import occlude, occlude_batch
-from gaitext.occlusion.poses import occlude_pose_batch, occlude_poses, pose_boxes
-from gaitext.occlusion.regions import labels, occluded_shares, region, regions
-from gaitext.occlusion.settings import OCCLUSION_TYPES, OcclusionSettings, OcclusionType
 
 __all__ = [
     "OCCLUSION_TYPES",

@@ -1,6 +1,6 @@
 """Pose estimators behind one small protocol, and the decoding of their heatmaps."""
 
-from gaitext.pose.decoding import decode_heatmaps
+from gaitext.pose.decoding import TEMPERATURE, decode_heatmaps, soft_argmax
 from gaitext.pose.estimator import (
     ESTIMATORS,
     HEATMAP_SHAPE,
@@ -11,7 +11,6 @@ from gaitext.pose.estimator import (
     load_estimator,
     mirror_heatmaps,
 )
-from gaitext.pose.soft_argmax import TEMPERATURE, soft_argmax
 from gaitext.pose.torch_estimator import Precision, TorchEstimator
 
 __all__ = [

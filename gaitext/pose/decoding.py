@@ -1,13 +1,15 @@
-"""From heatmaps to keypoints."""
+"""From heatmaps to keypoints: as estimators do, and so that gradients flow back."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from gaitext.errors import ShapeError
+from gaitext.errors import ConfigError, ShapeError
 
-__all__ = ["decode_heatmaps"]
+__all__ = ["TEMPERATURE", "decode_heatmaps", "soft_argmax"]
 
 
 def decode_heatmaps(heatmaps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -59,3 +61,69 @@ def decode_heatmaps(heatmaps: npt.NDArray[np.floating]) -> npt.NDArray[np.float3
     ).astype(np.float32)
     keypoints[score <= 0] = 0
     return keypoints.reshape(*maps.shape[:-2], 3)
+
+
+#: Of the peak's height. Sharp enough that 3,000 pixels of nothing weigh nothing beside a peak with
+#: σ = 2, and soft enough that the pixels around it count.
+TEMPERATURE = 0.05
+#: Lower peaks are taken for this high: where there is none, noise must not look like one.
+_LEAST = 0.05
+
+
+def soft_argmax(heatmaps: Tensor, temperature: float = TEMPERATURE, *, window: int | None = None) -> Tensor:
+    """Keypoints as the mean place under softmax(heatmap / (temperature · peak)), differentiable everywhere.
+
+    The peak's height (at least 0.05, no gradient) makes the result independent of a heatmap's
+    scale: low peaks are decoded as sharply as high ones. Of a Gaussian of σ = 2 pixels and any height
+    from 0.05 on, the result is within 0.05 pixels of the true centre, 0.10 where the border cuts the
+    peak. :func:`~gaitext.pose.decode_heatmaps`, which rounds, is within 0.25 and, in the outermost pixel, 0.5:
+    so the two agree to 0.25 pixels and there to 0.51; with a window, which stays in the middle of such a pixel
+    as decoding does (and has no gradient across the border), to 0.25 everywhere.
+
+    With several peaks the mean lies between them, by their heights. That is what lets a loss lower
+    a wrong peak and raise the right one, the more the higher the temperature.
+
+    Args:
+        heatmaps: [..., V, H, W], any float type; computed in float32.
+        temperature: as a share of the peak's height.
+        window: count only pixels at most so far, along each axis, from the highest one (and no
+            farther than its own distance from the border, whose cut would pull otherwise): no other
+            peak counts then. None counts all.
+
+    Returns:
+        [..., V, 2], float32: x and y in heatmap pixels, integers being pixel centres.
+
+    Raises:
+        ShapeError: fewer than three axes, or an empty map.
+        ConfigError: a temperature that is not positive, or a negative window.
+
+    >>> y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+    >>> soft_argmax(torch.exp(-((x - 20.25) ** 2 + (y - 31) ** 2) / 8)[None]).round(decimals=1)
+    tensor([[20.2000, 31.0000]])
+    """
+    if heatmaps.ndim < 3 or 0 in heatmaps.shape[-2:]:
+        raise ShapeError(f"heatmaps have shape {list(heatmaps.shape)}", where="soft_argmax", how="give [..., V, H, W]")
+    if not temperature > 0 or (window is not None and window < 0):
+        raise ConfigError(f"temperature {temperature:g}, window {window}", where="soft_argmax", how="both are positive")
+    height, width = heatmaps.shape[-2:]
+    maps = heatmaps.float().flatten(-2)
+    peak, place = maps.detach().max(-1, keepdim=True)
+    logits = (maps - peak) / (temperature * peak.clamp(min=_LEAST))
+    if window is not None:
+        logits = logits.masked_fill(~_near(place, height, width, window), -torch.inf)
+    weights = logits.softmax(-1).unflatten(-1, (height, width))
+    # The sums along one axis, then the mean along the other. Not a matrix product, which autocast
+    # would take in half precision.
+    x = (weights.sum(-2) * torch.arange(width, device=maps.device)).sum(-1)
+    y = (weights.sum(-1) * torch.arange(height, device=maps.device)).sum(-1)
+    return torch.stack((x, y), -1)
+
+
+def _near(place: Tensor, height: int, width: int, window: int) -> Tensor:
+    """Which pixels [..., H · W] lie in the windows around ``place`` [..., 1]."""
+    pixels = torch.arange(height * width, device=place.device)
+    near = torch.ones((), dtype=torch.bool, device=place.device)
+    for at, here, length in ((place % width, pixels % width, width), (place // width, pixels // width, height)):
+        reach = torch.minimum(at, length - 1 - at).clamp(max=window)
+        near = near & ((here - at).abs() <= reach)
+    return near

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from gaitext.errors import ConfigError
 from gaitext.pose import openmmlab
-from gaitext.pose.onnx_session import file_digest
 from gaitext.pose.torch_estimator import Precision, TorchEstimator, state_digest
 from gaitext.skeleton import COCO_JOINTS
+from gaitext.video.digests import content_sha256
 
 __all__ = ["MMPoseEstimator"]
 
@@ -71,7 +71,7 @@ class MMPoseEstimator(TorchEstimator):
             weights = {"checkpoint": None, "seed": seed, "sha256": state_digest(network)}
         else:
             openmmlab.load_weights(network.model, checkpoint)
-            weights = {"checkpoint": checkpoint.name, "sha256": file_digest(checkpoint)}
+            weights = {"checkpoint": checkpoint.name, "sha256": content_sha256(checkpoint)}
         super().__init__(
             network,
             input_size=(int(height), int(width)),

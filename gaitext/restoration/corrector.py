@@ -11,9 +11,9 @@ import torch
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError
 from gaitext.models import FBCNN, FixedFBCNN, Tiles, load_fbcnn
-from gaitext.pose.onnx_session import file_digest
 from gaitext.restoration.objective import CorrectAt
 from gaitext.restoration.settings import CorrectionConfig
+from gaitext.video.digests import content_sha256
 
 __all__ = ["Corrector", "load_corrector"]
 
@@ -79,5 +79,5 @@ def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
     used = known if quality is None else quality
     if not 0 <= used <= 1:
         raise ConfigError(f"quality {used:g}", where="quality", how="give a number in 0..1")
-    settings = {"checkpoint": Path(path).name, "sha256": file_digest(path), "quality": used, "correct_at": at}
+    settings = {"checkpoint": Path(path).name, "sha256": content_sha256(path), "quality": used, "correct_at": at}
     return Corrector(network.eval().requires_grad_(False), used, at, settings)

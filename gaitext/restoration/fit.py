@@ -24,10 +24,8 @@ from gaitext.restoration.settings import CorrectionConfig, TrainerSettings
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
-from gaitext.training.log import CsvLog, write_scalars
-from gaitext.training.loop import TrainingLoop
-from gaitext.training.restoring import restore_optimizer, restore_schedule
-from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside
+from gaitext.training.loop import CsvLog, TrainingLoop, write_scalars
+from gaitext.training.runs import checkpoint_path, read_checkpoint, restore_optimizer, restore_schedule, set_aside
 
 __all__ = ["Average", "BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
 

@@ -59,7 +59,7 @@ class CorrectionObjective(nn.Module):
             :class:`~gaitext.models.FBCNN`; None corrects nothing (the baseline).
         estimator: frozen; gradients must flow through it.
         quality: 1 − QF/100 for the corrector; the paper's 0.5.
-        temperature: of :func:`~gaitext.pose.soft_argmax`.
+        temperature: of :func:`~gaitext.pose.decoding`.
         coordinate_weight: of the sum of coordinates' distances.
         heatmap_weight: of the mean squared difference from Gaussian heatmaps; 0 leaves it out.
         reduction: of :class:`~gaitext.losses.CoordinateL1Loss`; ``sum`` is the paper's.

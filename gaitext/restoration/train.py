@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.pose import INPUT_SIZE
-from gaitext.restoration.crop_data import CropData, Split, check_split, read_split
+from gaitext.restoration.crop_data import Split, check_split, read_split
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
 from gaitext.restoration.learner import build_learner
@@ -36,7 +35,11 @@ def prepare_correction(
         ConfigError: the config is wrong.
         DataError, VideoError: see :func:`~gaitext.restoration.crops.prepare_crops`.
     """
-    config = _config(config)
+    return _prepared(_config(config), workers, quiet)[0]
+
+
+def _prepared(config: CorrectionConfig, workers: int, quiet: bool) -> tuple[CropReport, Split]:
+    """The crops for training, and the identities' split."""
     data = config.data
     targets = find_targets(data.truth, data.degraded, data.boxes)
     there = {target.identity for target in targets}
@@ -44,24 +47,15 @@ def prepare_correction(
     check_split(split, there, ("train", "val"), data.split)
     # Those for the result are not needed here, and may be most.
     targets = [target for target in targets if target.identity in (*split.train, *split.val)]
-    return prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet)
+    return prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet), split
 
 
-def config_split(config: CorrectionConfig) -> Split:
-    """The split that a config names, or that is drawn of all identities with a degraded video."""
-    data = config.data
-    if data.split is not None:
-        return read_split(data.split, ())
-    targets = find_targets(data.truth, data.degraded, data.boxes)
-    return read_split(None, (target.identity for target in targets), data.split_seed)
-
-
-def crop_data(config: CorrectionConfig, report: CropReport, part: str) -> CropData:
-    """The prepared crops of one part of the split."""
-    leaves = {name: report.leaves[name] for name in config_split(config).leaves(part, report.leaves)}
+def _cropped_frames(config: CorrectionConfig, report: CropReport, split: Split, part: str) -> dict[str, int]:
+    """Leaf -> frames of the prepared crops of one part of the split."""
+    leaves = {name: report.leaves[name] for name in split.leaves(part, report.leaves)}
     if not leaves:
         raise DataError(f"no crop is of an identity for '{part}'", where=config.data.split, how="check the names there")
-    return CropData(config.data.cache, leaves, config.data.min_score, INPUT_SIZE)
+    return leaves
 
 
 def train_correction(
@@ -127,13 +121,12 @@ def train_correction(
         # Before the crops, which may take hours: weights and estimator can be read.
         with torch.random.fork_rng(devices=[]):
             build_learner(settings, torch.device("cpu"))
-        report = prepare_correction(settings, workers=workers, quiet=quiet)
+        report, split = _prepared(settings, workers, quiet)
         log.info("%s", report)
-        training, validation = (crop_data(settings, report, part) for part in ("train", "val"))
         job = CorrectionJob(
             json.loads(settings.model_dump_json()),
-            training.names_and_frames(),
-            validation.names_and_frames(),
+            _cropped_frames(settings, report, split, "train"),
+            _cropped_frames(settings, report, split, "val"),
             folder,
             latest if resume else None,
             overwrite,

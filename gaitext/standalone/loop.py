@@ -27,10 +27,17 @@ from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
-from gaitext.training.log import write_scalars
-from gaitext.training.loop import TrainingLoop
-from gaitext.training.restoring import check_steps, restore_optimizer, restore_schedule, warn_of_schedule
-from gaitext.training.runs import checkpoint_path, read_checkpoint, set_aside, set_later_aside
+from gaitext.training.loop import TrainingLoop, write_scalars
+from gaitext.training.runs import (
+    check_steps,
+    checkpoint_path,
+    read_checkpoint,
+    restore_optimizer,
+    restore_schedule,
+    set_aside,
+    set_later_aside,
+    warn_of_schedule,
+)
 
 __all__ = ["Job", "TrainResult", "run_job"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from gaitext.config import merge
 from gaitext.errors import ConfigError, MissingDependencyError
 from gaitext.execution import cores
-from gaitext.pose.onnx_session import file_digest
+from gaitext.video.digests import content_sha256
 from gaitext.studies.cells import Cells, WeightedSum, add_cells
 from gaitext.studies.compression_data import (
     METHODS,
@@ -137,7 +137,7 @@ class CompressionStudy:
             about |= config.model_dump(mode="json", include={"model", "objective", "trainer"})
             weights = config.model.weights
             if weights is not None and weights.is_file():
-                about["weights"] = file_digest(weights)
+                about["weights"] = content_sha256(weights)
         about = {"system": method, **about, "seed": seed}
         output = run_folder(running, method, about).parent
         config = config.model_copy(update={"name": f"seed-{seed}"})
@@ -171,7 +171,7 @@ class CompressionStudy:
     @cached_property
     def _released_digest(self) -> str:
         assert self.settings.released is not None
-        return file_digest(self.settings.released)
+        return content_sha256(self.settings.released)
 
     def _pose_test(self, job: Search, seed: int, video: str, need: str, running: Running) -> Task:
         stride = self.settings.test_stride

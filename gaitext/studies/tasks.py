@@ -18,7 +18,7 @@ import torch
 from gaitext.errors import ConfigError, DataError
 from gaitext.execution import Engine, Outcome, cores, map_sequences, parse_engine, raise_failures, worker_index
 from gaitext.execution.memory import keep_freed_memory
-from gaitext.pose.onnx_session import onnx_sha256
+from gaitext.pose.onnx import onnx_sha256
 from gaitext.store import write_json
 from gaitext.toolboxes.hosts import detect
 from gaitext.toolboxes.run import check_linked, visible_gpus

@@ -10,8 +10,7 @@ import numpy as np
 
 from gaitext.errors import ConfigError, suggest
 from gaitext.transforms.base import Array, RandomTransform, SeededTransform, checked
-from gaitext.transforms.pose import found_joints
-from gaitext.transforms.pose_augmentation import RandomPose
+from gaitext.transforms.pose import RandomPose, found_joints
 
 __all__ = ["HeatmapReverse", "PosePace", "PoseReverse", "PoseWindow", "change_pace", "reverse", "window_frames"]
 

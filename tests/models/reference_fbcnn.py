@@ -1,11 +1,17 @@
-"""FBCNN as its description says, one operation after the other, on weights under the published names."""
+"""FBCNN as it is published, written plainly, under the published names: for tests and for tools/bench_models.py.
+
+The predictor runs for every image, also where its answer is replaced; γ and β are applied to feature maps.
+"""
+
+from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 Weights = dict[str, Tensor]
 
@@ -39,63 +45,79 @@ def random_weights(shapes: dict[str, list[int]], seed: int = 0) -> Weights:
     return weights
 
 
-def fbcnn(weights: Weights, images: Tensor, quality: Tensor | None, levels: int = 3, blocks: int = 4) -> Tensor:
-    """Restored images; ``quality`` [N, 1], or None for the predictor's."""
-    w = {name: value.double() for name, value in weights.items()}
-    height, width = images.shape[2:]
-    down, right = -height % 2**levels, -width % 2**levels
-    x = images.double()
-    # The last row and column again and again.
-    x = torch.cat([x, *[x[:, :, -1:]] * down], 2)
-    x = torch.cat([x, *[x[:, :, :, -1:]] * right], 3)
-
-    def conv(x: Tensor, name: str, stride: int = 1, padding: int = 1) -> Tensor:
-        return F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride=stride, padding=padding)
-
-    def residual(x: Tensor, name: str) -> Tensor:
-        return conv(conv(x, f"{name}.res.0").clamp(min=0), f"{name}.res.2")
-
-    def linear(x: Tensor, name: str) -> Tensor:
-        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
-
-    before = [conv(x, "m_head")]
-    for level in range(1, levels + 1):
-        x = before[-1]
-        for block in range(blocks):
-            x = x + residual(x, f"m_down{level}.{block}")
-        before.append(conv(x, f"m_down{level}.{blocks}", stride=2, padding=0))
-    x = before[-1]
-    for block in range(blocks):
-        x = x + residual(x, f"m_body_encoder.{block}")
-    if quality is None:
-        quality = predicted(weights, x, blocks)
-    for block in range(blocks):
-        x = x + residual(x, f"m_body_decoder.{block}")
-    embedded = quality.double()
-    for layer in (0, 2, 4):
-        embedded = linear(embedded, f"qf_embed.{layer}").clamp(min=0)
-    for level in range(levels, 0, -1):
-        x = x + before[level]
-        name = f"m_up{level}.0"
-        x = F.conv_transpose2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride=2)
-        gamma = 1 / (1 + torch.exp(-linear(embedded, f"to_gamma_{level}.0")))
-        beta = torch.tanh(linear(embedded, f"to_beta_{level}.0"))
-        for block in range(1, blocks + 1):
-            x = x + gamma[:, :, None, None] * residual(x, f"m_up{level}.{block}") + beta[:, :, None, None]
-    return conv(x + before[0], "m_tail")[:, :, :height, :width]
+def fbcnn(weights: Weights, images: Tensor, quality: Tensor | None) -> Tensor:
+    """Restored images, in float64; ``quality`` [N, 1], or None for the predictor's."""
+    channels = [weights["m_head.weight"].shape[0], *(weights[f"m_down{n}.4.weight"].shape[0] for n in (1, 2, 3))]
+    network = ReferenceFBCNN(tuple(channels), 4, weights["qf_embed.0.weight"].shape[0])
+    network.load_state_dict(weights)
+    with torch.no_grad():
+        return network.double()(images.double(), None if quality is None else quality.double())
 
 
-def predicted(weights: Weights, encoded: Tensor, blocks: int = 4) -> Tensor:
-    """The predictor's quality [N, 1] of the encoder's output."""
-    w = {name: value.double() for name, value in weights.items()}
-    x = encoded
-    for block in range(blocks):
-        hidden = F.conv2d(x, w[f"qf_pred.{block}.res.0.weight"], w[f"qf_pred.{block}.res.0.bias"], padding=1)
-        name = f"qf_pred.{block}.res.2"
-        x = x + F.conv2d(hidden.clamp(min=0), w[f"{name}.weight"], w[f"{name}.bias"], padding=1)
-    x = x.flatten(2).mean(2)
-    for layer in (6, 8, 10):
-        x = x @ w[f"qf_pred.{layer}.weight"].T + w[f"qf_pred.{layer}.bias"]
-        if layer < 10:
-            x = x.clamp(min=0)
-    return 1 / (1 + torch.exp(-x))
+class Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.res = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+
+    def forward(self, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
+        out = self.res(x)
+        if gamma is not None and beta is not None:
+            out = gamma[:, :, None, None] * out + beta[:, :, None, None]
+        return x + out
+
+
+class ReferenceFBCNN(nn.Module):
+    """Images [N, 3, H, W] in 0..1 and a quality for all of them or [N, 1], or the predictor's."""
+
+    def __init__(self, channels: tuple[int, ...] = (64, 128, 256, 512), blocks: int = 4, embedding: int = 512) -> None:
+        super().__init__()
+        self.levels = len(channels) - 1
+        least = channels[-1]
+
+        def body(count: int, width: int) -> list[nn.Module]:
+            return [Residual(width) for _ in range(count)]
+
+        self.m_head = nn.Conv2d(3, channels[0], 3, padding=1)
+        self.m_tail = nn.Conv2d(channels[0], 3, 3, padding=1)
+        for level, (here, below) in enumerate(pairwise(channels), start=1):
+            self.add_module(f"m_down{level}", nn.Sequential(*body(blocks, here), nn.Conv2d(here, below, 2, 2)))
+            self.add_module(f"m_up{level}", nn.Sequential(nn.ConvTranspose2d(below, here, 2, 2), *body(blocks, here)))
+            self.add_module(f"to_gamma_{level}", nn.Sequential(nn.Linear(embedding, here), nn.Sigmoid()))
+            self.add_module(f"to_beta_{level}", nn.Sequential(nn.Linear(embedding, here), nn.Tanh()))
+        self.m_body_encoder = nn.Sequential(*body(blocks, least))
+        self.m_body_decoder = nn.Sequential(*body(blocks, least))
+        mlp = [
+            nn.Linear(least, least),
+            nn.ReLU(),
+            nn.Linear(least, least),
+            nn.ReLU(),
+            nn.Linear(least, 1),
+            nn.Sigmoid(),
+        ]
+        self.qf_pred = nn.Sequential(*body(blocks, least), nn.AdaptiveAvgPool2d(1), nn.Flatten(), *mlp)
+        wide = [layer for size in (1, embedding, embedding) for layer in (nn.Linear(size, embedding), nn.ReLU())]
+        self.qf_embed = nn.Sequential(*wide)
+
+    def forward(self, images: Tensor, quality: float | Tensor | None = None) -> Tensor:
+        height, width = images.shape[-2:]
+        multiple = 2**self.levels
+        x = self.m_head(F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate"))
+        skips = [x]
+        for level in range(1, self.levels + 1):
+            x = getattr(self, f"m_down{level}")(x)
+            skips.append(x)
+        x = self.m_body_encoder(x)
+        predicted = self.qf_pred(x)
+        x = self.m_body_decoder(x)
+        if quality is not None:
+            predicted = torch.zeros_like(predicted) + quality
+        embedded = self.qf_embed(predicted)
+        for level in range(self.levels, 0, -1):
+            grow, *blocks = getattr(self, f"m_up{level}")
+            gamma, beta = getattr(self, f"to_gamma_{level}")(embedded), getattr(self, f"to_beta_{level}")(embedded)
+            x = grow(x + skips[level])
+            for block in blocks:
+                x = block(x, gamma, beta)
+        return self.m_tail(x + skips[0])[..., :height, :width]

@@ -1,8 +1,4 @@
-"""GaitPT the straightforward way: torch's TransformerEncoder and loops, under the published names.
-
-Written from the description and the published checkpoint's keys and shapes: one sequence at a
-time, patches, frames and tokens gathered by loops.
-"""
+"""GaitPT on torch's TransformerEncoder, under the published names: for tests and for the benches in tools/."""
 
 from __future__ import annotations
 
@@ -11,8 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-
-TOKENS, PATCHES, DIMS = (18, 6, 3, 1), (1, 3, 2, 3), (32, 64, 128, 256)
+from torch.nn import functional as F
 
 
 def published_shapes() -> dict[str, list[int]]:
@@ -40,9 +35,14 @@ def _encoder(size: int) -> nn.TransformerEncoder:
 
 
 class Patches(nn.Module):
-    def __init__(self, inputs: int, size: int) -> None:
+    def __init__(self, patch: int, inputs: int, size: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(inputs, size)
+        self.patch = patch
+        self.proj = nn.Linear(inputs * patch, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unflatten(2, (-1, self.patch)).transpose(3, 4)  # channel by channel
+        return self.proj(x.flatten(3))
 
 
 class Spatial(nn.Module):
@@ -52,12 +52,9 @@ class Spatial(nn.Module):
         self.spatial_transformer = _encoder(size)
         self.norm = nn.LayerNorm(size)
 
-    def forward(self, x: Tensor) -> Tensor:  # [T, V, d]
-        frames = []
-        for frame in x:
-            placed = frame + self.spatial_pos_embed[0]
-            frames.append(placed + self.norm(self.spatial_transformer(placed[None])[0]))
-        return torch.stack(frames)
+    def forward(self, x: Tensor) -> Tensor:
+        placed = x.flatten(0, 1) + self.spatial_pos_embed
+        return (placed + self.norm(self.spatial_transformer(placed))).view_as(x)
 
 
 class Temporal(nn.Module):
@@ -68,54 +65,44 @@ class Temporal(nn.Module):
         self.transformer = _encoder(size)
         self.norm = nn.LayerNorm(size)
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:  # [T, V, d]
-        classes, tokens = [], []
-        for token in range(x.shape[1]):
-            with_cls = torch.cat([self.temporal_cls_token[0], x[:, token]])
-            placed = with_cls + self.temporal_pos_embed[0, : len(with_cls)]
-            y = self.norm(self.transformer(placed[None])[0])
-            classes.append(y[0])
-            tokens.append(x[:, token] + y[1:])
-        return classes, torch.stack(tokens, 1)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        n, _, tokens, _ = x.shape
+        x = x.transpose(1, 2).flatten(0, 1)
+        y = torch.cat((self.temporal_cls_token.expand(len(x), -1, -1), x), 1) + self.temporal_pos_embed
+        y = self.norm(self.transformer(y))
+        return y[:, 0].reshape(n, -1), (x + y[:, 1:]).unflatten(0, (n, tokens)).transpose(1, 2)
 
 
 class Layer(nn.Module):
     def __init__(self, tokens: int, patch: int, inputs: int, size: int, frames: int) -> None:
         super().__init__()
-        self.patch = patch
-        self.patch_embedding = Patches(inputs * patch, size)
-        if tokens > 1:
-            self.spatial_module = Spatial(tokens, size)
+        self.patch_embedding = Patches(patch, inputs, size)
+        self.spatial_module = Spatial(tokens, size) if tokens > 1 else None
         self.temporal_module = Temporal(frames, size)
 
-    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:  # [T, joints, c]
-        patches = []
-        for first in range(0, x.shape[1], self.patch):
-            # channel by channel, and in a channel joint by joint
-            features = [x[:, first + joint, channel] for channel in range(x.shape[2]) for joint in range(self.patch)]
-            patches.append(self.patch_embedding.proj(torch.stack(features, -1)))
-        x = torch.stack(patches, 1)
-        if hasattr(self, "spatial_module"):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.patch_embedding(x)
+        if self.spatial_module is not None:
             x = self.spatial_module(x)
-        return self.temporal_module(x)
+        cls, x = self.temporal_module(x)
+        return cls, x
 
 
-class Reference(nn.Module):
-    """``forward`` embeds one window [T, 18, 2]; ``embed_sequence`` a walk."""
+class ReferenceGaitPT(nn.Module):
+    """Windows [n, 60, 18, 2] -> [n, 256], under the published names."""
 
     def __init__(self, frames: int = 60) -> None:
         super().__init__()
-        inputs = (2, *DIMS[:-1])
-        self.layers = nn.ModuleList(Layer(*sizes, frames) for sizes in zip(TOKENS, PATCHES, inputs, DIMS))
+        sizes = zip((18, 6, 3, 1), (1, 3, 2, 3), (2, 32, 64, 128), (32, 64, 128, 256))
+        self.layers = nn.ModuleList(Layer(*each, frames) for each in sizes)
         self.projection = nn.Linear(1600, 256)
 
-    def forward(self, window: Tensor) -> Tensor:
-        x, classes = window, []
+    def forward(self, x: Tensor) -> Tensor:
+        classes = []
         for layer in self.layers:
-            found, x = layer(x)
-            classes += found
-        projected = self.projection(torch.cat(classes))
-        return projected / projected.norm()
+            cls, x = layer(x)
+            classes.append(cls)
+        return F.normalize(self.projection(torch.cat(classes, 1)), dim=-1)
 
 
 def frame_lists(length: int, frames: int = 60) -> list[list[int]]:

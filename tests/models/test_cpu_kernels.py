@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gaitext.models.gaitpt_blocks import attend, drop, self_attention
-from gaitext.models.linear import linear
+from gaitext.models.gaitpt_blocks import attend, drop, linear, self_attention
 
 
 @settings(max_examples=30, deadline=None)

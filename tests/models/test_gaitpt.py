@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError, ShapeError
 from gaitext.models import GaitPT
-from gaitext.models import linear as fast
-from gaitext.models.gaitpt_windows import draw_pace, paced_windows, played_length, starts
+from gaitext.models import gaitpt_blocks as fast
+from gaitext.models.gaitpt import draw_pace, paced_windows, played_length, starts
 from gaitext.skeleton import COCO_JOINTS, POSE_ORDERS, coco_rows
 from tests.models import reference_gaitpt as reference
 
@@ -34,10 +34,10 @@ def test_default_construction_has_the_published_size() -> None:
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[GaitPT, reference.Reference]:
+def pair() -> tuple[GaitPT, reference.ReferenceGaitPT]:
     """The network and the reference with the same, published, weights."""
     weights = reference.random_weights()
-    published = reference.Reference()
+    published = reference.ReferenceGaitPT()
     published.load_state_dict(weights)
     network = GaitPT()
     checkpoints.load(network, {f"module.{key}": value for key, value in weights.items()})
@@ -51,8 +51,8 @@ def test_embedding_equals_the_published_arrangement_with_its_weights(pair, lengt
     poses = walk(length)
     with torch.no_grad():
         ours = network(poses[None])[0]
-        theirs = torch.stack([published(poses[rows]) for rows in reference.frame_lists(length)]).mean(0)
-        other = published(walk(60, seed=9))
+        theirs = torch.cat([published(poses[rows][None]) for rows in reference.frame_lists(length)]).mean(0)
+        other = published(walk(60, seed=9)[None])[0]
     assert ours.shape == (256,)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
     assert (theirs - other).abs().max() > 1e-2
@@ -72,7 +72,7 @@ def test_gradients_equal_the_published_arrangements(pair) -> None:
     network.zero_grad()
     published.zero_grad()
     (network(poses[None])[0] @ direction).backward()
-    (published(poses) @ direction).backward()
+    (published(poses[None])[0] @ direction).backward()
     renamed = checkpoints._apply(
         {k: p.grad for k, p in published.named_parameters()}, GaitPT.published_keys, "published"
     )

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from gaitext.errors import ConfigError, ShapeError
-from gaitext.models.occluded_inputs import check_kinds, evaluator_frames, input_kinds, occlude_inputs
-from gaitext.models.rasterise import rasterise_poses
+from gaitext.models.occluded_inputs import check_kinds, evaluator_frames, input_kinds, occlude_inputs, rasterise_poses
 from gaitext.occlusion import OCCLUSION_TYPES, Occlusion, Occlusions
 
 

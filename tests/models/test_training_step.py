@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from gaitext.losses import CrossEntropyLoss, TripletLoss
 from gaitext.models import FBCNN, GaitBase, GaitHeat, GaitPT, OcclusionEvaluator, RGGait
 from gaitext.models.exact_layers import BatchNorm1d, BatchNorm2d, Conv2d
-from gaitext.pose.network import PoseNet
+from gaitext.pose.bundled import PoseNet
 
 TINY = {"class_num": 4, "channels": (8, 8, 16, 16), "embedding_size": 8}
 LABELS = torch.arange(8) // 2

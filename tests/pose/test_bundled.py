@@ -13,8 +13,7 @@ from gaitext.errors import CheckpointError, ConfigError, ShapeError
 from gaitext.extraction.crops import crop_images
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.pose import PoseEstimator, bundled, decode_heatmaps, load_estimator
-from gaitext.pose.bundled import PROVENANCE, WEIGHTS, BundledEstimator
-from gaitext.pose.network import PoseNet
+from gaitext.pose.bundled import PROVENANCE, WEIGHTS, BundledEstimator, PoseNet
 from gaitext.video.reading import read_frames, write_video
 from gaitext.walkers import CameraSettings, Scene, WalkerSettings, make_walk
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gaitext.errors import ConfigError
-from gaitext.pose.onnx_session import external_files, onnx_sha256
+from gaitext.pose.onnx import external_files, onnx_sha256
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

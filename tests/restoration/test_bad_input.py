@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError, VideoError
 from gaitext.models import FBCNN
-from gaitext.pose.network import PoseNet
+from gaitext.pose.bundled import PoseNet
 from gaitext.restoration import ApplySettings, DegradeSettings, correct_dataset, degrade_video, load_corrector
 from gaitext.transforms import ArtifactCorrection
 from gaitext.video.reading import frame_times, probe, read_frames, write_video

@@ -11,7 +11,7 @@ from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.models import FBCNN
 from gaitext.pose import load_estimator
-from gaitext.pose.network import PoseNet
+from gaitext.pose.bundled import PoseNet
 from gaitext.restoration import fit, learner, load_corrector, train_correction
 from gaitext.restoration.crop_data import CropData
 from gaitext.restoration.fit import Average

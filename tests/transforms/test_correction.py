@@ -14,7 +14,8 @@ import torch
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.models import FBCNN, load_fbcnn
 from gaitext.toolboxes import parts
-from gaitext.transforms import ArtifactCorrection, CropInput, correction
+from gaitext.transforms import ArtifactCorrection, CropInput
+from gaitext.transforms import images as correction
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (5, 3, 21, 13), dtype=np.uint8)
@@ -93,7 +94,7 @@ def test_the_network_stays_whoever_builds_the_transform(
 ) -> None:
     loaded = []
     real = load_fbcnn
-    monkeypatch.setattr("gaitext.models.load_fbcnn", lambda path: loaded.append(path) or real(path))
+    monkeypatch.setattr("gaitext.transforms.images.load_fbcnn", lambda path: loaded.append(path) or real(path))
     first = ArtifactCorrection(checkpoint, device="cpu")(BYTES)
     copy = tmp_path / "copy.pt"
     copy.write_bytes(Path(checkpoint).read_bytes())

@@ -30,8 +30,7 @@ from gaitext.transforms import (
     PoseWindow,
 )
 from gaitext.transforms.base import Transform
-from gaitext.transforms.pose_augmentation import mirror_about_mean
-from gaitext.transforms.pose_layout import normalize_by_box
+from gaitext.transforms.pose import mirror_about_mean, normalize_by_box
 from gaitext.transforms.temporal import change_pace, window_frames
 
 seeds = st.integers(0, 2**32 - 1)

@@ -15,7 +15,7 @@ from gaitext.config import Settings
 from gaitext.errors import ShapeError
 from gaitext.extraction.detect.detector import Detections, Frame
 from gaitext.extraction.detect.layouts import LAYOUTS, find_layout, suppress
-from gaitext.pose.onnx_session import INPUT_TYPES, onnx_sha256, open_session
+from gaitext.pose.onnx import INPUT_TYPES, onnx_sha256, open_session
 
 __all__ = ["OnnxDetector", "OnnxDetectorSettings", "load"]
 
@@ -42,7 +42,7 @@ class OnnxDetectorSettings(Settings):
         person: the class that is the person.
         size: height and width of the network's input where the file leaves them open; a multiple
             of 32.
-        threads: of onnxruntime, see :func:`gaitext.pose.onnx_session.open_session`.
+        threads: of onnxruntime, see :func:`gaitext.pose.onnx.open_session`.
     """
 
     layout: Literal["auto", "yolov5", "yolov8", "yolox", "end2end", "mmdeploy"] = "auto"

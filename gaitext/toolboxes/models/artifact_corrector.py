@@ -34,7 +34,7 @@ class ArtifactCorrectorSettings(Settings):
             None: those that change nothing. Not read where training goes on, nor in a test.
         estimator: specification, as for ``gaitext extract``; gradients must flow through it.
         quality: 1 − QF/100, how strongly to correct.
-        temperature: of :func:`~gaitext.pose.soft_argmax`, in training.
+        temperature: of :func:`~gaitext.pose.decoding`, in training.
         heatmap_weight: of the mean squared difference from Gaussian heatmaps, beside the coordinates' loss;
             0 leaves it out.
         min_score: joints of target poses with a lower score, or 0, do not count.

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitext.errors import ConfigError, DataError
-from gaitext.models.gaitpt import GaitPT
-from gaitext.models.gaitpt_settings import GaitPTSettings
+from gaitext.models.gaitpt import GaitPT, GaitPTSettings
 from gaitext.skeleton import resolve_order
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from gaitext.losses.loss import rank
-from gaitext.models.mimicgait import MimicGait
 from gaitext.models.occlusion_evaluator import OcclusionEvaluator
-from gaitext.models.rg_gait import RGGait
+from gaitext.models.rg_gait import MimicGait, RGGait
 from gaitext.models.rg_gait_settings import MimicGaitSettings
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs

@@ -1,8 +1,8 @@
-"""RG-Gait over GaitBase as it is published, written plainly: what tools/bench_models.py compares gaitext's with.
+"""RG-Gait over GaitBase as it is published, written plainly: for tools/bench_models.py.
 
 Both extractors are whole recognition models, whose BNNeck and classifier run whatever is done with
 them; frozen parts keep their graph, since the hosts' inputs require gradients; the whole pack goes
-through at once. Weights lie under gaitext's names.
+through at once. GaitBase's weights lie under the published names.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from gaitheat_straightforward import Block, Head, Neck, Separate, Stem, StraightforwardGaitHeat, framewise
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tests.models.reference_gaitheat import Backbone, Neck, ReferenceGaitHeat, Separate, framewise, pyramid
 
 
 class Base(nn.Module):
     def __init__(self, class_num: int, channels: Sequence[int], embedding_size: int) -> None:
         super().__init__()
-        self.stem = Stem(channels[0])
-        sizes = zip((channels[0], *channels), channels, (1, 2, 2, 1))
-        self.stages = nn.ModuleList(nn.Sequential(Block(*each)) for each in sizes)
-        self.head = Head(channels[-1], embedding_size, class_num)
+        self.Backbone = Backbone(channels, (1, 2, 3, 4), stem=True)
+        self.FCs = Separate(16, channels[-1], embedding_size)
+        self.BNNecks = Neck(16, embedding_size, class_num)
 
     def forward(self, silhouettes: Tensor, lengths: Sequence[int] | None) -> tuple[Tensor, Tensor, Tensor]:
         """[n, T, H, W] -> embeddings before and after the BNNeck, logits."""
-        x = framewise(nn.Sequential(self.stem, *self.stages), silhouettes[:, None])
-        found: tuple[Tensor, Tensor, Tensor] = self.head(StraightforwardGaitHeat.over_time(x, lengths))
-        return found
+        x = framewise(self.Backbone, silhouettes[:, None])
+        before = self.FCs(pyramid(ReferenceGaitHeat.over_time(x, lengths)))
+        return before, *self.BNNecks(before)
 
 
 class Evaluator(nn.Module):
@@ -43,21 +43,21 @@ class Evaluator(nn.Module):
         return x, self.type_head(x), torch.sigmoid(self.amount_head(x))[:, 0]
 
 
-class StraightforwardRGGait(nn.Module):
+class ReferenceRGGait(nn.Module):
     """Silhouettes [n, T, H, W], or packed [1, ΣT, …] with lengths."""
 
     def __init__(
         self, class_num: int = 74, channels: Sequence[int] = (64, 128, 256, 512), embedding_size: int = 256
     ) -> None:
         super().__init__()
-        self.gse, self.frn = (nn.ModuleDict({"network": Base(class_num, channels, embedding_size)}) for _ in range(2))
+        self.gse, self.frn = (Base(class_num, channels, embedding_size) for _ in range(2))
         self.occlusion_evaluator = Evaluator()
         self.mix = Separate(16, embedding_size + 64, embedding_size)
         self.neck = Neck(16, embedding_size, class_num)
         self.gse.requires_grad_(False)
         self.occlusion_evaluator.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> StraightforwardRGGait:
+    def train(self, mode: bool = True) -> ReferenceRGGait:
         super().train(mode)
         self.gse.eval()
         self.occlusion_evaluator.eval()
@@ -70,8 +70,8 @@ class StraightforwardRGGait(nn.Module):
         feature, _, amount = self.occlusion_evaluator(silhouettes.flatten(0, 1)[:, None])
         counts = list(lengths) if lengths is not None else [frames] * n
         feature, amount = (torch.stack([s.mean(0) for s in each.split(counts)]) for each in (feature, amount))
-        signature = self.gse["network"](silhouettes, lengths)[0]
-        residual = self.frn["network"](silhouettes, lengths)[0]
+        signature = self.gse(silhouettes, lengths)[0]
+        residual = self.frn(silhouettes, lengths)[0]
         mixed = torch.cat((residual, feature[:, :, None].expand(-1, -1, residual.shape[2]).to(residual.dtype)), 1)
         f = signature + amount[:, None, None] * self.mix(mixed)
         logits = self.neck(f)[1]

@@ -1,22 +1,83 @@
-"""Compression artifacts taken away inside a list of transforms, for any model that reads RGB frames."""
+"""Transforms of silhouettes [T, H, W] and of RGB frames [T, 3, H, W]."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch.utils.data import get_worker_info
 
 from gaitext.errors import CheckpointError, ConfigError, DataError
+from gaitext.models import FixedFBCNN, load_fbcnn
 from gaitext.transforms.base import Array, Transform, checked
 from gaitext.video.digests import sha256
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["ArtifactCorrection", "CropInput", "SilhouetteInput"]
 
-    from gaitext.models import FixedFBCNN
 
-__all__ = ["ArtifactCorrection"]
+class SilhouetteInput(Transform):
+    """Checks silhouettes, makes them float32 in 0..1 and cuts their sides off.
+
+    As OpenGait's ``BaseSilCuttingTransform``, which cuts 64×64 to 64×44, except that frames that are
+    floats already are not divided.
+
+    Args:
+        cut: columns cut off on either side; 0 keeps the width.
+        divisor: integers are divided by it (255 stands for 1).
+
+    Raises:
+        ConfigError: ``cut`` or ``divisor`` is out of range.
+        DataError (at call): wrong shape, no frame, NaN, floats beyond 0..1, or fewer columns than are cut.
+    """
+
+    def __init__(self, cut: int = 10, divisor: float = 255.0) -> None:
+        if int(cut) != cut or cut < 0:
+            raise ConfigError(f"cut is {cut}", where="SilhouetteInput.cut", how="give 0 or more whole columns")
+        if not divisor > 0:
+            raise ConfigError(f"divisor is {divisor}", where="SilhouetteInput.divisor", how="give 255, or 1")
+        self.cut = int(cut)
+        self.divisor = divisor
+
+    def __call__(self, sequence: Array) -> Array:
+        silhouettes = checked(sequence, (None, None), where="SilhouetteInput", what="silhouettes")
+        width = silhouettes.shape[2]
+        if width <= 2 * self.cut:
+            raise DataError(f"silhouettes of {width} columns cannot lose {2 * self.cut}", where="SilhouetteInput.cut")
+        silhouettes = silhouettes[:, :, self.cut : width - self.cut]
+        if silhouettes.dtype.kind in "uib":
+            return silhouettes.astype(np.float32) / np.float32(1 if silhouettes.dtype.kind == "b" else self.divisor)
+        if silhouettes.min() < 0 or silhouettes.max() > 1:
+            raise DataError(
+                f"silhouettes are floats from {silhouettes.min():g} to {silhouettes.max():g}",
+                where="SilhouetteInput",
+                how="store integers in 0..255, or floats in 0..1",
+            )
+        return silhouettes.astype(np.float32)
+
+
+class CropInput(Transform):
+    """Checks RGB crops and makes them float32 in 0..1: put it first in their list.
+
+    The toolboxes want gradients of what transforms return, which bytes cannot have.
+
+    Raises (at call):
+        DataError: other than [T, 3, H, W], no frame, NaN, numbers that are neither bytes nor in 0..1.
+    """
+
+    def __call__(self, sequence: Array) -> Array:
+        crops = checked(sequence, (3, None, None), where="CropInput", what="RGB crops")
+        if crops.dtype == np.uint8:
+            return crops.astype(np.float32) / np.float32(255)
+        if crops.dtype.kind != "f" or float(crops.min()) < 0 or float(crops.max()) > 1:
+            raise DataError(
+                f"crops are {crops.dtype} from {crops.min():g} to {crops.max():g}",
+                where="CropInput",
+                how="give uint8, or floats in 0..1",
+            )
+        return crops.astype(np.float32)
+
 
 #: Networks kept by a process: training and testing may use different ones.
 _KEPT = 2
@@ -94,8 +155,6 @@ class ArtifactCorrection(Transform):
         return self.white
 
     def _network(self) -> FixedFBCNN:
-        from torch.utils.data import get_worker_info
-
         if get_worker_info() is not None:
             raise ConfigError(
                 "correction is asked for in a loader's worker process, which has no GPU of its own",
@@ -114,8 +173,6 @@ class ArtifactCorrection(Transform):
 
 def _load(path: str, contents: str, quality: float, device: torch.device, dtype: torch.dtype) -> FixedFBCNN:
     """The network, from :data:`_networks` where it is there."""
-    from gaitext.models import load_fbcnn
-
     key = (contents, quality, device, dtype)
     if key not in _networks:
         loaded = load_fbcnn(path)
@@ -130,8 +187,6 @@ def _load(path: str, contents: str, quality: float, device: torch.device, dtype:
 
 
 def _place(name: str, precision: str) -> tuple[torch.device, torch.dtype]:
-    import torch
-
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -152,8 +207,6 @@ def _place(name: str, precision: str) -> tuple[torch.device, torch.dtype]:
 
 def _correct(network: FixedFBCNN, device: torch.device, frames: Array, white: float, last: bool) -> Array:
     """A batch of frames, in their layout; float32, or whole numbers for bytes."""
-    import torch
-
     with torch.inference_mode():
         images = torch.from_numpy(frames).to(device).float() / white
         images = images.movedim(-1, 1) if last else images
