@@ -11,7 +11,7 @@ from gaitext.errors import ConfigError
 from gaitext.geometry import crop_boxes
 from gaitext.skeleton import joint_mirror
 from gaitext.walkers import PROTOCOLS, CameraSettings, WalkerSettings, make_walk
-from gaitext.walkers.body import mean_body, move
+from gaitext.walkers.body import move
 from gaitext.walkers.camera import boxes, place, project, visibility
 from gaitext.walkers.gait import mean_gait
 
