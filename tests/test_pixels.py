@@ -20,8 +20,7 @@ from gaitext.inspect.overlay import write_overlay
 from gaitext.restoration import ApplySettings, DegradeSettings, correct_dataset, degrade_video
 from gaitext.restoration.crops import CROPS, prepare_crops
 from gaitext.restoration.settings import CropSettings
-from gaitext.restoration.targets import Targets
-from gaitext.restoration.truth import Pair
+from gaitext.restoration.targets import Pair, Targets
 from gaitext.store import read_sequence
 from gaitext.video.reading import probe, read_frames, sizes, write_video
 from gaitext.video.sources import find_videos

@@ -7,10 +7,10 @@ are enough to have them all at work at once, on a bounded number of items.
 from __future__ import annotations
 
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -20,8 +20,7 @@ __all__ = ["Behind", "ahead", "spread"]
 
 Item = TypeVar("Item")
 
-#: How often a waiting stage looks whether its neighbour has gone, seconds.
-_POLL = 0.1
+_END: Any = object()
 
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
@@ -35,46 +34,18 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
         items: consumed in the background, with torch limited to one thread there.
         depth: items that may wait; at most ``depth`` + 1 more are in memory.
     """
-    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(max(1, depth))
-    stopped = threading.Event()
-
-    def put(kind: str, value: Any = None) -> bool:
-        while not stopped.is_set():
-            try:
-                waiting.put((kind, value), timeout=_POLL)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def fetch() -> None:
-        _use_one_torch_thread()
-        iterator = iter(items)
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "gaitext-ahead", initializer=_use_one_torch_thread) as thread:
+        waiting = deque(thread.submit(next, iterator, _END) for _ in range(max(1, depth) + 1))
         try:
-            for item in iterator:
-                if not put("item", item):
-                    return
-            put("end")
-        except BaseException as error:  # raised again where the items are awaited
-            put("error", error)
+            while (item := waiting.popleft().result()) is not _END:
+                waiting.append(thread.submit(next, iterator, _END))
+                yield item
         finally:
+            thread.shutdown(cancel_futures=True)
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
-
-    thread = threading.Thread(target=fetch, name="gaitext-ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = waiting.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
-    finally:
-        stopped.set()
-        thread.join()
 
 
 class Behind(Generic[Item]):
@@ -90,38 +61,33 @@ class Behind(Generic[Item]):
     """
 
     def __init__(self, function: Callable[[Item], None], depth: int = 2) -> None:
-        self._function = function
-        self._waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(max(1, depth))
+        self._function, self._depth = function, max(1, depth)
+        self._waiting: deque[Future[None]] = deque()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="gaitext-behind", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "gaitext-behind", initializer=_use_one_torch_thread)
 
     def __enter__(self) -> Behind[Item]:
-        self._thread.start()
         return self
 
     def put(self, item: Item) -> None:
         """Hand over one item; blocks while ``depth`` items wait."""
+        if len(self._waiting) > self._depth:  # one of them is being worked on
+            self._waiting.popleft().result()
         if self._error is not None:
             raise self._error
-        self._waiting.put((True, item))
+        self._waiting.append(self._thread.submit(self._work, item))
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        self._waiting.put((False, None))
-        self._thread.join()
+        self._thread.shutdown()
         if self._error is not None and self._error is not value:
             raise self._error  # where the caller failed, too, its error is this one's context
 
-    def _work(self) -> None:
-        _use_one_torch_thread()
-        while True:
-            more, item = self._waiting.get()
-            if not more:
-                return
-            if self._error is None:  # else: drain, so that nobody waits for room
-                try:
-                    self._function(item)
-                except BaseException as error:  # raised again in the caller's thread
-                    self._error = error
+    def _work(self, item: Item) -> None:
+        if self._error is None:
+            try:
+                self._function(item)
+            except BaseException as error:  # raised again in the caller's thread
+                self._error = error
 
 
 def spread(function: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:

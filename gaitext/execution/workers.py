@@ -13,7 +13,7 @@ import queue
 import signal
 import threading
 import traceback
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -232,21 +232,31 @@ def work_through(
         finished = True
     finally:
         job.stop(kill=not finished)
+        for _ in threads:
+            job.waiting.put(None)
         for thread in threads:
             thread.join(_PATIENCE)
 
 
 class _Job:
-    """What the workers' threads share."""
+    """What the workers' threads share.
+
+    Attributes:
+        waiting: positions of items to be done; None ends a thread.
+        done: (position, outcome) of what is finished, or an error that ends the job.
+        workers: how many there are, or may yet be.
+    """
 
     def __init__(self, items: Sequence[Any], start: Callable[[int], Worker], workers: int, attempts: int) -> None:
         self.items, self.start, self.workers, self.attempts = items, start, workers, attempts
-        #: (position, outcome) of what is finished, or an error that ends the job.
+        self.waiting: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        for position in range(len(items)):
+            self.waiting.put(position)
         self.done: queue.SimpleQueue[tuple[int, Outcome[Any, Any]] | BaseException] = queue.SimpleQueue()
-        self._changed = threading.Condition()  # guards all that follows
-        self._waiting = deque(range(len(items)))
-        self._deaths: Counter[int] = Counter()  # by item
+        self._deaths: Counter[int] = Counter()  # by item, which one thread has at a time
         self._living: dict[int, Worker] = {}
+        self._starting: set[int] = set()
+        self._lock = threading.Lock()
         self._stopped = False
 
     def run(self, index: int) -> None:
@@ -255,76 +265,59 @@ class _Job:
             # Inherited by processes started here, which are so deaf to Ctrl-C from their first instruction on.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._run(index)
+            # Without an item in hand: what it would have to wait for a machine to start on, others can do.
+            while (worker := self._started(index)) is not None:
+                if self._all_done_by(worker):
+                    break
         except BaseException as error:
             self.done.put(error)
         finally:
-            worker = self._living.pop(index, None)
-            if worker is not None:
-                worker.end()
+            if index in self._living:
+                self._living[index].end()
 
-    def _run(self, index: int) -> None:
-        worker: Worker | None = None
-        false_starts = 0
-        while self._item_waits():
-            if worker is None:
-                try:
-                    worker = self._started(index)
-                    if worker is None:
-                        return
-                    kind, value = _read(worker.begin())
-                except Lost as lost:
-                    worker, false_starts = None, false_starts + 1
-                    if false_starts == self.attempts:
-                        return self._give_up(index, lost)
-                    continue
-                if kind == "stop":
-                    raise value
-                false_starts = 0
-            position = self._take()
-            if position is None:  # another was faster
+    def _started(self, index: int) -> Worker | None:
+        """A worker that has begun; None where there is to be none."""
+        for attempt in range(1, self.attempts + 1):
+            with self._lock:
+                if self._stopped:
+                    return None
+                worker = self._living[index] = self.start(index)
+                self._starting.add(index)
+            try:
+                kind, value = _read(worker.begin())
+            except Lost as lost:
+                if attempt == self.attempts:
+                    self._give_up(index, lost)
                 continue
+            if kind == "stop":
+                raise value
+            self._starting.discard(index)
+            return worker
+        return None
+
+    def _all_done_by(self, worker: Worker) -> bool:
+        """Have a worker do items until there are none; False when it dies."""
+        while (position := self.waiting.get()) is not None:
             item = self.items[position]
             try:
                 kind, value = _read(worker.work(item))
             except Lost as lost:
-                worker = None
                 self._lose(position, lost)
+                return False
             except Exception as error:  # the item does not pickle
-                self.done.put((position, Outcome(item, error=error)))
-            else:
-                if kind == "stop":
-                    raise value
-                result, failed = (value, None) if kind == "done" else (None, value)
-                self.done.put((position, Outcome(item, result, failed)))
-        return None
-
-    def _item_waits(self) -> bool:
-        """Wait for an item that may be taken; False when the job has ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopped)
-            return not self._stopped
-
-    def _take(self) -> int | None:
-        with self._changed:
-            return self._waiting.popleft() if self._waiting and not self._stopped else None
-
-    def _started(self, index: int) -> Worker | None:
-        """A new worker; None when the job has ended, where nobody would end it."""
-        with self._changed:
-            if self._stopped:
-                return None
-            self._living[index] = self.start(index)
-            return self._living[index]
+                kind, value = "failed", error
+            if kind == "stop":
+                raise value
+            result, failed = (value, None) if kind == "done" else (None, value)
+            self.done.put((position, Outcome(item, result, failed)))
+        return True
 
     def _lose(self, position: int, lost: Lost) -> None:
         """Have an item done again whose worker died, or give it up."""
-        with self._changed:
-            self._deaths[position] += 1
-            if self._deaths[position] < self.attempts:
-                self._waiting.append(position)
-                self._changed.notify()
-                return
+        self._deaths[position] += 1
+        if self._deaths[position] < self.attempts:
+            self.waiting.put(position)
+            return
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
         error = DataError(
             f"the worker process died {times} on it, last {lost.why}",
@@ -337,9 +330,8 @@ class _Job:
 
     def _give_up(self, index: int, lost: Lost) -> None:
         """Go on without a worker that cannot be started, if there are others."""
-        with self._changed:
+        with self._lock:
             self.workers -= 1
-            self._changed.notify()  # an item that this thread was woken for
         if self.workers:
             logger.warning("worker %d could not start (%s); going on with %d workers", index, lost.why, self.workers)
             return
@@ -350,10 +342,9 @@ class _Job:
         ) from lost.cause
 
     def stop(self, *, kill: bool) -> None:
-        """End all threads, and their workers: the idle ones in good order, with ``kill`` all at once."""
-        with self._changed:
+        """Start no more workers; end those that are starting at once, and all others, too, with ``kill``."""
+        with self._lock:
             self._stopped = True
-            self._changed.notify_all()
-            living = list(self._living.values()) if kill else []
-        for worker in living:
-            worker.kill()
+            indices = list(self._living if kill else self._starting)
+        for index in indices:
+            self._living[index].kill()

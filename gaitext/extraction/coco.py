@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, is_number
 from gaitext.video.reading import VIDEO_SUFFIXES
@@ -247,7 +245,10 @@ class _Content:
                     )
                 rows[track][number] = where, box, score
         check_pixels((box for track in rows.values() for _, box, _ in track.values()), self.path)
-        return {track: _track(track, rows[track]) for track in sorted(rows)}
+        return {
+            track: Track.of(track, {frame: (box, score) for frame, (_, box, score) in rows[track].items()})
+            for track in sorted(rows)
+        }
 
     def _numbers(self, images: Sequence[_Image], frames: Sequence[str] | None) -> list[int]:
         """The number, from 1, of the frame that each image is."""
@@ -360,14 +361,6 @@ def _shown(value: Any) -> str:
     except (RecursionError, ValueError):  # deeper, or longer, than Python prints
         return "nested deeper than any entry is"
     return text if len(text) <= 80 else f"{text[:80]}…"
-
-
-def _track(track: int, rows: dict[int, tuple[str, list[float], float | None]]) -> Track:
-    frames = sorted(rows)
-    boxes = np.array([rows[frame][1] for frame in frames], np.float64)
-    given = [rows[frame][2] for frame in frames]
-    scores = None if any(score is None for score in given) else np.array(given, np.float64)
-    return Track(track, np.array(frames, np.int64), boxes, scores)
 
 
 def numbers_in(names: Sequence[str]) -> list[int] | str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,7 +206,6 @@ class Extraction(Recipe[Source, ExtractReport]):
     estimator: str | PoseEstimator
     detector: str | Detector | None = None
     correction: Callable[[], Correction] | None = None
-    tools: _Tools | None = None
 
     report = ExtractReport
     label, steps = "videos", "crops"
@@ -222,16 +222,15 @@ class Extraction(Recipe[Source, ExtractReport]):
             devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
             if len(devices) > 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
-        self._load_tools()
+        _ = self._tools
 
-    def _load_tools(self) -> _Tools:
-        if self.tools is None:
-            self.tools = _Tools(
-                load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
-                load_detector(self.detector) if isinstance(self.detector, str) else self.detector,
-                None if self.correction is None else self.correction(),
-            )
-        return self.tools
+    @cached_property
+    def _tools(self) -> _Tools:
+        return _Tools(
+            load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
+            load_detector(self.detector) if isinstance(self.detector, str) else self.detector,
+            None if self.correction is None else self.correction(),
+        )
 
     def make(self, source: Source, resume: bool, progress: Progress | None) -> ExtractReport:
         report = ExtractReport()
@@ -253,14 +252,14 @@ class Extraction(Recipe[Source, ExtractReport]):
             raise VideoError("no such file or folder", where=video, how="check the path of the video")
         tracks, found_by = source.tracks(), None
         if tracks is None:
-            detector = self._load_tools().detector
+            detector = self._tools.detector
             if detector is None:
                 raise DataError(
                     "has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector"
                 )
             tracks, found_by = find_tracks(source, detector, self.out)
         clips = self._clips(source, tracks, report)
-        tools, records, info = self._load_tools(), Records(self.out), probe(video)
+        tools, records, info = self._tools, Records(self.out), probe(video)
         todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)
         if todo:
             _check_reach(todo, info.frames, video, boxes)
@@ -300,31 +299,14 @@ class Extraction(Recipe[Source, ExtractReport]):
         resume: bool,
     ) -> list[ClipWriter]:
         """The clips that are still to be done; what stands already goes into the report."""
-        tools, settings, records = self._load_tools(), self.settings, Records(self.out)
-        video, scale = source.path, settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
+        video, settings, records = source.path, self.settings, Records(self.out)
+        scale = settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
         # Boxes and crops are in stored pixels; the estimator sees what is shown.
-        height, width = tools.estimator.input_size
+        height, width = self._tools.estimator.input_size
         aspect = width / height / float(pixel_aspect)
-        recognised = digest(video)
-        todo = []
+        recognised, todo = digest(video), []
         for clip in clips:
-            decided = {
-                "video_digest": recognised,
-                "track": clip.track,
-                "boxes_digest": hashlib.sha256(clip.frames.tobytes() + clip.boxes.tobytes()).hexdigest(),
-                "detector": found_by,
-                "estimator": tools.estimator.settings,
-                "crop_scale": scale,
-                "min_score": settings.min_score,
-                "min_frames": settings.min_frames,
-                "form": settings.form,
-                "merge": settings.merge,
-            }
-            if tools.correction is not None:  # so that records without one stay as they are
-                decided["corrector"] = tools.correction.settings
-            if pixel_aspect != 1:
-                decided["pixel_aspect"] = str(pixel_aspect)
-            decided = as_read_back(decided)
+            decided = self._decides(clip, recognised, scale, pixel_aspect, found_by)
             known, folder = records.get(clip.leaf), self.out / "sequences" / clip.leaf
             same = known is not None and made_with(known) == decided
             if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
@@ -350,6 +332,29 @@ class Extraction(Recipe[Source, ExtractReport]):
             crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
             todo.append(ClipWriter(clip, crops, entry, settings, self.out))
         return todo
+
+    def _decides(
+        self, clip: Clip, recognised: str, scale: float, pixel_aspect: Fraction, found_by: Entry | None
+    ) -> Entry:
+        """All that decides a clip's sequence."""
+        tools, settings = self._tools, self.settings
+        decided = {
+            "video_digest": recognised,
+            "track": clip.track,
+            "boxes_digest": hashlib.sha256(clip.frames.tobytes() + clip.boxes.tobytes()).hexdigest(),
+            "detector": found_by,
+            "estimator": tools.estimator.settings,
+            "crop_scale": scale,
+            "min_score": settings.min_score,
+            "min_frames": settings.min_frames,
+            "form": settings.form,
+            "merge": settings.merge,
+        }
+        if tools.correction is not None:  # so that records without one stay as they are
+            decided["corrector"] = tools.correction.settings
+        if pixel_aspect != 1:
+            decided["pixel_aspect"] = str(pixel_aspect)
+        return as_read_back(decided)
 
     def _check_space(self, todo: Sequence[ClipWriter], estimator: PoseEstimator) -> None:
         """Raise where the sequences cannot fit on the disk, before any work is done."""

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, number_fault, whole
 
@@ -134,12 +132,10 @@ def read_mot(path: Path) -> dict[int, Track]:
     if passed:
         logger.warning("%s: %d lines are of other classes than person, and passed over", path, passed)
     check_pixels((box for track in rows.values() for _, box in track.values()), path)
-    return {track: _track(track, rows[track]) for track in sorted(rows)}
-
-
-def _track(track: int, rows: dict[int, tuple[int, list[float]]]) -> Track:
-    frames = sorted(rows)
-    return Track(track, np.array(frames, np.int64), np.array([rows[frame][1] for frame in frames], np.float64))
+    return {
+        track: Track.of(track, {frame: (box, None) for frame, (_, box) in rows[track].items()})
+        for track in sorted(rows)
+    }
 
 
 def _splitter(line: str) -> Callable[[str], list[str]]:

@@ -1,13 +1,10 @@
-"""From boxes in each frame to persons through a video: matching by overlap, with prediction.
-
-One person's boxes through a video: the shape that every source of boxes is brought to.
-"""
+"""Persons' boxes through a video: what every source of boxes is brought to, and how a detector's are joined."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +56,15 @@ class Track:
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64] | None = None
     filled: npt.NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, number: int, boxes: Mapping[int, tuple[Sequence[float], float | None]]) -> Track:
+        """A track of frame number -> (x, y, w, h; score or None), in any order."""
+        frames = sorted(boxes)
+        given = [boxes[frame][1] for frame in frames]
+        scores = None if any(score is None for score in given) else np.array(given, np.float64)
+        corners = np.array([boxes[frame][0] for frame in frames], np.float64)
+        return cls(number, np.array(frames, np.int64), corners, scores)
 
 
 def is_number(value: Any, most: float = math.inf) -> bool:

@@ -6,7 +6,9 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,10 +24,9 @@ from gaitext.extraction import Correction
 from gaitext.making import Progress
 from gaitext.models import FixedFBCNN, Tiles
 from gaitext.restoration.corrector import load_corrector
-from gaitext.restoration.dataset import DegradeReport, Videos, make_videos
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
+from gaitext.restoration.videos import DegradeReport, Videos, make_videos
 from gaitext.store import disk_errors
-from gaitext.video.digests import sha256
 from gaitext.video.sources import VideoSource
 
 if TYPE_CHECKING:
@@ -108,9 +109,7 @@ def correct_dataset(
     # Where and how it is computed hardly changes the result.
     shown = settings.model_dump(mode="json", exclude={"device", "batch_size"})
     recorded = {**shown, "corrector": corrector.settings, "resolution": None}
-    write, suffix = (_write_frames, "") if settings.write == "frames" else (_write_video, ".mp4")
-    recipe = Videos(Path(out), recorded, partial(write, str(checkpoint), settings), suffix)
-    return make_videos(sources, recipe, **work)
+    return make_videos(sources, _Corrections(Path(out), recorded, Path(checkpoint), settings), **work)
 
 
 @torch.inference_mode()
@@ -161,75 +160,63 @@ def _device(name: str) -> str:
     return name
 
 
-def _network(checkpoint: str, settings: ApplySettings) -> FixedFBCNN:
-    """Loaded once a process, and again when the file holds something else."""
-    return _loaded(checkpoint, sha256(checkpoint), settings)
+@dataclass
+class _Corrections(Videos):
+    """Video made better, by a network that is loaded once a process."""
 
+    checkpoint: Path
+    settings: ApplySettings
 
-@lru_cache(maxsize=1)
-def _loaded(checkpoint: str, contents: str, settings: ApplySettings) -> FixedFBCNN:
-    corrector = load_corrector(checkpoint, settings.quality)
-    return corrector.fixed(
-        device=_device(settings.device),
-        dtype=torch.bfloat16 if settings.bf16 else torch.float32,
-        tiles=Tiles(settings.tile, settings.overlap) if settings.tile else None,
-        batch_size=settings.batch_size,
-    )
+    @property
+    def suffix(self) -> str:
+        return "" if self.settings.write == "frames" else ".mp4"
 
+    @cached_property
+    def network(self) -> FixedFBCNN:
+        settings = self.settings
+        return load_corrector(self.checkpoint, settings.quality).fixed(
+            device=_device(settings.device),
+            dtype=torch.bfloat16 if settings.bf16 else torch.float32,
+            tiles=Tiles(settings.tile, settings.overlap) if settings.tile else None,
+            batch_size=settings.batch_size,
+        )
 
-def _corrected(
-    network: FixedFBCNN, batch_size: int, frames: Iterator[tuple[int, Frames]]
-) -> Iterator[tuple[int, Frames]]:
-    """Frames corrected a few at a time."""
-    waiting: list[tuple[int, Frames]] = []
-    for timed in frames:
-        waiting.append(timed)
-        if len(waiting) == batch_size:
-            yield from _through(network, waiting)
-            waiting = []
-    if waiting:
-        yield from _through(network, waiting)
+    def change(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
+        if self.settings.write == "frames":
+            return self._write_frames(source, path, progress)
+        settings = DegradeSettings(crf=self.settings.crf)
+        return degrade_video(source, path, settings, through=self._corrected, progress=progress)
 
+    def _corrected(self, frames: Iterator[tuple[int, Frames]]) -> Iterator[tuple[int, Frames]]:
+        """Frames corrected a few at a time; those of several sizes, one at a time."""
+        while few := list(islice(frames, self.settings.batch_size)):
+            ticks, images = zip(*few)
+            if len({image.shape for image in images}) > 1:
+                yield from ((tick, correct_frames(self.network, image[None])[0]) for tick, image in few)
+            else:
+                yield from zip(ticks, correct_frames(self.network, np.stack(images)))
 
-def _through(network: FixedFBCNN, waiting: list[tuple[int, Frames]]) -> Iterator[tuple[int, Frames]]:
-    ticks, frames = zip(*waiting)
-    if len({frame.shape for frame in frames}) > 1:
-        yield from ((tick, correct_frames(network, frame[None])[0]) for tick, frame in waiting)
-        return
-    yield from zip(ticks, correct_frames(network, np.stack(frames)))
-
-
-def _write_video(
-    checkpoint: str, settings: ApplySettings, source: Path, path: Path, progress: Progress | None
-) -> Degraded:
-    network = _network(checkpoint, settings)
-    through = partial(_corrected, network, settings.batch_size)
-    return degrade_video(source, path, DegradeSettings(crf=settings.crf), through=through, progress=progress)
-
-
-def _write_frames(
-    checkpoint: str, settings: ApplySettings, source: Path, path: Path, progress: Progress | None
-) -> Degraded:
-    image: Any = import_extra("PIL.Image", "video", "writing pictures")
-    network, done = _network(checkpoint, settings), Degraded()
-    staging = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        with disk_errors(path):
-            staging.mkdir(parents=True)
-            with closing(timed_frames(source, done)) as frames:
-                for number, (_, frame) in enumerate(_corrected(network, settings.batch_size, frames), 1):
-                    aspect = done.pixel_aspect
-                    # Pixels an inch, which PNG keeps as whole pixels a metre: more across, as they are narrower.
-                    sides = (aspect.denominator, aspect.numerator)
-                    shape = {} if aspect == 1 else {"dpi": tuple(1000 * side * 0.0254 for side in sides)}
-                    image.fromarray(frame).save(staging / f"{number:06d}.png", **shape)
-                    if progress is not None:
-                        progress(number, None)
-            if not done.frames:
-                raise VideoError("has no frames", where=source)
-            shutil.rmtree(path, ignore_errors=True)
-            staging.rename(path)
-    finally:
+    def _write_frames(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
+        image: Any = import_extra("PIL.Image", "video", "writing pictures")
+        done = Degraded()
+        staging = path.with_name(f".{path.name}.tmp")
         shutil.rmtree(staging, ignore_errors=True)
-    return done
+        try:
+            with disk_errors(path):
+                staging.mkdir(parents=True)
+                with closing(timed_frames(source, done)) as frames:
+                    for number, (_, frame) in enumerate(self._corrected(frames), 1):
+                        aspect = done.pixel_aspect
+                        # Pixels an inch, which PNG keeps as whole pixels a metre: more across, as they are narrower.
+                        sides = (aspect.denominator, aspect.numerator)
+                        shape = {} if aspect == 1 else {"dpi": tuple(1000 * side * 0.0254 for side in sides)}
+                        image.fromarray(frame).save(staging / f"{number:06d}.png", **shape)
+                        if progress is not None:
+                            progress(number, None)
+                if not done.frames:
+                    raise VideoError("has no frames", where=source)
+                shutil.rmtree(path, ignore_errors=True)
+                staging.rename(path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return done

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-import gaitext
 from gaitext.errors import DataError
-from gaitext.execution import map_sequences, raise_failures
 from gaitext.execution.stages import ahead
 from gaitext.extraction import crop_images
 from gaitext.geometry import apply, crop_boxes, crop_matrices
-from gaitext.making import Records, claim, frame_ranges
+from gaitext.making import Entry, Progress, Recorded, Report, claim, frame_ranges, make_all
 from gaitext.pose import INPUT_SIZE
 from gaitext.restoration.objective import padding
 from gaitext.restoration.settings import CropSettings
@@ -42,7 +38,7 @@ _BATCH = 16
 
 
 @dataclass
-class CropReport:
+class CropReport(Report):
     """What was cut.
 
     Attributes:
@@ -98,24 +94,13 @@ def prepare_crops(
     Raises:
         DataError: a video that cannot be read, windows of different sizes with ``native``, or no frame left.
     """
-    out, settings = Path(out), settings or CropSettings()
+    out = Path(out)
     claim(out, "data.cache")
     # torchrun's processes all come here, and the corrector's and the baseline's training may: one cuts.
     with locked(out / ".lock"):
         clear_staging(out / "sequences")
-        outcomes = map_sequences(
-            partial(_cut_one, out, settings, input_size), list(targets), workers=workers, label="crops", quiet=quiet
-        )
-    report = CropReport()
-    for (name, frames, dropped, now), target in zip(raise_failures(outcomes, "sequences"), targets):
-        assert name == target.pair.leaf
-        report.frames += frames
-        report.dropped += dropped
-        if not frames:
-            report.empty.append(name)
-            continue
-        (report.written if now else report.standing).append(name)
-        report.leaves[name] = frames
+        report = make_all(Crops(out, settings or CropSettings(), input_size), targets, workers=workers, quiet=quiet)
+    report.raise_failures("sequences")
     if not report.frames:
         raise DataError(
             f"no frame is left: all {report.dropped} windows leave the picture",
@@ -125,63 +110,89 @@ def prepare_crops(
     return report
 
 
-def _cut_one(out: Path, settings: CropSettings, size: Size, target: Targets) -> tuple[str, int, int, bool]:
-    """Name, frames, dropped frames, and whether it was done now."""
-    pair, records = target.pair, Records(out)
-    truth = hashlib.sha256(pair.poses.tobytes() + target.boxes.tobytes() + pair.degraded_frames.tobytes())
-    made_with: dict[str, Any] = {
-        "video_digest": digest(pair.degraded),
-        "original_digest": digest(pair.original),
-        "truth": truth.hexdigest(),
-        "settings": settings.model_dump(mode="json"),
-        "input_size": list(size),
-    }
-    made_with = json.loads(json.dumps(made_with))
-    known, folder = records.get(pair.leaf), out / "sequences" / pair.leaf
-    if known is not None and known["made_with"] == made_with and (folder.is_dir() or not known["kept"]):
-        return pair.leaf, known["kept"], known["dropped"], False
-    records.remove(pair.leaf)
-    shutil.rmtree(folder, ignore_errors=True)
-    info = probe(pair.degraded)
-    aspect = float(info.pixel_aspect)
-    if settings.correct_at == "native" and aspect != 1:
-        raise DataError(
-            f"its pixels are not square ({info.pixel_aspect}), and correct_at: native takes them as they are",
-            where=pair.degraded,
-            how="correct_at: input, or scale the original first (ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT.mp4)",
-        )
-    windows = _Windows.of(target, settings, size, info.width, info.height, aspect)
-    chosen = np.arange(0, len(pair), settings.stride)
-    kept = chosen[windows.inside[chosen]]
-    if len(kept):
-        identity, kind, view = pair.leaf.split("/")
-        with LeafWriter(out / "sequences", identity, kind, view) as leaf:
-            for rows, degraded, original in _batches(target, windows, kept):
-                places = apply(windows.matrices[rows], pair.poses[rows][..., :2].astype(np.float64))
-                poses = np.concatenate((places, pair.poses[rows][..., 2:]), -1).astype(np.float32)
-                poses[poses[..., 2] <= 0] = 0
-                leaf.append(
-                    {
-                        DEGRADED: degraded,
-                        ORIGINAL: original,
-                        POSES: poses,
-                        BOXES: windows.boxes(target.boxes, rows),
-                        CROPS: windows.crops[rows].astype(np.float32),
-                    }
-                )
-    records.put(
-        pair.leaf,
-        {
-            "degraded": str(pair.degraded),
-            "original": str(pair.original),
-            "gaitext": gaitext.__version__,
-            "made_with": made_with,
+@dataclass
+class Crops(Recorded[Targets, CropReport]):
+    """How a pair of videos becomes a leaf of crops."""
+
+    out: Path
+    settings: CropSettings
+    size: Size
+
+    report = CropReport
+    label, steps = "crops", "frames"
+    shared = manifest = False
+
+    def name(self, target: Targets) -> str:
+        return target.pair.leaf
+
+    def path(self, target: Targets) -> Path:
+        return self.out / "sequences" / target.pair.leaf
+
+    def decides(self, target: Targets) -> Entry:
+        pair = target.pair
+        truth = hashlib.sha256(pair.poses.tobytes() + target.boxes.tobytes() + pair.degraded_frames.tobytes())
+        return {
+            "video_digest": digest(pair.degraded),
+            "original_digest": digest(pair.original),
+            "truth": truth.hexdigest(),
+            "settings": self.settings.model_dump(mode="json"),
+            "input_size": list(self.size),
+        }
+
+    def origin(self, target: Targets, decided: Entry) -> Entry:
+        return {"degraded": str(target.pair.degraded), "original": str(target.pair.original)}
+
+    def stands(self, entry: Entry, path: Path) -> bool:
+        return path.is_dir() or not entry["kept"]
+
+    def create(self, target: Targets, path: Path, progress: Progress | None) -> Entry:
+        pair, settings = target.pair, self.settings
+        shutil.rmtree(path, ignore_errors=True)
+        info = probe(pair.degraded)
+        aspect = float(info.pixel_aspect)
+        if settings.correct_at == "native" and aspect != 1:
+            raise DataError(
+                f"its pixels are not square ({info.pixel_aspect}), and correct_at: native takes them as they are",
+                where=pair.degraded,
+                how="correct_at: input, or scale the original first "
+                "(ffmpeg -i IN -vf scale=iw*sar:ih,setsar=1 OUT.mp4)",
+            )
+        windows = _Windows.of(target, settings, self.size, info.width, info.height, aspect)
+        chosen = np.arange(0, len(pair), settings.stride)
+        kept = chosen[windows.inside[chosen]]
+        if len(kept):
+            identity, kind, view = pair.leaf.split("/")
+            with LeafWriter(self.out / "sequences", identity, kind, view) as leaf:
+                for rows, degraded, original in _batches(target, windows, kept):
+                    places = apply(windows.matrices[rows], pair.poses[rows][..., :2].astype(np.float64))
+                    poses = np.concatenate((places, pair.poses[rows][..., 2:]), -1).astype(np.float32)
+                    poses[poses[..., 2] <= 0] = 0
+                    leaf.append(
+                        {
+                            DEGRADED: degraded,
+                            ORIGINAL: original,
+                            POSES: poses,
+                            BOXES: windows.boxes(target.boxes, rows),
+                            CROPS: windows.crops[rows].astype(np.float32),
+                        }
+                    )
+                    if progress is not None:
+                        progress(leaf.frames, len(kept))
+        return {
             "frames": frame_ranges((pair.degraded_frames[kept] + 1).tolist()),
             "kept": len(kept),
             "dropped": len(chosen) - len(kept),
-        },
-    )
-    return pair.leaf, len(kept), len(chosen) - len(kept), True
+        }
+
+    def reported(self, target: Targets, entry: Entry, made: bool) -> CropReport:
+        name, frames = target.pair.leaf, entry["kept"]
+        report = CropReport(frames=frames, dropped=entry["dropped"])
+        if frames:
+            (report.written if made else report.standing).append(name)
+            report.leaves[name] = frames
+        else:
+            report.empty.append(name)
+        return report
 
 
 def _batches(target: Targets, windows: _Windows, kept: Array) -> Iterator[tuple[Array, Array, Array]]:

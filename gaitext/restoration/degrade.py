@@ -1,7 +1,4 @@
-"""Video to badly compressed video of the same frames, as surveillance stores it (artifact correction §III-A).
-
-How video is made worse.
-"""
+"""Video to badly compressed video of the same frames, as surveillance stores it (artifact correction §III-A)."""
 
 from __future__ import annotations
 
@@ -22,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from gaitext.config import Settings
 from gaitext.errors import ShapeError, VideoError, import_extra
 from gaitext.execution.stages import ahead
+from gaitext.making import Progress
 from gaitext.store import atomic_path
 from gaitext.video.reading import VideoInfo, decode, frame_times, probe, read_timed
 from gaitext.video.writing import encode, h264_options
@@ -150,7 +148,7 @@ def degrade_video(
     settings: DegradeSettings | None = None,
     *,
     through: Through | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Degraded:
     """Compress a video, or a folder of pictures, to H.264 of low quality.
 

@@ -16,8 +16,8 @@ from gaitext import standalone, store
 from gaitext.errors import ConfigError
 from gaitext.pose import decode_heatmaps, load_estimator
 from gaitext.restoration import load_corrector, prepare_crop_dataset
-from gaitext.restoration.dataset import degrade_dataset
 from gaitext.restoration.degrade import DegradeSettings
+from gaitext.restoration.videos import degrade_dataset
 from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 

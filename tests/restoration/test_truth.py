@@ -9,7 +9,7 @@ import pytest
 from gaitext.errors import DataError
 from gaitext.extraction import ExtractSettings, extract_video
 from gaitext.restoration import DegradeSettings, degrade_dataset
-from gaitext.restoration.truth import pair_up
+from gaitext.restoration.targets import pair_up
 from gaitext.store import read_sequence, write_sequence
 from gaitext.video.reading import read_frames
 from gaitext.video.sources import find_videos

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from gaitext.errors import DataError, import_extra
 from gaitext.making import (
@@ -97,11 +97,7 @@ def degrade_dataset(
     """
     settings = settings or DegradeSettings()
     recorded = settings.model_dump(mode="json") | {"crf": settings.rate_factor}
-    return make_videos(sources, Videos(Path(out), recorded, partial(_degrade, settings)), **work)
-
-
-def _degrade(settings: DegradeSettings, source: Path, path: Path, progress: Progress | None) -> Degraded:
-    return degrade_video(source, path, settings, progress=progress)
+    return make_videos(sources, Degradation(Path(out), recorded, settings), **work)
 
 
 def make_videos(sources: Sequence[VideoSource], recipe: Videos, **work: Unpack[Work]) -> DegradeReport:
@@ -116,18 +112,23 @@ class Videos(Recorded[VideoSource, DegradeReport]):
     """How one video becomes another, ``out/videos/<id>/<type>/<view>``.
 
     Attributes:
-        settings: what decides the result beside the source, plain JSON values.
-        change: called with (source, result, progress); the result must appear whole or not at all. Picklable.
-        suffix: of the results; "" for folders of frames.
+        recorded: what decides the result beside the source, plain JSON values.
     """
 
     out: Path
-    settings: Entry
-    change: Callable[[Path, Path, Union[Progress, None]], Degraded]
-    suffix: str = ".mp4"
+    recorded: Entry
 
     report = DegradeReport
     label, steps = "videos", "frames"
+
+    @property
+    def suffix(self) -> str:
+        """Of the results; empty for folders of frames."""
+        return ".mp4"
+
+    @abstractmethod
+    def change(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
+        """Make the result, which must appear whole or not at all."""
 
     def name(self, source: VideoSource) -> str:
         return source.path.stem if source.place is None else source.name
@@ -136,7 +137,7 @@ class Videos(Recorded[VideoSource, DegradeReport]):
         return self.out / "videos" / f"{self.name(source)}{self.suffix}"
 
     def decides(self, source: VideoSource) -> Entry:
-        return {"video_digest": digest(source.path), "settings": self.settings}
+        return {"video_digest": digest(source.path), "settings": self.recorded}
 
     def origin(self, source: VideoSource, decided: Entry) -> Entry:
         return {"video": os.path.abspath(source.path), "sha256": decided["video_digest"]}
@@ -174,6 +175,16 @@ class Videos(Recorded[VideoSource, DegradeReport]):
             bytes_in=_size(source.path),
             bytes_out=entry["bytes"],
         )
+
+
+@dataclass
+class Degradation(Videos):
+    """Video made worse."""
+
+    settings: DegradeSettings
+
+    def change(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
+        return degrade_video(source, path, self.settings, progress=progress)
 
 
 def _amount(size: int) -> str:
