@@ -312,8 +312,8 @@ class Origin:
             f"  estimator: {estimator}",
         ]
         settings = ("detector", "crop_scale", "min_score", "min_frames", "form", "merge")
-        said = ", ".join(f"{key} {made[key]}" for key in settings if made.get(key) is not None)
-        lines.append(f"  {said}{', ' if said else ''}gaitext {self.entry.get('gaitext')}")
+        chosen = ", ".join(f"{key} {made[key]}" for key in settings if made.get(key) is not None)
+        lines.append(f"  {chosen}{', ' if chosen else ''}gaitext {self.entry.get('gaitext')}")
         return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 A dataset is ``<root>/<id>/<type>/<view>/*.pkl``. Each pkl holds one array whose first axis is
 time; all pkls of a leaf have the same length; a leaf's files are sorted by name and chosen by
-position (spec §5). Files are written under a temporary name and renamed, so that a killed job
+position (docs/toolbox-contract.md). Files are written under a temporary name and renamed, so that a killed job
 leaves either the whole file or none, and are read with an unpickler that knows arrays only. Besides the
 toolboxes' own pickles there is a compact form, which they read as well (docs/storage.md).
 """

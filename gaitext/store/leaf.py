@@ -233,12 +233,8 @@ def write_leaf(
     """Write a leaf whose sequences are in memory: :class:`LeafWriter`, all at once.
 
     Args:
-        root: of the dataset.
-        identity, kind, view: the leaf.
-        sequences: file name without suffix -> array [T, …]. Names decide the order in which
-            the toolboxes see the files.
-        forms: of the files that are not ``plain``.
-        floor: for compact files.
+        sequences: file name without suffix -> array [T, …], as :meth:`LeafWriter.append` takes them.
+        root, identity, kind, view, forms, floor: as of :class:`LeafWriter`.
 
     Raises:
         DataError: the sequences are empty or of different lengths, or the disk is full.

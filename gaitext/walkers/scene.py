@@ -57,11 +57,11 @@ class Scene:
         empty = _draw_background(camera, rng) * (0.4 + 0.6 * looks.ambient)
         empty = _softened(np.clip(empty * self._gain, 0, 255), looks.blur)
         self._empty = np.rint(empty).astype(np.int16)
-        # One sheet of noise, laid elsewhere in every frame, is as good as a sheet a frame.
+        # One sheet of noise, paint elsewhere in every frame, is as good as a sheet a frame.
         sheet = looks.noise * rng.standard_normal((size[0] + 64, size[1] + 64, 3), dtype=np.float32)
         sheet = 0.6 * sheet + 0.8 * sheet[..., 1:2]  # mostly of brightness
         self._noise = np.rint(sheet).astype(np.int16)
-        self._laid = rng.integers(0, 64, (len(walk), 2))
+        self._noise_offsets = rng.integers(0, 64, (len(walk), 2))
         self._turn = camera_axes(camera).T
         up = np.array([0.0, 0.0, 1.0])
         self._directions = np.stack((looks.light @ self._turn, up @ self._turn, [0.0, 0, -1]), 1).astype(np.float32)
@@ -94,7 +94,7 @@ class Scene:
             painted = _softened(painted, self.looks.blur)
             behind = image[hits.rows, hits.columns]
             behind[:] = np.rint(behind * (1 - painted[..., 3:]) + painted[..., :3])
-        y, x = self._laid[t]
+        y, x = self._noise_offsets[t]
         image += self._noise[y : y + camera.height, x : x + camera.width]
         np.maximum(image, 0, out=image)
         np.minimum(image, 255, out=image)
@@ -261,8 +261,8 @@ def _blend(image: Floats, where: Floats, colour: Floats) -> None:
     if len(rows) == 0:
         return
     part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    laid = colour if colour.ndim == 1 else colour[part]
-    image[part] += where[part][..., None] * (laid - image[part])
+    paint = colour if colour.ndim == 1 else colour[part]
+    image[part] += where[part][..., None] * (paint - image[part])
 
 
 def _pattern(image: Floats, x: Floats, y: Floats, rng: np.random.Generator, busy: float) -> None:

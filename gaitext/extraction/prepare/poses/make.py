@@ -312,9 +312,9 @@ class _Leaves(Recipe[Clip, PosesReport]):
         frames = clean(poses)
         counts = {what: count for what, count in poses.counts.items() if count}
         if len(frames) < self.least:
-            told = "".join(f"; {count} {what}" for what, count in counts.items())
+            noticed = "".join(f"; {count} {what}" for what, count in counts.items())
             remarks = "".join(f"; {remark}" for remark in poses.remarks)
-            why = f"{item.source} {len(frames)} frames can be used, fewer than {self.least}{told}{remarks}"
+            why = f"{item.source} {len(frames)} frames can be used, fewer than {self.least}{noticed}{remarks}"
             return replace(self.report(), left_out={item.name: why})
         write_leaf(self.out / "sequences", item.identity, item.type, item.view, {POSES_FRAME.stem: frames})
         entry = {
