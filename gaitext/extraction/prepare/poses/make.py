@@ -74,7 +74,7 @@ def _read_heatmap_poses(clip: Clip) -> Poses:
 
 @dataclass(frozen=True)
 class _Released:
-    """One of them.
+    """A dataset that releases poses.
 
     Attributes:
         find: the sequences below a folder.
