@@ -7,13 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gaitext.cli.app import (
-    Quiet,
-    Workers,
-    app,
-    console,
-    errors,
-)
+from gaitext.cli.app import Quiet, Workers, app, console, errors
 
 
 @app.command()

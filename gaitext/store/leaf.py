@@ -141,10 +141,7 @@ class LeafWriter:
                 if name not in self._writers:
                     path = self._folder() / f"{name}.pkl"
                     self._writers[name] = writer(
-                        path,
-                        self._forms.get(name, "plain"),
-                        floor=self._floor,
-                        written=self.leaf.path / path.name,
+                        path, self._forms.get(name, "plain"), floor=self._floor, written=self.leaf.path / path.name
                     )
                 self._writers[name].append(frames)
         except BaseException:
@@ -263,10 +260,7 @@ def clear_staging(root: str | Path, leaf: str | None = None) -> None:
 
 @overload
 def read_leaf(
-    leaf: Leaf | str | Path,
-    data_in_use: Sequence[bool] | Sequence[int] | None = None,
-    *,
-    lazy: Literal[False] = False,
+    leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[int] | None = None, *, lazy: Literal[False] = False
 ) -> list[Array]: ...
 
 
