@@ -8,14 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gaitext.cli.app import (
-    Form,
-    Quiet,
-    Workers,
-    app,
-    console,
-    partition,
-)
+from gaitext.cli.app import Form, Quiet, Workers, app, console, partition
 
 
 @app.command()

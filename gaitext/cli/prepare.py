@@ -28,8 +28,7 @@ def prepare(
     ] = None,
     partition: Annotated[Path | None, typer.Option(help="json with TRAIN_SET and TEST_SET, to take over.")] = None,
     split: Annotated[
-        Path | None,
-        typer.Option(help="psymo: the official split, as json, csv or text. \\[default: gaitext's own]"),
+        Path | None, typer.Option(help="psymo: the official split, as json, csv or text. \\[default: gaitext's own]")
     ] = None,
     train_share: Annotated[
         float | None, typer.Option(help="Own clips: share of the people to train on. \\[default: 0.75]")

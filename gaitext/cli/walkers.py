@@ -7,13 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gaitext.cli.app import (
-    Quiet,
-    Workers,
-    app,
-    console,
-    errors,
-)
+from gaitext.cli.app import Quiet, Workers, app, console, errors
 
 
 @app.command()
@@ -49,12 +43,12 @@ def walkers(
         "identities": identities,
         "train_identities": train_identities,
         "protocol": protocol,
-        "types": None if types is None else [name.strip() for name in types.split(",")],
-        "views": None if views is None else [name.strip() for name in views.split(",")],
+        "types": _names(types),
+        "views": _names(views),
         "frames": None if frames is None else _frames(frames),
         "camera": None if roll is None else {"roll": roll},
         "seed": seed,
-        "content": None if content is None else [name.strip() for name in content.split(",")],
+        "content": _names(content),
         "video": None if crf is None else {"crf": crf},
     }
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -72,6 +66,10 @@ def walkers(
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _frames(text: str) -> int | list[int]:

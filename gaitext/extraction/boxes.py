@@ -16,7 +16,7 @@ from gaitext.extraction.coco import read_all_boxes, read_coco
 from gaitext.extraction.detect import Detector, detect_video
 from gaitext.extraction.mot import read_mot
 from gaitext.extraction.tracker import Track, TrackerSettings, track
-from gaitext.making import Entry
+from gaitext.making import Entry, as_read_back
 from gaitext.store import atomic_path, clear_temporaries, write_json
 from gaitext.video.frames import frame_files
 from gaitext.video.reading import digest, sizes
@@ -174,7 +174,7 @@ def is_json(path: str | Path) -> bool:
                 if text:
                     return text[:1] in (b"{", b"[")
     except OSError as error:
-        raise _unreadable(Path(path), error) from error
+        raise DataError(f"cannot be read ({error.strerror})", where=path, how="check the path after --boxes") from error
     return False
 
 
@@ -198,10 +198,6 @@ def read_boxes(path: str | Path, frames: Sequence[str] | None = None) -> dict[in
     return read_coco(path, frames) if is_json(path) else read_mot(Path(path))
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot be read ({error.strerror})", where=path, how="check the path after --boxes")
-
-
 def find_tracks(
     source: Source, detector: Detector, out: Path, settings: TrackerSettings | None = None
 ) -> tuple[dict[int, Track], Entry]:
@@ -223,7 +219,7 @@ def find_tracks(
     boxes = out / "boxes" / f"{box_name(source)}.csv"
     note = boxes.with_suffix(".found.json")
     found_by: Entry = {"detector": detector.settings, "tracker": settings.model_dump(mode="json")}
-    made_with = json.loads(json.dumps({"video_digest": digest(source.path), **found_by}))
+    made_with = as_read_back({"video_digest": digest(source.path), **found_by})
     known = _read_note(note)
     if known is not None and boxes.is_file():
         if known.get("boxes_sha256") != _sha256(boxes):

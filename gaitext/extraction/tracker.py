@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gaitext.config import Settings
 from gaitext.errors import DataError, ShapeError
-from gaitext.extraction.detect.layouts import overlap
+from gaitext.extraction.detect.detector import overlap
 
 __all__ = [
     "Track",

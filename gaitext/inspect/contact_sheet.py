@@ -151,10 +151,10 @@ def _captioned(tile: Frame, footage: Footage, position: int) -> Frame:
 
 
 def _title(footage: Footage, shown: int) -> str:
-    said = f"{footage.name}   {shown} of {footage.length} frames: number, mean score"
+    text = f"{footage.name}   {shown} of {footage.length} frames: number, mean score"
     if footage.origin is not None:
-        said += f"   {Path(footage.origin.entry['video']).name}"
-    return said if footage.video is not None else f"{said}   (no video)"
+        text += f"   {Path(footage.origin.entry['video']).name}"
+    return text if footage.video is not None else f"{text}   (no video)"
 
 
 def _legend(footage: Footage) -> list[tuple[str, Any]]:

@@ -42,7 +42,7 @@ _SLACK = 24
 
 
 @dataclass(frozen=True)
-class Listed:
+class LeafFiles:
     """One leaf: ``files`` are name and bytes, in the toolboxes' order."""
 
     identity: str
@@ -60,18 +60,18 @@ class Listed:
         return sum(size for _, size in self.files)
 
 
-def _list_leaves(root: str | Path, within: tuple[str, ...] = ()) -> list[Listed]:
+def _list_leaves(root: str | Path, within: tuple[str, ...] = ()) -> list[LeafFiles]:
     """All leaves of ``<root>/<id>/<type>/<view>``, or of one id (and type), sorted, without reading any file."""
     try:
         identities = list(within[:1]) or _folders(root)
-        return _together(
+        return _in_threads(
             lambda identity: _list_identity(os.path.join(root, identity), identity, within[1:2]), identities
         )
     except OSError as error:
         raise DataError(f"cannot be listed ({error.strerror})", where=error.filename or root) from error
 
 
-def _list_identity(folder: str, identity: str, kinds: tuple[str, ...]) -> list[Listed]:
+def _list_identity(folder: str, identity: str, kinds: tuple[str, ...]) -> list[LeafFiles]:
     found = []
     for kind in kinds or _folders(folder):
         above = os.path.join(folder, kind)
@@ -83,7 +83,7 @@ def _list_identity(folder: str, identity: str, kinds: tuple[str, ...]) -> list[L
                     for entry in entries
                     if entry.name.endswith(".pkl") and not entry.name.startswith(".")
                 )
-            found.append(Listed(identity, sys.intern(kind), sys.intern(view), path, tuple(files)))
+            found.append(LeafFiles(identity, sys.intern(kind), sys.intern(view), path, tuple(files)))
     return found
 
 
@@ -93,7 +93,7 @@ def _folders(path: str | Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _together(work: Callable[[str], list[Item]], names: Sequence[str]) -> list[Item]:
+def _in_threads(work: Callable[[str], list[Item]], names: Sequence[str]) -> list[Item]:
     """What ``work`` returns for each name, one after the other; file systems far away are asked at once."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return [item for items in pool.map(work, names) for item in items]
@@ -246,9 +246,9 @@ class DatasetContents:
             lines.append(f"scores of frames 0 |{bars}| 1, mean {self.mean_score:.2f} (of {self.scored} sequences)")
         if self.records:
             lines.append(f"{self.records} sequences have a record of their extraction")
-        for said, listed in (("inconsistent", self.odd), ("skipped", self.skipped), ("failed", self.failed)):
+        for trouble, listed in (("inconsistent", self.odd), ("skipped", self.skipped), ("failed", self.failed)):
             if listed:
-                lines.append(f"{said}: {len(listed)}")
+                lines.append(f"{trouble}: {len(listed)}")
                 lines += [f"  {name}: {why}" for name, why in list(listed.items())[:_NAMED]]
                 lines += [f"  … and {len(listed) - _NAMED} more"] if len(listed) > _NAMED else []
         return "\n".join(lines)
@@ -343,7 +343,7 @@ def _records(out: Path, within: tuple[str, ...], contents: DatasetContents, pres
     kept: dict[str, int] = {}
     if not records.folder.joinpath(*within).is_dir():
         return kept
-    for name, entry in _together(read, list(within[:1]) or _folders(records.folder)):
+    for name, entry in _in_threads(read, list(within[:1]) or _folders(records.folder)):
         if entry is None or not isinstance(entry.get("kept"), int):
             contents.odd[name] = f"has a damaged record: {records.folder / name}.json"
             continue
@@ -375,12 +375,12 @@ def _partition(path: Path, identities: set[str]) -> dict[str, int]:
     return {"in training": len(train), "in test": len(test), "in neither": len(identities - train - test)}
 
 
-def _kind(leaf: Listed, name: str) -> str:
+def _kind(leaf: LeafFiles, name: str) -> str:
     """A file's name as other leaves have it: OpenGait's silhouettes are called after their view."""
     return "<view>.pkl" if name == f"{leaf.view}.pkl" else name
 
 
-def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, SizeRule]:
+def _groups(listed: Sequence[LeafFiles], contents: DatasetContents) -> dict[str, SizeRule]:
     """Open some files of each name; returns how sizes tell lengths, and finds leaves that differ."""
     sets = Counter(tuple(_kind(leaf, name) for name, _ in leaf.files) for leaf in listed)
     usual = sets.most_common(1)[0][0]
@@ -391,8 +391,8 @@ def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, Si
             members[_kind(leaf, name)].append((Path(leaf.path, name), size))
         if names != usual:
             lacks, more = set(usual) - set(names), set(names) - set(usual)
-            said = [f"lacks {', '.join(sorted(lacks))}"] if lacks else []
-            contents.odd[leaf.name] = "; ".join(said + ([f"also has {', '.join(sorted(more))}"] if more else []))
+            differences = [f"lacks {', '.join(sorted(lacks))}"] if lacks else []
+            contents.odd[leaf.name] = "; ".join(differences + ([f"also has {', '.join(sorted(more))}"] if more else []))
     rules = {}
     for name, files in sorted(members.items()):
         group = FileGroup(name, len(files), sum(size for _, size in files))
@@ -416,22 +416,22 @@ def _groups(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, Si
 
 
 def _lengths(
-    listed: Sequence[Listed], rules: dict[str, SizeRule], kept: dict[str, int], contents: DatasetContents
+    listed: Sequence[LeafFiles], rules: dict[str, SizeRule], kept: dict[str, int], contents: DatasetContents
 ) -> np.ndarray:
     """Frames of each leaf [N]; leaves whose files differ in length are noted."""
     lengths = np.zeros(len(listed), np.int64)
     unknown = []
     for i, leaf in enumerate(listed):
         ruled = {name: rules.get(_kind(leaf, name)) for name, _ in leaf.files}
-        told = {name: count for name, size in leaf.files if (rule := ruled[name]) and (count := rule.frames(size))}
-        if len(set(told.values())) > 1:
-            said = ", ".join(f"{name} {count}" for name, count in told.items())
-            contents.odd.setdefault(leaf.name, f"files of different lengths: {said}")
+        counts = {name: count for name, size in leaf.files if (rule := ruled[name]) and (count := rule.frames(size))}
+        if len(set(counts.values())) > 1:
+            text = ", ".join(f"{name} {count}" for name, count in counts.items())
+            contents.odd.setdefault(leaf.name, f"files of different lengths: {text}")
         for name, size in leaf.files:
-            if ruled[name] and name not in told and not _is_compact(Path(leaf.path, name)):
+            if ruled[name] and name not in counts and not _is_compact(Path(leaf.path, name)):
                 contents.odd.setdefault(leaf.name, f"{name}: its size of {size} bytes is that of no whole frames")
-        count = next(iter(told.values()), 0)
-        if told and kept.get(leaf.name, count) != count:
+        count = next(iter(counts.values()), 0)
+        if counts and kept.get(leaf.name, count) != count:
             contents.odd.setdefault(leaf.name, f"{count} frames, its record says {kept[leaf.name]}")
         lengths[i] = count or kept.get(leaf.name, 0)
         if not lengths[i]:
@@ -456,15 +456,15 @@ def _is_compact(path: Path) -> bool:
         return False
 
 
-def _scores(listed: Sequence[Listed], contents: DatasetContents) -> dict[str, list[float]]:
+def _scores(listed: Sequence[LeafFiles], contents: DatasetContents) -> dict[str, list[float]]:
     """Mean scores of some sequences by type, from the smallest file of poses; a histogram of their frames."""
     poses = {group.name for group in contents.groups if group.kind == "poses"}
     means: dict[str, list[float]] = defaultdict(list)
     frames: list[float] = []
     for i in spread(len(listed), _SCORED):
         leaf = listed[i]
-        told = [file for file in leaf.files if _kind(leaf, file[0]) in poses]
-        name = min(told, key=lambda file: file[1], default=("", 0))[0]
+        files = [file for file in leaf.files if _kind(leaf, file[0]) in poses]
+        name = min(files, key=lambda file: file[1], default=("", 0))[0]
         try:
             scores = inspect_file(Path(leaf.path, name)).scores if name else []
         except DataError:

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.execution.stages import ahead
 from gaitext.geometry import apply, crop_matrices, invert
-from gaitext.inspect.contents import Sequence, channel_names, guess_kind, spread
-from gaitext.inspect.origin import Origin, find_origin, find_video
+from gaitext.inspect.contents import Origin, Sequence, channel_names, find_origin, find_video, guess_kind, spread
 from gaitext.inspect.paint import Frame, Group, groups_of
 from gaitext.store import open_sequence
 from gaitext.video.reading import count_frames, read_frames

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Union
 
 from gaitext.errors import DataError
-from gaitext.inspect.contents import FileContents, amount, inspect_file
+from gaitext.inspect.contents import FileContents, Origin, amount, find_origin, inspect_file
 from gaitext.inspect.dataset import DatasetContents, inspect_dataset
-from gaitext.inspect.origin import Origin, find_origin
 
 __all__ = ["Contents", "LeafContents", "inspect", "inspect_leaf"]
 

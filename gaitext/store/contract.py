@@ -23,6 +23,7 @@ __all__ = [
     "KEYPOINTS",
     "POSES",
     "POSES_FRAME",
+    "PROTOCOLS",
     "SILHOUETTES",
     "Content",
     "check_template",
@@ -80,6 +81,15 @@ CONTENTS: dict[str, Content] = {
     "boxes": BOXES,
     "silhouettes": SILHOUETTES,
     "keypoints": KEYPOINTS,
+}
+
+#: Types and views of the two protocols (docs/toolbox-contract.md), under the names the toolboxes know.
+PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "casia-b": (
+        (*(f"nm-{i:02d}" for i in range(1, 7)), "bg-01", "bg-02", "cl-01", "cl-02"),
+        tuple(f"{view:03d}" for view in range(0, 181, 18)),
+    ),
+    "psymo": (("nm-01", "nm-02", "bg", "cl", "wss", "wsf", "ph", "txt"), ("000", "045", "090", "180", "225", "270")),
 }
 
 #: Bytes of a name, in nearly all file systems.

@@ -141,10 +141,7 @@ class LeafWriter:
                 if name not in self._writers:
                     path = self._folder() / f"{name}.pkl"
                     self._writers[name] = writer(
-                        path,
-                        self._forms.get(name, "plain"),
-                        floor=self._floor,
-                        written=self.leaf.path / path.name,
+                        path, self._forms.get(name, "plain"), floor=self._floor, written=self.leaf.path / path.name
                     )
                 self._writers[name].append(frames)
         except BaseException:
@@ -233,12 +230,8 @@ def write_leaf(
     """Write a leaf whose sequences are in memory: :class:`LeafWriter`, all at once.
 
     Args:
-        root: of the dataset.
-        identity, kind, view: the leaf.
-        sequences: file name without suffix -> array [T, …]. Names decide the order in which
-            the toolboxes see the files.
-        forms: of the files that are not ``plain``.
-        floor: for compact files.
+        sequences: file name without suffix -> array [T, …], as :meth:`LeafWriter.append` takes them.
+        root, identity, kind, view, forms, floor: as of :class:`LeafWriter`.
 
     Raises:
         DataError: the sequences are empty or of different lengths, or the disk is full.
@@ -267,10 +260,7 @@ def clear_staging(root: str | Path, leaf: str | None = None) -> None:
 
 @overload
 def read_leaf(
-    leaf: Leaf | str | Path,
-    data_in_use: Sequence[bool] | Sequence[int] | None = None,
-    *,
-    lazy: Literal[False] = False,
+    leaf: Leaf | str | Path, data_in_use: Sequence[bool] | Sequence[int] | None = None, *, lazy: Literal[False] = False
 ) -> list[Array]: ...
 
 

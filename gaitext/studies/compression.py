@@ -13,7 +13,6 @@ import numpy as np
 from gaitext.config import merge
 from gaitext.errors import ConfigError, MissingDependencyError
 from gaitext.execution import cores
-from gaitext.video.digests import content_sha256
 from gaitext.studies.cells import Cells, WeightedSum, add_cells
 from gaitext.studies.compression_data import (
     METHODS,
@@ -36,6 +35,7 @@ from gaitext.studies.compression_poses import (
 from gaitext.studies.scoring import Config
 from gaitext.studies.tasks import Running, Task, digest_of, estimator_about, seedless
 from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder
+from gaitext.video.digests import content_sha256
 
 __all__ = ["CompressionStudy"]
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 import gaitext
 from gaitext.errors import GaitextError
-from gaitext.losses.loss import world_size
 from gaitext.execution import progress
+from gaitext.losses.loss import world_size
 from gaitext.store import atomic_path, disk_errors
 from gaitext.training.runs import write_checkpoint
 

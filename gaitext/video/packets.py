@@ -425,5 +425,5 @@ class Pictures:
 
 def reason(error: Exception) -> str:
     """An error of FFmpeg's without its number and the name of its function, or of PyAV's."""
-    said = str(getattr(error, "strerror", None) or error)
-    return said or type(error).__name__
+    text = str(getattr(error, "strerror", None) or error)
+    return text or type(error).__name__

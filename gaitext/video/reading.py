@@ -72,7 +72,7 @@ _ATTACHED_PICTURE = 0x400
 #: Of this many steps from frame to frame one may be a hole in an even rate.
 _MANY = 10
 #: (file, warning) that this process has given.
-_said: set[tuple[str, str]] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -347,12 +347,12 @@ class _Notes:
 
     def conclude(self, pictures: Pictures) -> None:
         if self.interlaced >= 0:
-            self._say(
+            self._warn(
                 "is interlaced: each frame shows two moments, combed where something moves; "
                 "separate them first (ffmpeg -i IN -vf bwdif=send_frame OUT.mp4; send_field gives both)"
             )
         if pictures.undecodable:
-            self._say(
+            self._warn(
                 f"begins in the middle of a recording: its first {pictures.undecodable} pictures cannot be decoded "
                 "and are not counted"
             )
@@ -367,15 +367,15 @@ class _Notes:
             first = int(holes[0])
             skipped = round(float(steps[first]) / usual) - 1
             more = f", and {len(holes) - 1} more times" if len(holes) > 1 else ""
-            self._say(
+            self._warn(
                 f"shows nothing new for {skipped} frames' time after frame {first + 1}{more}: the camera paused, or "
                 "packets were lost; frames are counted as they are there"
             )
 
-    def _say(self, what: str) -> None:
+    def _warn(self, what: str) -> None:
         key = (str(self.path), what)
-        if isinstance(self.path, Path) and key not in _said:
-            _said.add(key)
+        if isinstance(self.path, Path) and key not in _warned:
+            _warned.add(key)
             logger.warning("%s: %s", self.path, what)
 
 

@@ -7,11 +7,12 @@ how it moves, and nowhere else: clothes, limb thickness, camera and noise are dr
 other generators.
 """
 
+from gaitext.store.contract import PROTOCOLS
 from gaitext.walkers.covariates import COVARIATES, Clothes
 from gaitext.walkers.dataset import Written, dataset_bytes, normalise_silhouette, write_dataset
 from gaitext.walkers.observation import Observation, observe
 from gaitext.walkers.scene import Scene
-from gaitext.walkers.settings import CONTENT, PROTOCOLS, CameraSettings, VideoSettings, WalkerSettings
+from gaitext.walkers.settings import CONTENT, CameraSettings, VideoSettings, WalkerSettings
 from gaitext.walkers.walk import Walk, make_walk
 
 __all__ = [

@@ -17,7 +17,7 @@ import numpy as np
 
 from gaitext.walkers.gait import Gait, angles
 
-__all__ = ["JOINT_RADII", "Body", "mean_body", "move", "sample_body", "stride_length"]
+__all__ = ["JOINT_RADII", "Body", "move", "sample_body", "stride_length"]
 
 
 #: Mean stature and its standard deviation, metres: (women, men).
@@ -83,11 +83,6 @@ class Body:
     forearm: float
     neck: float
     head: float
-
-
-def mean_body(stature: float = 1.70) -> Body:
-    """The body that has every segment's mean share of ``stature`` (metres)."""
-    return Body(stature, **{name: share * stature for name, (share, _) in SHARES.items()})
 
 
 def sample_body(rng: np.random.Generator, diversity: float = 1.0) -> Body:

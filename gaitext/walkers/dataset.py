@@ -151,7 +151,7 @@ class _Walks(Recipe[Item, Written]):
         shapes: list[np.ndarray] = []
         if lacks_video:
             scene = Scene(walk, settings.seed)
-            frames = _watched(scene, shapes) if outlined else (scene.frame(t)[0] for t in range(len(scene)))
+            frames = _outlined_frames(scene, shapes) if outlined else (scene.frame(t)[0] for t in range(len(scene)))
             write_footage(out, name, frames, walk.boxes, walk.fps, settings.video)
         elif outlined:
             scene = Scene(walk, settings.seed)
@@ -171,7 +171,7 @@ def _files(out: Path, name: Name) -> list[Path]:
     return [out / folder / identity / kind / f"{view}{suffix}" for folder, suffix in _FOOTAGE.items()]
 
 
-def _watched(scene: Scene, shapes: list[np.ndarray]) -> Iterator[np.ndarray]:
+def _outlined_frames(scene: Scene, shapes: list[np.ndarray]) -> Iterator[np.ndarray]:
     """A scene's frames; their silhouettes are added to ``shapes`` on the way."""
     for t in range(len(scene)):
         frame, silhouette = scene.frame(t)

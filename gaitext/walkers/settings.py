@@ -8,29 +8,10 @@ from pydantic import Field, field_validator, model_validator
 
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
-from gaitext.store.contract import CONTENTS
+from gaitext.store.contract import CONTENTS, PROTOCOLS
 from gaitext.walkers.covariates import covariate
 
-__all__ = [
-    "CONTENT",
-    "PROTOCOLS",
-    "CameraSettings",
-    "VideoSettings",
-    "WalkerSettings",
-    "view_degrees",
-]
-
-#: Types and views of the two protocols (docs/datasets.md), under the names the toolboxes know.
-PROTOCOLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "casia-b": (
-        (*(f"nm-{i:02d}" for i in range(1, 7)), "bg-01", "bg-02", "cl-01", "cl-02"),
-        tuple(f"{view:03d}" for view in range(0, 181, 18)),
-    ),
-    "psymo": (
-        ("nm-01", "nm-02", "bg", "cl", "wss", "wsf", "ph", "txt"),
-        ("000", "045", "090", "180", "225", "270"),
-    ),
-}
+__all__ = ["CONTENT", "CameraSettings", "VideoSettings", "WalkerSettings", "view_degrees"]
 
 #: All that a walk can be written as: the leaf's sequences, and a video with its boxes.
 CONTENT: tuple[str, ...] = (*CONTENTS, "video")

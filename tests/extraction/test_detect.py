@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.extraction.detect import detect_video, load_detector, overlap, suppress
-from gaitext.extraction.detect.layouts import find_layout
+from gaitext.extraction.detect.onnx import find_layout
 from gaitext.pose.onnx import open_session
 
 from .detectors import SIZE, red_network

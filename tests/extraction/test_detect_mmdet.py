@@ -13,7 +13,7 @@ import torch
 
 from gaitext.errors import CheckpointError, ConfigError, MissingDependencyError
 from gaitext.extraction.detect import load_detector
-from gaitext.extraction.detect.layouts import LAYOUTS
+from gaitext.extraction.detect.onnx import LAYOUTS
 
 CONFIG = "yolox_tiny_8xb8-300e_coco"
 

@@ -28,7 +28,7 @@ SAYS = r"cannot be decoded after frame \d+|frame \d+ is damaged|ends early: fram
 
 @pytest.fixture(autouse=True)
 def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "_said", set())
+    monkeypatch.setattr(video, "_warned", set())
 
 
 def coded(path: Path, count: int = 40, codec: str = "libx264", **options: str) -> Path:

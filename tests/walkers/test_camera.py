@@ -11,9 +11,10 @@ from gaitext.errors import ConfigError
 from gaitext.geometry import crop_boxes
 from gaitext.skeleton import joint_mirror
 from gaitext.walkers import PROTOCOLS, CameraSettings, WalkerSettings, make_walk
-from gaitext.walkers.body import mean_body, move
+from gaitext.walkers.body import move
 from gaitext.walkers.camera import boxes, place, project, visibility
 from gaitext.walkers.gait import mean_gait
+from tests.walkers.bodies import mean_body
 
 VIEWS = sorted(set(PROTOCOLS["casia-b"][1]) | set(PROTOCOLS["psymo"][1]))
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from gaitext.errors import ConfigError
 from gaitext.skeleton import joint_mirror
 from gaitext.walkers import COVARIATES, WalkerSettings, make_walk
-from gaitext.walkers.body import mean_body, move, sample_body, stride_length
+from gaitext.walkers.body import move, sample_body, stride_length
 from gaitext.walkers.gait import LIMB_CURVES, angles, change_speed, mean_gait, vary
 from gaitext.walkers.walk import sample_identity
+from tests.walkers.bodies import mean_body
 
 CYCLE = np.linspace(0, 2 * np.pi, 100, endpoint=False)
 #: Joints that one rigid segment connects.

@@ -1,6 +1,5 @@
 """Person detectors behind one protocol: mmdet, and ONNX files of the YOLO kind."""
 
-from gaitext.extraction.detect.detector import DETECTORS, Detector, detect_video, load_detector
-from gaitext.extraction.detect.layouts import overlap, suppress
+from gaitext.extraction.detect.detector import DETECTORS, Detector, detect_video, load_detector, overlap, suppress
 
 __all__ = ["DETECTORS", "Detector", "detect_video", "load_detector", "overlap", "suppress"]

@@ -16,7 +16,7 @@ from gaitext.errors import ConfigError
 from gaitext.execution.stages import ahead
 from gaitext.video.reading import probe, read_frames
 
-__all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector"]
+__all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector", "overlap", "suppress"]
 
 Frame = npt.NDArray[np.uint8]
 #: float64 [N, 5]: x, y, w, h in frame pixels and the score in 0..1, by descending score.
@@ -141,3 +141,30 @@ def _as_shown(frame: Frame, aspect: float) -> Frame:
     stretched = torch.nn.functional.interpolate(pixels, size, mode="bilinear").round()[0].to(torch.uint8)
     shown: Frame = np.ascontiguousarray(stretched.permute(1, 2, 0).numpy())
     return shown
+
+
+def overlap(one: Detections, two: Detections) -> Detections:
+    """Intersection over union of boxes x, y, w, h: [N, 4] and [M, 4] -> [N, M]."""
+    one, two = one[:, None, :4], two[None, :, :4]
+    corner = np.minimum(one[..., :2] + one[..., 2:], two[..., :2] + two[..., 2:])
+    sides = np.clip(corner - np.maximum(one[..., :2], two[..., :2]), 0, None)
+    shared = sides.prod(-1)
+    union = one[..., 2:].prod(-1) + two[..., 2:].prod(-1) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def suppress(boxes: Detections, iou: float) -> Detections:
+    """Keep, from the highest score down, every box that overlaps no kept one by more than ``iou``.
+
+    Args:
+        boxes: float64 [N, 5]: x, y, w, h, score.
+
+    Returns:
+        [K, 5], by descending score; the order of the input does not matter.
+    """
+    left = boxes[np.lexsort((*boxes.T[:4], -boxes[:, 4]))]
+    kept = []
+    while len(left):
+        kept.append(left[0])
+        left = left[1:][overlap(left[:1], left[1:])[0] <= iou]
+    return np.array(kept, dtype=np.float64).reshape(-1, 5)

@@ -8,10 +8,4 @@ from gaitext.extraction.prepare.make import DATASETS, prepare
 from gaitext.extraction.prepare.published import find_casia_b
 from gaitext.extraction.prepare.report import PrepareReport
 
-__all__ = [
-    "DATASETS",
-    "PrepareReport",
-    "find_casia_b",
-    "find_own",
-    "prepare",
-]
+__all__ = ["DATASETS", "PrepareReport", "find_casia_b", "find_own", "prepare"]

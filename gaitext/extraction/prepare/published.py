@@ -6,17 +6,17 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from gaitext.errors import DataError
 from gaitext.extraction.prepare.items import Clip, Found, in_order, videos_and_frame_folders, views
+from gaitext.store.contract import PROTOCOLS
 from gaitext.video.frames import is_image, natural_key
 
 __all__ = ["CASIA_B_SPLIT", "casia_b_names", "find_casia_b", "find_ccpg", "find_sustech1k"]
 
 _CASIA_B = re.compile(r"(\d{3})-((?:nm|bg|cl)-\d{2})-(\d{3})")
-_CASIA_B_TYPES = [f"nm-{i:02d}" for i in range(1, 7)] + ["bg-01", "bg-02", "cl-01", "cl-02"]
-_CASIA_B_VIEWS = [f"{angle:03d}" for angle in range(0, 181, 18)]
 #: The large-sample split that everybody reports: the first 74 people train, the other 50 test.
 CASIA_B_SPLIT = ([f"{i:03d}" for i in range(1, 75)], [f"{i:03d}" for i in range(75, 125)])
 
@@ -53,8 +53,7 @@ def find_casia_b(root: Path) -> Found:
 
 def casia_b_names() -> list[str]:
     """``id/type/view`` of all 13,640 sequences."""
-    people = CASIA_B_SPLIT[0] + CASIA_B_SPLIT[1]
-    return [f"{person}/{kind}/{view}" for person in people for kind in _CASIA_B_TYPES for view in _CASIA_B_VIEWS]
+    return ["/".join(parts) for parts in product(CASIA_B_SPLIT[0] + CASIA_B_SPLIT[1], *PROTOCOLS["casia-b"])]
 
 
 def find_ccpg(root: Path) -> Found:

@@ -30,8 +30,8 @@ from gaitext.extraction.prepare.poses.frames import (
     read_source,
     seen,
 )
+from gaitext.store.contract import PROTOCOLS
 from gaitext.video.frames import natural_key
-from gaitext.walkers import PROTOCOLS
 
 __all__ = ["PEOPLE", "find_psymo", "follow", "follow_tracks", "read_psymo"]
 
