@@ -11,7 +11,7 @@ from typing import Any
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.store import write_json
-from gaitext.studies.tasks import plain
+from gaitext.studies.tasks import Task
 
 __all__ = ["Cell", "Cells", "WeightedSum", "add_cells", "finite"]
 
@@ -163,6 +163,9 @@ class WeightedSum:
         named = [[weight, f"{part.parent.name}/{part.name}"] for weight, part in self.parts]
         return {"sum of": named} if self.about is None else self.about
 
+    def task(self, name: str, needs: tuple[str, ...], *, alone: bool = False) -> Task:
+        return Task(name, add_cells, self, self.cell, self.made_of, needs, alone)
+
 
 def add_cells(wanted: WeightedSum) -> None:
     """Write the cell: of the metrics that all parts have.
@@ -185,4 +188,4 @@ def add_cells(wanted: WeightedSum) -> None:
         if any(part.keys() != parts[0].keys() for part in parts):
             raise DataError(f"{' and '.join(c.name for c in cells)} were tested on different identities")
         people[metric] = {name: total(parts, name) for name in parts[0]}
-    Cell(wanted.system, wanted.condition, wanted.seed, scalars, people).write(wanted.cell, **plain(wanted.made_of))
+    Cell(wanted.system, wanted.condition, wanted.seed, scalars, people).write(wanted.cell, **wanted.made_of)

@@ -13,7 +13,7 @@ import numpy as np
 from gaitext.config import merge
 from gaitext.errors import ConfigError, MissingDependencyError
 from gaitext.execution import cores
-from gaitext.studies.cells import Cells, WeightedSum, add_cells
+from gaitext.studies.cells import Cells, WeightedSum
 from gaitext.studies.compression_data import (
     METHODS,
     UNTRAINED,
@@ -208,9 +208,8 @@ class CompressionStudy:
         if job.system not in UNTRAINED or seed == first:
             return None
         source, cell = (cell_file(running, job.system, condition, s, about) for s in (first, seed))
-        copied = WeightedSum(job.system, condition, seed, ((1.0, source),), cell, about)
         name, need = (f"test {job.system}@{condition}, seed {each}" for each in (seed, first))
-        return Task(name, add_cells, copied, cell, about, (need,))
+        return WeightedSum(job.system, condition, seed, ((1.0, source),), cell, about).task(name, (need,))
 
     def is_cell(self, task: Task) -> bool:
         return isinstance(task.argument, (PoseTest, Testing, WeightedSum))

@@ -11,7 +11,7 @@ from typing import Any
 from gaitext.config import load_yaml
 from gaitext.errors import ConfigError
 from gaitext.evaluation import PROTOCOLS
-from gaitext.studies.cells import Cells, WeightedSum, add_cells
+from gaitext.studies.cells import Cells, WeightedSum
 from gaitext.studies.configs import check_config, check_embedded, located, metrics_of
 from gaitext.studies.rg_gait_cells import RANKS, CellPlan, CellTest, standard_tables
 from gaitext.studies.rg_gait_systems import UNOCCLUDED, Adaptation, RGGaitSettings, Systems, start_file
@@ -109,6 +109,7 @@ class _Seed:
     seed: int
     running: Running
     _trainings: dict[str, Training] = field(default_factory=dict)
+    _embeddings: dict[tuple[str, str], Embedding] = field(default_factory=dict)
 
     def tasks(self) -> list[Task]:
         plan = self.study.plan
@@ -128,7 +129,8 @@ class _Seed:
             path = self._path("cells", f"{system}@{condition.replace('/', '-')}-{made}").with_suffix(".json")
             wanted = WeightedSum(system, condition, self.seed, files, path)
             name, needs = self._name("sum", f"{system}@{condition}"), tuple(cells[part].name for _, part in parts)
-            cells[system, condition] = Task(name, add_cells, wanted, path, wanted.made_of, needs)
+            # In this process: to start another takes longer than to add up.
+            cells[system, condition] = wanted.task(name, needs, alone=True)
         return [*trainings, *embeddings, *cells.values()]
 
     def training(self, system: str) -> Training:
@@ -159,16 +161,19 @@ class _Seed:
 
     def embedding(self, system: str, occlusion: str) -> Embedding:
         """Of a system's test sequences."""
-        training = self.training(system)
-        config = self.study.systems.occluded(training.config, occlusion)
-        about = self._about(system, occlusion)
-        folder = f"{system}@{occlusion}-{digest_of({**about, 'trained': _made(training)})}"
-        return Embedding(training, config, self._path("embeddings", folder).with_suffix(".npz"), about)
+        if (system, occlusion) not in self._embeddings:
+            systems, training = self.study.systems, self.training(system)
+            config = systems.occluded(training.config, occlusion)
+            about = {"trained": training.about, "evaluator_cfg": config["evaluator_cfg"]}
+            folder = f"{system}@{occlusion}-{digest_of({**about, 'trained': _made(training)})}"
+            file = self._path("embeddings", folder).with_suffix(".npz")
+            self._embeddings[system, occlusion] = Embedding(training, config, file, about)
+        return self._embeddings[system, occlusion]
 
     def _test(self, test: CellTest) -> Task:
         system, condition = test.place
         training, found = self.training(system), self.embedding(system, test.occlusion)
-        about = {**self._about(system, test.occlusion), "occluded": test.occluded if condition != UNOCCLUDED else None}
+        about = {**found.about, "occluded": test.occluded if condition != UNOCCLUDED else None}
         cell = cell_file(self.running, system, condition, self.seed, about)
         testing = Testing(system, condition, found.config, training, cell, about, ranks=tuple(RANKS))
         if self.running.toolbox is not None:
@@ -178,10 +183,6 @@ class _Seed:
             testing = replace(testing, gallery=self.embedding(system, UNOCCLUDED).file)
             occlusions.append(UNOCCLUDED)
         return testing.task(tuple(self._name("embed", f"{system}@{occlusion}") for occlusion in occlusions))
-
-    def _about(self, system: str, occlusion: str) -> dict[str, Any]:
-        evaluator = self.study.systems.occluded(self.study.systems.config(system), occlusion)["evaluator_cfg"]
-        return {"trained": self.training(system).about, "evaluator_cfg": evaluator}
 
     def _path(self, kind: str, name: str) -> Path:
         return self.running.out / kind / name / f"seed-{self.seed}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
 from gaitext import standalone
 from gaitext.config import load_yaml
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import evaluate_indoor_dataset
-from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies import Cell, Running, parse_study, run_study
 from gaitext.studies.configs import metrics_of
 from gaitext.studies.scoring import short_numbers
 from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
@@ -80,27 +83,33 @@ def run(path: Path, out: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    folder = tmp_path_factory.mktemp("study")
-    return folder, run(written(folder, STUDY), folder / "out")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the study, undisturbed, and its YAML: run once for all of pytest-xdist's workers."""
+    above = tmp_path_factory.getbasetemp()
+    folder = (above.parent if "PYTEST_XDIST_WORKER" in os.environ else above) / "recognition-study"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "out" / "study_results.json").exists():
+            folder.mkdir(exist_ok=True)
+            run(written(folder, STUDY), folder / "out")
+    return folder
 
 
-def test_cells_are_what_the_host_finds_by_hand(done: tuple[Path, Any]) -> None:
-    folder, result = done
-    assert [(c.system, c.condition, c.seed) for c in result.cells] == [
+def test_cells_are_what_the_host_finds_by_hand(done: Path, tmp_path: Path) -> None:
+    cells = [Cell(**cell) for cell in json.loads((done / "out" / "study_results.json").read_text())["cells"]]
+    assert [(c.system, c.condition, c.seed) for c in cells] == [
         *(("with", "level", s) for s in (0, 1)),
         *(("with", "tilted", s) for s in (0, 1)),
         *(("global", "level", s) for s in (0, 1)),
     ]
-    study = parse_study(folder / "study.yaml")
-    running = Running(folder / "out", device="cpu")
+    study = parse_study(done / "study.yaml")
+    running = Running(done / "out", device="cpu")
     testing = next(t for t in study.tasks(running) if t.name == "test with@tilted, seed 1").argument
     assert "roll" not in str(testing.training.config["data_cfg"])
-    saved = folder / "by-hand.npz"
+    saved = tmp_path / "by-hand.npz"
     tested = standalone.test(
-        testing.config, checkpoint=testing.training.checkpoint, output=folder, save_embeddings=saved, quiet=True
+        testing.config, checkpoint=testing.training.checkpoint, output=tmp_path, save_embeddings=saved, quiet=True
     )
-    (cell,) = [c for c in result.cells if (c.system, c.condition, c.seed) == ("with", "tilted", 1)]
+    (cell,) = [c for c in cells if (c.system, c.condition, c.seed) == ("with", "tilted", 1)]
     for name in ("NM", "BG", "CL"):
         assert cell.scalars[name] == tested.evaluation.scalars[f"scalar/test_accuracy/{name}@R1"]
         assert np.mean(list(cell.people[name].values())) == pytest.approx(cell.scalars[name])
@@ -110,9 +119,8 @@ def test_cells_are_what_the_host_finds_by_hand(done: tuple[Path, Any]) -> None:
     assert short_numbers(again) == pytest.approx(cell.scalars)
 
 
-def test_switches_reach_the_config(done: tuple[Path, Any]) -> None:
-    folder, _ = done
-    config = parse_study(folder / "study.yaml").config("global")
+def test_switches_reach_the_config(tmp_path: Path) -> None:
+    config = parse_study(written(tmp_path, STUDY)).config("global")
     assert config["model_cfg"]["branches"] == ["global"]
     assert config["model_cfg"]["partition"] == "upper_lower"  # the rest stays
     assert [(loss["type"], loss["log_prefix"]) for loss in config["loss_cfg"]] == [
@@ -121,9 +129,9 @@ def test_switches_reach_the_config(done: tuple[Path, Any]) -> None:
     ]
 
 
-def test_a_row_added_later_leaves_the_others_alone(done: tuple[Path, Any]) -> None:
-    folder, _ = done
-    out = folder / "out"
+def test_a_row_added_later_leaves_the_others_alone(done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done / "out", out)  # a study may be moved
     before = {p: p.stat().st_mtime_ns for p in [*out.rglob("*.pt"), *(out / "cells").rglob("*.json")]}
     study = copy.deepcopy(STUDY)
     study["systems"]["without"] = {
@@ -131,14 +139,14 @@ def test_a_row_added_later_leaves_the_others_alone(done: tuple[Path, Any]) -> No
         "data": "level",
         "set": {"model_cfg": {"alignment": {"enabled": False}}},
     }
-    result = run(written(folder, study), out)
+    result = run(written(tmp_path, study), out)
     assert len(result.cells) == 8
     after = {p: p.stat().st_mtime_ns for p in [*out.rglob("*.pt"), *(out / "cells").rglob("*.json")]}
     assert before.items() <= after.items()
     assert len(after) > len(before)
 
 
-def test_killed_at_random_points_it_ends_with_the_same_results(done: tuple[Path, Any], tmp_path: Path) -> None:
+def test_killed_at_random_points_it_ends_with_the_same_results(done: Path, tmp_path: Path) -> None:
     """Whole process groups die, workers too."""
     path = written(tmp_path, STUDY)
     command = [*COMMAND, str(path), "--out", str(tmp_path / "out"), "--device", "cpu", "--quiet"]
@@ -155,13 +163,7 @@ def test_killed_at_random_points_it_ends_with_the_same_results(done: tuple[Path,
             os.killpg(process.pid, signal.SIGKILL)  # the command of that name reads -1234 as -1: everybody
             process.communicate()
             time.sleep(0.5)
-    assert (tmp_path / "out" / "study_results.json").read_bytes() == (done[0] / "first.json").read_bytes()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def first(done: tuple[Path, Any]) -> None:
-    """The undisturbed study's results, before rows are added."""
-    (done[0] / "first.json").write_bytes((done[0] / "out" / "study_results.json").read_bytes())
+    assert (tmp_path / "out" / "study_results.json").read_bytes() == (done / "out" / "study_results.json").read_bytes()
 
 
 def change(study: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
