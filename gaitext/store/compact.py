@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
+from gaitext.store.array_pickles import plain_dtype
 from gaitext.store.coding import SEGMENT, FrameCoder
-from gaitext.store.pickled import plain_dtype
 from gaitext.store.writing import FrameWriter
 
 __all__ = ["CompactSequence", "CompactWriter", "is_compact", "reopen"]
