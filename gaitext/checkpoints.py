@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitext.errors import CheckpointError, import_extra, nearest
-from gaitext.pickles import Call, DamagedPickle, Name, Persistent, Unread, read_pickle, words
+from gaitext.store.pickles import Call, DamagedPickle, Name, Persistent, Unread, read_pickle, words
 
 __all__ = ["check_values", "fitting", "load", "named", "read_file", "read_state_dict"]
 

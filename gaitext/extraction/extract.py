@@ -137,13 +137,9 @@ def extract_video(
     Every box grows to a crop of the estimator's shape (3:4), is cut from the frame in RGB with
     black outside, is resized to 192×256, and becomes 17 heatmaps. Frames with a low mean keypoint
     score are dropped. Each clip becomes ``out/sequences/<id>/<type>/<view>/`` with four files of
-    equal length:
-
-    - ``0_heatmaps.pkl`` float16 [T, 17, 64, 48], as the estimator gave them (or in another form,
-      or merged, see :class:`~gaitext.extraction.ExtractSettings`),
-    - ``1_poses.pkl`` float32 [T, 17, 3], x, y in heatmap pixels and score,
-    - ``2_poses_frame.pkl`` float32 [T, 17, 3], x, y in frame pixels and score,
-    - ``3_boxes.pkl`` float32 [T, 4], the crops as x, y, w, h in frame pixels.
+    equal length: heatmaps as the estimator gave them (or in another form, or merged, see
+    :class:`~gaitext.extraction.ExtractSettings`), poses in heatmap and in frame pixels, and boxes, as
+    :data:`gaitext.store.contract.CONTENTS` names them and says what they hold.
 
     ``out/records/<id>/<type>/<view>.json`` records where each comes from. Sequences appear whole or
     not at all and are recorded one by one: run again after a kill, and what is finished is not done

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.pickles import DamagedPickle, Unread
+from gaitext.store.array_pickles import read_array
 from gaitext.store.compact import PREFIX, CompactSequence, CompactWriter, is_compact
-from gaitext.store.pickled import read_array
+from gaitext.store.pickles import DamagedPickle, Unread
 from gaitext.store.writing import PLAIN_TAIL, FrameWriter, SequenceWriter, plain_layout
 
 __all__ = ["FORMS", "Array", "Form", "map_sequence", "open_sequence", "read_sequence", "write_sequence", "writer"]

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.store.pickled import PLAIN_KINDS
+from gaitext.store.array_pickles import PLAIN_KINDS
 
 __all__ = ["SEGMENT", "STEP_FLOOR", "FrameCoder"]
 

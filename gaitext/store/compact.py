@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
+from gaitext.store.array_pickles import plain_dtype
 from gaitext.store.coding import SEGMENT, FrameCoder
-from gaitext.store.pickled import plain_dtype
 from gaitext.store.writing import FrameWriter
 
 __all__ = ["CompactSequence", "CompactWriter", "is_compact", "reopen"]
@@ -362,10 +362,9 @@ class CompactWriter(FrameWriter):
     """Writes the compact form, frames appended as they come.
 
     Args:
-        path: of the file.
+        path, written: as in :class:`~gaitext.store.writing.FrameWriter`; the file records where it is written.
         bits: 8, or 16 for the values themselves (lossless).
         floor: with 8 bits, values nearer to 0 than this become 0: an estimator's noise.
-        written: as in :class:`~gaitext.store.writing.FrameWriter`; the file records it.
 
     Raises (at append):
         DataError: frames that have no such form.

@@ -250,14 +250,7 @@ def is_unused(folder: Path) -> bool:
 def locked_item(out: Path, name: str) -> Iterator[None]:
     """One process at a time makes an item of an output folder; the others wait, and then find it made.
 
-    Any number of processes may work in ``out`` at once.
-
-    Args:
-        out: the output folder.
-        name: of the item.
-
-    Raises:
-        DataError: the lock file cannot be made.
+    Any number of processes may work in ``out`` at once. Raises DataError where the lock file cannot be made.
     """
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
     with locked(out / f".{digest}.lock"):

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
+from gaitext.store.array_pickles import PLAIN_KINDS, plain_dtype
 from gaitext.store.files import disk_errors, publish, temporary_beside
-from gaitext.store.pickled import PLAIN_KINDS, plain_dtype
 
 __all__ = ["PLAIN_TAIL", "FrameWriter", "SequenceWriter", "plain_layout"]
 

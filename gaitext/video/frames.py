@@ -89,10 +89,15 @@ def frame_sizes(folder: str | Path, indices: Collection[int] | None = None) -> I
     for index, path in _chosen(folder, indices):
         with _opened(path, index) as image:
             try:
-                turned = image.getexif().get(_ORIENTATION) in _TURNED
+                turned = _is_turned(image)
             except Exception as error:  # of a PNG, all of the file is read for it
                 raise _broken(path, index, error) from error
             yield (image.height, image.width) if turned else (image.width, image.height)
+
+
+def _is_turned(image: Any) -> bool:
+    """Whether width and height are swapped in showing it."""
+    return image.getexif().get(_ORIENTATION) in _TURNED
 
 
 def has_alpha(path: str | Path) -> bool:
@@ -113,24 +118,17 @@ def pixel_aspect(path: str | Path) -> Fraction:
         # Of the file's kind, a PNG keeps pixels a metre; Pillow gives them an inch.
         x, y = (round(value / 0.0254) for value in density) if density else (1, 1)
         aspect = Fraction(y, x) if x > 0 and y > 0 else Fraction(1)
-        turned = image.getexif().get(_ORIENTATION) in _TURNED
-    return 1 / aspect if turned else aspect
+        return 1 / aspect if _is_turned(image) else aspect
 
 
 def read_images(
     folder: str | Path, indices: Collection[int] | None = None
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """Decode the pictures of a frame folder in order, turned upright as their EXIF data ask for.
+    """Decode the pictures of a frame folder in order, turned upright as their EXIF data ask for: RGB uint8 [H, W, 3].
 
     Frames may differ in size, as person crops do. Grey pictures become RGB; transparency is
     dropped. A JPEG carries no checksum: damage that its decoder conceals is not noticed, unlike a
-    file that was cut short.
-
-    Args:
-        indices: yield only these frames, counted from 0; the others are not opened.
-
-    Yields:
-        (index, RGB uint8 [H, W, 3]).
+    file that was cut short. With ``indices``, counted from 0, the others are not opened.
 
     Raises:
         VideoError: as :func:`frame_files`; a picture that is broken, or has more than 8 bits of

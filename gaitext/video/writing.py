@@ -103,22 +103,17 @@ def encode(
     where: object,
     pixel_aspect: Fraction = Fraction(1),
 ) -> int:
-    """Encode timed frames as H.264 (libx264, yuv420p).
+    """Encode timed frames as H.264 (libx264, yuv420p); arguments, result and errors as for :func:`write_video`.
 
     Args:
         target: a file, whose suffix chooses the container, or memory, which gets mp4.
-        frames: times in ticks, rising, and RGB uint8 [H, W, 3], all of one size, H and W even.
-        rate: frames per second on average, which x264 reckons bits by.
+        frames: times in ticks, rising, and RGB uint8 [H, W, 3].
+        rate: frames per second on average, which x264 deals out bits by.
         time_base: seconds a tick.
         options: of :func:`h264_options`.
         where: what errors name.
-        pixel_aspect: as for :func:`write_video`.
-
-    Returns:
-        The number of frames written.
 
     Raises:
-        VideoError, MissingDependencyError: as :func:`write_video`.
         OSError: the disk is full; :func:`~gaitext.store.disk_errors` says it better.
     """
     av = import_extra("av", "video", "writing a video")

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from gaitext.errors import DataError
-from gaitext.pickles import DamagedPickle, Unread, read_pickle
 from gaitext.store import map_sequence, read_sequence, write_sequence
+from gaitext.store.pickles import DamagedPickle, Unread, read_pickle
 
 FRAMES = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
 #: Pickle of numpy's own kind up to the state: _reconstruct(ndarray, (0,), b"b").

@@ -88,12 +88,10 @@ def views(root: Path) -> Iterator[Clip]:
 
 
 def videos_and_frame_folders(root: Path) -> tuple[list[Path], dict[str, str]]:
-    """All videos below ``root``, and the folders that hold pictures, however deep, sorted; and what is neither.
+    """All videos below ``root`` and the folders that hold pictures, however deep, sorted; path -> why of other files.
 
-    Files whose suffix is unknown are tried (:func:`gaitext.video.reading.is_video`), but not beside pictures.
-
-    Returns:
-        Videos and folders; path -> why it was not taken, of files that do not belong beside videos.
+    Files whose suffix is unknown are tried (:func:`gaitext.video.reading.is_video`), but not beside pictures;
+    those that do not belong beside videos are named.
     """
     found, left_out = [], {}
     for folder, files in folders_below(root):

@@ -15,7 +15,18 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from gaitext.pickles import Blob, Call, DamagedPickle, Name, Pairs, Persistent, Unread, describe, read_pickle, words
+from gaitext.store.pickles import (
+    Blob,
+    Call,
+    DamagedPickle,
+    Name,
+    Pairs,
+    Persistent,
+    Unread,
+    describe,
+    read_pickle,
+    words,
+)
 
 __all__ = ["PLAIN_KINDS", "plain_dtype", "read_array"]
 
