@@ -50,7 +50,7 @@ def film(folder: Path, frames: int) -> tuple[Path, dict[int, Track]]:
 
 def published(specification: str) -> Any:
     """The estimator with its network as published: nothing folded, channels first."""
-    with mock.patch("gaitext.pose.torch_estimator.fold_network", lambda network, probe: network):
+    with mock.patch("gaitext.models.folding.fold_network", lambda network, probe: network):
         estimator: Any = load_estimator(specification)
     if hasattr(estimator, "network"):
         estimator.network = estimator.network.to(memory_format=torch.contiguous_format)

@@ -72,7 +72,7 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
     Returns:
         [p, n, n].
     """
-    parts = _near(embeddings.permute(2, 0, 1).contiguous().float())
+    parts = _centred_where_far(embeddings.permute(2, 0, 1).contiguous().float())
     squares = torch.sum(parts**2, -1)
     with torch.autocast(parts.device.type, enabled=False):  # it would take the product in half precision
         inner = parts.matmul(parts.transpose(1, 2))
@@ -80,7 +80,7 @@ def pairwise_distances(embeddings: Tensor) -> Tensor:
     return torch.sqrt(F.relu(squared))
 
 
-def _near(parts: Tensor) -> Tensor:
+def _centred_where_far(parts: Tensor) -> Tensor:
     """``parts`` [p, n, c], where need be without their mean; to the last bit as they are where not."""
     with torch.no_grad():  # distances do not change with what is taken from all, so neither does a gradient
         mean = parts.mean(1, keepdim=True)

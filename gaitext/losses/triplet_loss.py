@@ -1,9 +1,4 @@
-"""Batch-all triplet loss.
-
-What the triplet losses share: they differ in which triplets count.
-
-Batch-hard triplet loss.
-"""
+"""Batch-all and batch-hard triplet loss."""
 
 from __future__ import annotations
 
@@ -19,7 +14,7 @@ __all__ = ["BatchHardTripletLoss", "TripletBase", "TripletLoss"]
 
 
 class TripletBase(Loss):
-    """A triplet loss on Euclidean distances, part by part.
+    """A triplet loss on Euclidean distances, part by part; those below differ in which triplets count.
 
     With several processes the batch is gathered first and the loss multiplied by their number.
 
@@ -79,9 +74,7 @@ class TripletLoss(TripletBase):
     included; each part averages over its own non-zero terms (GaitHeat, Eq. 9; docs/gaitheat.md). Equal to
     OpenGait's ``TripletLoss``; unlike it, identities may have different numbers of sequences.
 
-    Args:
-        margin: how much farther than the positive the negative shall be.
-        loss_term_weight: see :class:`~gaitext.losses.Loss`.
+    Args: see :class:`TripletBase`.
 
     Example:
         >>> import torch
@@ -106,9 +99,7 @@ class BatchHardTripletLoss(TripletBase):
     The mining that GaitHeat's summary describes (Hermans et al., 2017); the paper and its release
     use the batch-all :class:`~gaitext.losses.TripletLoss`.
 
-    Args:
-        margin: how much farther than the positive the negative shall be.
-        loss_term_weight: see :class:`~gaitext.losses.Loss`.
+    Args: see :class:`TripletBase`.
 
     Example:
         >>> import torch

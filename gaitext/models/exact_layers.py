@@ -30,7 +30,7 @@ Network = TypeVar("Network", bound=nn.Module)
 _BLOCK = 1 << 18
 
 
-class _Exact(_BatchNorm):
+class _ExactBatchNorm(_BatchNorm):
     """What the classes below share."""
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -43,7 +43,7 @@ class _Exact(_BatchNorm):
         # Of too few values torch complains.
         if not (batch or wanted) or input.numel() < 2 * input.shape[1] or not _eager_on_cpu(input):
             return super().forward(input)
-        input = _laid_out(input)
+        input = _dense(input)
         if batch:
             with torch.no_grad():
                 mean, variance = moments(_maps(input))
@@ -72,19 +72,19 @@ class _Exact(_BatchNorm):
             running.copy_(torch.lerp(running.double(), found, float(share or 0)))
 
 
-class BatchNorm1d(_Exact, nn.BatchNorm1d):
+class BatchNorm1d(_ExactBatchNorm, nn.BatchNorm1d):
     """:class:`torch.nn.BatchNorm1d`."""
 
     _check_input_dim = nn.BatchNorm1d._check_input_dim
 
 
-class BatchNorm2d(_Exact, nn.BatchNorm2d):
+class BatchNorm2d(_ExactBatchNorm, nn.BatchNorm2d):
     """:class:`torch.nn.BatchNorm2d`."""
 
     _check_input_dim = nn.BatchNorm2d._check_input_dim
 
 
-class BatchNorm3d(_Exact, nn.BatchNorm3d):
+class BatchNorm3d(_ExactBatchNorm, nn.BatchNorm3d):
     """:class:`torch.nn.BatchNorm3d`."""
 
     _check_input_dim = nn.BatchNorm3d._check_input_dim
@@ -94,8 +94,8 @@ class Conv2d(nn.Conv2d):
     """:class:`torch.nn.Conv2d`, which on a CPU leaves out pixels by itself where its kernel is 1×1."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if input.device.type == "cpu" and _skips(self):
-            return F.conv2d(_left(input, self.stride), weight, bias, groups=self.groups)
+        if input.device.type == "cpu" and _is_strided_1x1(self):
+            return F.conv2d(_strided(input, self.stride), weight, bias, groups=self.groups)
         return super()._conv_forward(input, weight, bias)
 
 
@@ -107,30 +107,30 @@ def exact_on_cpu(network: Network) -> Network:
     ours = {nn.BatchNorm1d: BatchNorm1d, nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d}
     for module in network.modules():
         if isinstance(module, _BatchNorm) and type(module).forward is _BatchNorm.forward:
-            module.__class__ = ours.get(type(module), _Exact)
-        elif isinstance(module, nn.Conv2d) and not isinstance(module, Conv2d) and _skips(module):
+            module.__class__ = ours.get(type(module), _ExactBatchNorm)
+        elif isinstance(module, nn.Conv2d) and not isinstance(module, Conv2d) and _is_strided_1x1(module):
             # Libraries have subclasses of their own, whose forward pass must still be called.
-            module.register_forward_pre_hook(_Leaving(module.stride))
+            module.register_forward_pre_hook(_TakeStridedPixels(module.stride))
             module.stride = (1, 1)
     return network
 
 
-class _Leaving:
+class _TakeStridedPixels:
     """Before a 1×1 convolution: only the pixels that its stride would have met."""
 
     def __init__(self, stride: tuple[int, ...]) -> None:
         self.stride = stride
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _left(inputs[0], self.stride), *inputs[1:]
+        return _strided(inputs[0], self.stride), *inputs[1:]
 
 
-def _skips(conv: nn.Conv2d) -> bool:
+def _is_strided_1x1(conv: nn.Conv2d) -> bool:
     """Whether it sees some pixels, one by one, and not the others."""
     return conv.kernel_size == (1, 1) and conv.padding in ((0, 0), "valid", "same") and conv.stride != (1, 1)
 
 
-def _left(x: Tensor, stride: tuple[int, ...]) -> Tensor:
+def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:
     return x[..., :: stride[0], :: stride[1]]
 
 
@@ -138,7 +138,7 @@ def _eager_on_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
-def _laid_out(x: Tensor) -> Tensor:
+def _dense(x: Tensor) -> Tensor:
     """[N, C, …] whose memory is [N, C, …] or [N, …, C]: itself, if it lies so."""
     return x if x.is_contiguous() else x.movedim(1, -1).contiguous().movedim(-1, 1)
 

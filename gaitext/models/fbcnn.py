@@ -322,16 +322,17 @@ def _modulate(block: ResidualBlock, gamma: Tensor, beta: Tensor) -> None:
     block.conv2.weight, block.conv2.bias = nn.Parameter(weight), nn.Parameter(bias)
 
 
-def load_fbcnn(source: str | Path | Mapping[str, Any], where: object = None) -> FBCNN:
+def load_fbcnn(source: str | Path | Mapping[str, Any], where: object = None, *, rgb: bool = False) -> FBCNN:
     """An :class:`FBCNN` of whatever sizes a checkpoint has, with its weights, in evaluation mode.
 
     Args:
         source: a file or state dict: the published ``fbcnn_color.pth``, an :class:`FBCNN`'s own weights, or
             a checkpoint of a corrector that was trained here or in a toolbox.
         where: what errors name, of a state dict from a file.
+        rgb: whether it must be a corrector of RGB images.
 
     Raises:
-        CheckpointError: it cannot be read, or holds no whole FBCNN.
+        CheckpointError: it cannot be read, holds no whole FBCNN, or one of other images.
 
     >>> small = FBCNN(channels=(4, 6, 8), blocks=2, embedding_size=5)
     >>> load_fbcnn({"model": {f"network.corrector.{k}": v for k, v in small.state_dict().items()}}).settings.channels
@@ -344,6 +345,9 @@ def load_fbcnn(source: str | Path | Mapping[str, Any], where: object = None) -> 
         checkpoints.load(network, weights)
     except CheckpointError as error:
         raise CheckpointError(error.what, where=where, how=error.how) from error
+    channels = network.settings.image_channels
+    if rgb and channels != 3:
+        raise CheckpointError(f"corrects images of {channels} channels, no RGB", where=where, how="use fbcnn_color.pth")
     if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
         raise CheckpointError("holds weights that are no numbers", where=where, how="take one before training diverged")
     return network.eval()

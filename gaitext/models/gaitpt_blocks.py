@@ -89,7 +89,7 @@ class _Linear(torch.autograd.Function):
 
 
 #: Up to so many tokens, attention is computed with the batch as the innermost dimension.
-_FEW = 24
+_FEW_TOKENS = 24
 
 
 def self_attention(qkv: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
@@ -106,7 +106,12 @@ def self_attention(qkv: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
     batch, tokens, _ = qkv.shape
     split = qkv.view(batch, tokens, 3, heads, -1)
     # On a CPU, few tokens and no gradient
-    if tokens <= _FEW and dropout == 0 and eager_on_cpu(qkv) and not (torch.is_grad_enabled() and qkv.requires_grad):
+    if (
+        tokens <= _FEW_TOKENS
+        and dropout == 0
+        and eager_on_cpu(qkv)
+        and not (torch.is_grad_enabled() and qkv.requires_grad)
+    ):
         return _attend_batch_last(split)
     q, k, v = split.permute(2, 0, 3, 1, 4).unbind(0)
     return attend(q, k, v, dropout)

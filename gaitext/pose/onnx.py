@@ -224,8 +224,8 @@ def open_session(path: Path, purpose: str, *, threads: int = 0, providers: Seque
     if not path.is_file():
         raise ConfigError("no such file", where=path, how="check the path after 'onnx:'")
     options = runtime.SessionOptions()
-    told = os.environ.get("OMP_NUM_THREADS", "")  # which onnxruntime itself does not look at
-    options.intra_op_num_threads = threads or (int(told) if told.isdigit() else 0)
+    omp_threads = os.environ.get("OMP_NUM_THREADS", "")  # which onnxruntime itself does not look at
+    options.intra_op_num_threads = threads or (int(omp_threads) if omp_threads.isdigit() else 0)
     options.log_severity_level = 3  # old exports warn once per weight
     # Between batches its idle threads would otherwise spin and take the cores from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

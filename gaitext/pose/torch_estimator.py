@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.execution.stages import spread
-from gaitext.models.exact_layers import exact_on_cpu
-from gaitext.models.folding import fold_network
 from gaitext.pose.estimator import HEATMAP_SHAPE, check_heatmaps, check_images, mirror_heatmaps
 
-__all__ = ["Precision", "TorchEstimator", "state_digest"]
+__all__ = ["Precision", "TorchEstimator", "chosen_device", "chosen_dtype", "state_digest"]
 
 #: ``auto`` is float16 on CUDA and float32 on the CPU.
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
@@ -66,8 +64,12 @@ class TorchEstimator:
         shift_mirrored: bool = False,
         trainable: bool = False,
     ) -> None:
-        self.device = _device(device)
-        self.dtype = _dtype(precision, self.device)
+        # Here, as transforms import gaitext.pose, and no networks with it.
+        from gaitext.models.exact_layers import exact_on_cpu
+        from gaitext.models.folding import fold_network
+
+        self.device = chosen_device(device)
+        self.dtype = chosen_dtype(precision, torch.float16 if self.device.type == "cuda" else torch.float32)
         self.input_size, self.mean, self.std, self.bgr = input_size, tuple(mean), tuple(std), bgr
         self.flip_test, self.shift_mirrored, self._where = flip_test, shift_mirrored, where
         network = network.eval().requires_grad_(trainable)
@@ -140,7 +142,12 @@ def state_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     how = "choose auto, cpu, cuda or cuda:N"
@@ -156,9 +163,13 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    known["auto"] = torch.float16 if device.type == "cuda" else torch.float32
+def chosen_dtype(precision: str, auto: torch.dtype) -> torch.dtype:
+    """``float32``, ``float16``, ``bfloat16``, or ``auto``.
+
+    Raises:
+        ConfigError: another precision.
+    """
+    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "auto": auto}
     if precision not in known:
         raise ConfigError(f"unknown precision '{precision}'", where="precision", how=f"one of {', '.join(known)}")
     return known[precision]

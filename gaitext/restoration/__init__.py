@@ -2,13 +2,12 @@
 
 from gaitext.restoration.apply import ApplySettings, correct_dataset, correct_frames, correction_of_crops
 from gaitext.restoration.corrector import Corrector, load_corrector
-from gaitext.restoration.crop_data import prepare_crop_dataset
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_frames, degrade_video
 from gaitext.restoration.objective import CorrectionObjective, CorrectionOutput
 from gaitext.restoration.settings import CorrectionConfig, CropSettings
 from gaitext.restoration.targets import Pair, Targets, find_targets, pair_up
-from gaitext.restoration.train import CorrectionRun, prepare_correction, train_correction
+from gaitext.restoration.train import CorrectionRun, prepare_correction, prepare_crop_dataset, train_correction
 from gaitext.restoration.videos import DegradeReport, degrade_dataset
 
 __all__ = [

@@ -69,13 +69,7 @@ def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
         at, known = config.data.crops.correct_at, config.objective.quality
     else:
         known = 0.5
-    network = load_fbcnn(content, path)
-    if network.settings.image_channels != 3:
-        raise CheckpointError(
-            f"corrects images of {network.settings.image_channels} channels, no RGB",
-            where=path,
-            how="use fbcnn_color.pth",
-        )
+    network = load_fbcnn(content, path, rgb=True)
     used = known if quality is None else quality
     if not 0 <= used <= 1:
         raise ConfigError(f"quality {used:g}", where="quality", how="give a number in 0..1")

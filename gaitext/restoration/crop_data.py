@@ -1,13 +1,10 @@
-"""Prepared crops as batches: every draw a function of the seed and the iteration.
-
-Crops as a data set on which a toolbox trains and tests ``ArtifactCorrector``.
-"""
+"""Prepared crops as batches: every draw a function of the seed and the iteration."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,17 +15,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gaitext.config import load_yaml
-from gaitext.errors import ConfigError, DataError
+from gaitext.errors import DataError
 from gaitext.pose import INPUT_SIZE
 from gaitext.restoration.augment import Dice, moved_boxes, moved_images, view_matrices
-from gaitext.restoration.crops import BOXES, DEGRADED, ORIGINAL, POSES, CropReport, prepare_crops
-from gaitext.restoration.settings import AugmentSettings, CorrectionConfig
-from gaitext.restoration.targets import find_targets
+from gaitext.restoration.crops import BOXES, DEGRADED, ORIGINAL, POSES
+from gaitext.restoration.settings import AugmentSettings
 from gaitext.skeleton import joint_mirror
-from gaitext.store import map_sequence, read_sequence, write_json
+from gaitext.store import map_sequence, read_sequence
 
-__all__ = ["Batch", "CropData", "Split", "check_split", "prepare_crop_dataset", "read_split"]
+__all__ = ["Batch", "CropData", "Split", "check_split", "read_split"]
 
 
 log = logging.getLogger(__name__)
@@ -261,41 +256,3 @@ class CropData:
         for start in range(0, len(at), size):
             part = at[start : start + size]
             yield self.frames(part, np.full(len(part), original))
-
-
-def prepare_crop_dataset(
-    config: str | Path | Mapping[str, Any] | CorrectionConfig, *, workers: int = 0, quiet: bool = False
-) -> CropReport:
-    """Cut the crops of all identities of a config, those for the result too, and write their partition.
-
-    ``data.cache`` then holds ``sequences``, with leaves as of :func:`~gaitext.restoration.prepare_crops`, and
-    ``partition.json``. What stands is kept, and shared with ``gaitext correct train`` of the same config.
-
-    Args:
-        config: a YAML file of :class:`~gaitext.restoration.CorrectionConfig`, its contents, or the settings. Only
-            ``data`` is read; identities for validation are the partition's ``VAL_SET``, which toolboxes pass over.
-        workers: processes that cut.
-        quiet: no progress bar.
-
-    Raises:
-        ConfigError: the config is wrong, or asks for crops that are not of the estimator's input size.
-        DataError, VideoError: see :func:`~gaitext.restoration.prepare_crops`.
-    """
-    if not isinstance(config, CorrectionConfig):
-        contents = config if isinstance(config, Mapping) else load_yaml(config)
-        config = CorrectionConfig.parse(contents, where="config" if isinstance(config, Mapping) else str(config))
-    data = config.data
-    if data.crops.correct_at != "input":
-        raise ConfigError(
-            "a toolbox's model corrects crops of the estimator's input size",
-            where="data.crops.correct_at",
-            how="write input",
-        )
-    targets = find_targets(data.truth, data.degraded, data.boxes)
-    there = {target.identity for target in targets}
-    split = read_split(data.split, there, data.split_seed)
-    check_split(split, there, ("train", "test"), data.split)
-    report = prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet)
-    partition = {"TRAIN_SET": split.train, "TEST_SET": split.test, "VAL_SET": split.val}
-    write_json(data.cache / "partition.json", {name: list(identities) for name, identities in partition.items()})
-    return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -264,6 +265,13 @@ class CorrectionConfig(Settings):
             ConfigError: naming every wrong key.
         """
         return cls.parse(load_yaml(path), where=str(path))
+
+    @classmethod
+    def of(cls, config: str | Path | Mapping[str, Any] | CorrectionConfig) -> CorrectionConfig:
+        """The settings of a YAML file, of its contents, or as they are."""
+        if isinstance(config, CorrectionConfig):
+            return config
+        return cls.parse(config, where="config") if isinstance(config, Mapping) else cls.read(config)
 
     @property
     def steps(self) -> TrainerSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gaitext.store import make_folder, write_json
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, latest_checkpoint
 
-__all__ = ["CorrectionRun", "prepare_correction", "train_correction"]
+__all__ = ["CorrectionRun", "prepare_correction", "prepare_crop_dataset", "train_correction"]
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,50 @@ def prepare_correction(
         ConfigError: the config is wrong.
         DataError, VideoError: see :func:`~gaitext.restoration.crops.prepare_crops`.
     """
-    return _prepared(_config(config), workers, quiet)[0]
+    return _prepared(CorrectionConfig.of(config), ("train", "val"), workers, quiet)[0]
 
 
-def _prepared(config: CorrectionConfig, workers: int, quiet: bool) -> tuple[CropReport, Split]:
-    """The crops for training, and the identities' split."""
+def prepare_crop_dataset(
+    config: str | Path | Mapping[str, Any] | CorrectionConfig, *, workers: int = 0, quiet: bool = False
+) -> CropReport:
+    """Cut the crops of all identities of a config, those for the result too, and write their partition.
+
+    ``data.cache`` then holds ``sequences``, with leaves as of :func:`~gaitext.restoration.prepare_crops`, and
+    ``partition.json``. What stands is kept, and shared with ``gaitext correct train`` of the same config.
+
+    Args:
+        config: a YAML file of :class:`~gaitext.restoration.CorrectionConfig`, its contents, or the settings. Only
+            ``data`` is read; identities for validation are the partition's ``VAL_SET``, which toolboxes pass over.
+        workers: processes that cut.
+        quiet: no progress bar.
+
+    Raises:
+        ConfigError: the config is wrong, or asks for crops that are not of the estimator's input size.
+        DataError, VideoError: see :func:`~gaitext.restoration.prepare_crops`.
+    """
+    config = CorrectionConfig.of(config)
+    if config.data.crops.correct_at != "input":
+        raise ConfigError(
+            "a toolbox's model corrects crops of the estimator's input size",
+            where="data.crops.correct_at",
+            how="write input",
+        )
+    report, split = _prepared(config, ("train", "test"), workers, quiet)
+    partition = {"TRAIN_SET": split.train, "TEST_SET": split.test, "VAL_SET": split.val}
+    path = config.data.cache / "partition.json"
+    write_json(path, {name: list(identities) for name, identities in partition.items()})
+    return report
+
+
+def _prepared(config: CorrectionConfig, parts: Sequence[str], workers: int, quiet: bool) -> tuple[CropReport, Split]:
+    """The crops of a config, and the identities' split, in which ``parts`` must hold somebody."""
     data = config.data
     targets = find_targets(data.truth, data.degraded, data.boxes)
     there = {target.identity for target in targets}
     split = read_split(data.split, there, data.split_seed)
-    check_split(split, there, ("train", "val"), data.split)
-    # Those for the result are not needed here, and may be most.
-    targets = [target for target in targets if target.identity in (*split.train, *split.val)]
+    check_split(split, there, parts, data.split)
+    if "test" not in parts:  # those for the result may be most
+        targets = [target for target in targets if target.identity in (*split.train, *split.val)]
     return prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet), split
 
 
@@ -98,7 +130,7 @@ def train_correction(
         CheckpointError: weights are missing or of another model.
         MissingDependencyError: lightning is not installed.
     """
-    settings = _config(config)
+    settings = CorrectionConfig.of(config)
     if finetune:
         settings = settings.model_copy(update={"mode": "finetune"})
     processes = process_count(devices)
@@ -121,7 +153,7 @@ def train_correction(
         # Before the crops, which may take hours: weights and estimator can be read.
         with torch.random.fork_rng(devices=[]):
             build_learner(settings, torch.device("cpu"))
-        report, split = _prepared(settings, workers, quiet)
+        report, split = _prepared(settings, ("train", "val"), workers, quiet)
         log.info("%s", report)
         job = CorrectionJob(
             json.loads(settings.model_dump_json()),
@@ -138,11 +170,3 @@ def train_correction(
             counted = {"frames": report.frames, "dropped": report.dropped, "leaves": report.leaves}
             write_json(folder / "crops.json", counted)
     return result
-
-
-def _config(config: str | Path | Mapping[str, Any] | CorrectionConfig) -> CorrectionConfig:
-    if isinstance(config, CorrectionConfig):
-        return config
-    if isinstance(config, Mapping):
-        return CorrectionConfig.parse(config, where="config")
-    return CorrectionConfig.read(config)

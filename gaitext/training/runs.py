@@ -76,7 +76,7 @@ def set_aside(folder: Path) -> Path | None:
     """Rename a run's folder to ``<folder>.old-N``, N counted from 1; None where there is none."""
     if not folder.exists():
         return None
-    aside = _free(folder)
+    aside = _free_name(folder)
     folder.rename(aside)
     return aside
 
@@ -90,7 +90,7 @@ def set_later_aside(folder: Path, iteration: int) -> Path | None:
     later = [path for number, path in _checkpoints(folder).items() if number > iteration]
     if not later:
         return None
-    aside = _free(folder)
+    aside = _free_name(folder)
     (aside / "checkpoints").mkdir(parents=True)
     if (folder / "log.csv").exists():
         shutil.copy2(folder / "log.csv", aside)
@@ -99,7 +99,7 @@ def set_later_aside(folder: Path, iteration: int) -> Path | None:
     return aside
 
 
-def _free(folder: Path) -> Path:
+def _free_name(folder: Path) -> Path:
     names = (folder.with_name(f"{folder.name}.old-{number}") for number in itertools.count(1))
     return next(path for path in names if not path.exists())
 
@@ -107,7 +107,7 @@ def _free(folder: Path) -> Path:
 def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint whole or not at all; equal contents are equal bytes, whatever the file's name."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        guarded = _Stream(stream)
+        guarded = _ErrorKeepingStream(stream)
         try:
             torch.save(dict(content), cast(BinaryIO, guarded))
         except Exception as error:
@@ -117,7 +117,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         stream.flush()
 
 
-class _Stream:
+class _ErrorKeepingStream:
     """What ``torch.save`` writes to; it keeps the disk's error. A file that torch opens itself gets its name inside."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -157,7 +157,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 log = logging.getLogger(__name__)
 
 #: What torch's optimizers learned to be told later, and fill in themselves.
-_LATER = {
+_ADDED_LATER = {
     "foreach",
     "maximize",
     "capturable",
@@ -170,7 +170,7 @@ _LATER = {
 #: What schedules hold for their own bookkeeping; versions of torch differ in it.
 _BOOKKEEPING = {"_last_lr", "verbose", "_get_lr_called_within_step", "_is_initial", "_step_count"}
 #: What a schedule calls the step at which it ends.
-_ENDS = ("milestones", "T_max", "total_iters", "total_steps")
+_NAMES_OF_ENDS = ("milestones", "T_max", "total_iters", "total_steps")
 
 
 def restore_optimizer(
@@ -196,7 +196,7 @@ def restore_optimizer(
     Raises:
         CheckpointError: it is another optimizer's or another model's, with ``loaded`` None.
     """
-    problem = _unlike(optimizer, state)
+    problem = _why_another(optimizer, state)
     if problem is not None:
         if loaded is None:
             raise CheckpointError(f"its optimizer {problem}", where=where, how=reset)
@@ -212,7 +212,7 @@ def restore_optimizer(
         entry = state["state"].get(number)
         if entry is None:
             continue
-        problem = _misfit(entry, parameter, optimizer)
+        problem = _why_not_its_state(entry, parameter, optimizer)
         if problem is None and (loaded is None or name in loaded):
             kept[number] = entry
         elif loaded is None:
@@ -224,7 +224,7 @@ def restore_optimizer(
         log.warning("%s: the optimizer starts anew for %d weights, such as '%s'", where, len(anew), anew[0])
 
 
-def _unlike(optimizer: torch.optim.Optimizer, state: Any) -> str | None:
+def _why_another(optimizer: torch.optim.Optimizer, state: Any) -> str | None:
     """Why a state is no such optimizer's."""
     if not isinstance(state, Mapping) or not isinstance(state.get("state"), Mapping):
         return "has no state"
@@ -238,11 +238,11 @@ def _unlike(optimizer: torch.optim.Optimizer, state: Any) -> str | None:
     counts = [len(group["params"]) for group in groups], [len(group["params"]) for group in optimizer.param_groups]
     if counts[0] != counts[1]:
         return f"has {sum(counts[0])} weights in {len(groups)} groups, this one {sum(counts[1])} in {len(counts[1])}"
-    lacking = set(optimizer.defaults) - set(groups[0]) - _LATER if groups else set()
+    lacking = set(optimizer.defaults) - set(groups[0]) - _ADDED_LATER if groups else set()
     return f"is another than {type(optimizer).__name__} (it has no {sorted(lacking)[0]})" if lacking else None
 
 
-def _misfit(entry: Any, parameter: Tensor, optimizer: torch.optim.Optimizer) -> str | None:
+def _why_not_its_state(entry: Any, parameter: Tensor, optimizer: torch.optim.Optimizer) -> str | None:
     """Why a parameter cannot have this state."""
     if not isinstance(entry, Mapping):
         return "is none"
@@ -290,7 +290,7 @@ def warn_of_schedule(schedule: Any, rates: Collection[float], where: object, how
     """
     now = max(group["lr"] for group in schedule.optimizer.param_groups)
     step, asked = schedule.last_epoch, max(rates)
-    ends = [end for end in (_end(getattr(schedule, name, None)) for name in _ENDS) if end is not None]
+    ends = [end for end in (_end(getattr(schedule, name, None)) for name in _NAMES_OF_ENDS) if end is not None]
     finished = bool(ends) and step >= max(ends)
     if finished or now < asked / 2:
         log.warning(

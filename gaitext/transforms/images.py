@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
 from gaitext.errors import CheckpointError, ConfigError, DataError
-from gaitext.models import FixedFBCNN, load_fbcnn
+from gaitext.pose.torch_estimator import chosen_device, chosen_dtype
 from gaitext.transforms.base import Array, Transform, checked
 from gaitext.video.digests import sha256
+
+if TYPE_CHECKING:
+    from gaitext.models import FixedFBCNN
 
 __all__ = ["ArtifactCorrection", "CropInput", "SilhouetteInput"]
 
@@ -173,13 +176,11 @@ class ArtifactCorrection(Transform):
 
 def _load(path: str, contents: str, quality: float, device: torch.device, dtype: torch.dtype) -> FixedFBCNN:
     """The network, from :data:`_networks` where it is there."""
+    from gaitext.models import load_fbcnn  # transforms import no networks before one is wanted
+
     key = (contents, quality, device, dtype)
     if key not in _networks:
-        loaded = load_fbcnn(path)
-        if loaded.settings.image_channels != 3:
-            what = f"corrects images of {loaded.settings.image_channels} channels, no RGB"
-            raise CheckpointError(what, where=path, how="use fbcnn_color.pth")
-        network = loaded.fixed(quality, dtype=dtype)
+        network = load_fbcnn(path, rgb=True).fixed(quality, dtype=dtype)
         while len(_networks) >= _KEPT:
             del _networks[next(iter(_networks))]
         _networks[key] = network.to(device)
@@ -187,22 +188,10 @@ def _load(path: str, contents: str, quality: float, device: torch.device, dtype:
 
 
 def _place(name: str, precision: str) -> tuple[torch.device, torch.dtype]:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device '{name}'", where="device", how="auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ConfigError(f"there is no device '{name}'", where="device", how="auto takes what there is")
-        # The toolboxes give each rank its GPU by set_device.
-        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    known["auto"] = known["float32"] if device.type == "cpu" else known["bfloat16"]
-    if precision not in known:
-        raise ConfigError(f"unknown precision '{precision}'", where="precision", how=f"one of {', '.join(known)}")
-    return device, known[precision]
+    device = chosen_device(name)
+    if device.type == "cuda" and device.index is None:  # the toolboxes give each rank its GPU by set_device
+        device = torch.device("cuda", torch.cuda.current_device())
+    return device, chosen_dtype(precision, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
 def _correct(network: FixedFBCNN, device: torch.device, frames: Array, white: float, last: bool) -> Array:

@@ -94,7 +94,9 @@ def test_the_network_stays_whoever_builds_the_transform(
 ) -> None:
     loaded = []
     real = load_fbcnn
-    monkeypatch.setattr("gaitext.transforms.images.load_fbcnn", lambda path: loaded.append(path) or real(path))
+    monkeypatch.setattr(
+        "gaitext.models.load_fbcnn", lambda path, **options: loaded.append(path) or real(path, **options)
+    )
     first = ArtifactCorrection(checkpoint, device="cpu")(BYTES)
     copy = tmp_path / "copy.pt"
     copy.write_bytes(Path(checkpoint).read_bytes())
