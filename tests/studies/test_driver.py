@@ -47,7 +47,7 @@ def worked(folder: Path) -> list[str]:
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    running = Running(tmp_path, jobs=2, device="cpu", quiet=True)
+    running = Running(tmp_path, jobs=1, device="cpu", quiet=True)
     tasks = [make(tmp_path, "data", alone=True), make(tmp_path, "a", "data"), make(tmp_path, "b", "data")]
     perform(tasks, running)
     assert sorted(worked(tmp_path)) == ["a", "b", "data"]
@@ -110,7 +110,7 @@ def test_one_process_works_in_a_folder(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_study_ends_in_tables_claims_and_plots(tmp_path: Path) -> None:
-    result = run_study(Made(), Running(tmp_path, 2, device="cpu", quiet=True))
+    result = run_study(Made(), Running(tmp_path, 1, device="cpu", quiet=True))
     assert len(result.cells) == 2
     assert result.cells.numbers("s", "c", "mean") == [50.0, 51.0]
     names = {path.name for path in result.files}

@@ -79,7 +79,8 @@ def written(folder: Path, study: dict[str, Any]) -> Path:
 
 
 def run(path: Path, out: Path) -> Any:
-    return run_study(parse_study(path), Running(out, jobs=2, device="cpu", quiet=True))
+    """With one job: each further worker takes seconds to import torch. The study that is killed has one a core."""
+    return run_study(parse_study(path), Running(out, jobs=1, device="cpu", quiet=True))
 
 
 @pytest.fixture(scope="module")
