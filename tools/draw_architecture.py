@@ -25,8 +25,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("extraction", "inspect", "convert"),
     ("evaluation", "walkers", "training"),
     ("models", "losses", "transforms", "pose"),
-    ("making", "execution", "store", "video", "occlusion"),
-    ("skeleton", "geometry", "config", "checkpoints", "pickles", "errors"),
+    ("making", "execution", "store", "video", "occlusion", "checkpoints"),
+    ("skeleton", "geometry", "config", "errors"),
 )
 
 
