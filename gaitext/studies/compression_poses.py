@@ -1,5 +1,7 @@
-"""Trainings of a study of artifact correction, the poses they find in test videos, how good these are, and pictures of
-them like the paper's Figs. 3 to 5."""
+"""Trainings of a study of artifact correction, and the poses found in test videos: how good, and how they look.
+
+Pictures are like the paper's Figs. 3 to 5.
+"""
 
 from __future__ import annotations
 

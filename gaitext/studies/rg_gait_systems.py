@@ -1,5 +1,7 @@
-"""What a study of RG-Gait says and trains: its YAML, its systems' configs made of its three stages', and what a system
-that is trained on with a new occlusion begins with."""
+"""What a study of RG-Gait says and trains: its YAML, and its systems' configs, made of the three stages'.
+
+A system that is adapted to a new occlusion begins with the weights of one that was trained before.
+"""
 
 from __future__ import annotations
 
