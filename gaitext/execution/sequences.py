@@ -179,10 +179,10 @@ def _work(
         start = partial(Process, pickle.dumps(task), max(1, cores() // workers))
         yield from work_through(items, start, workers=workers, attempts=attempts)
     else:
-        yield from _here(task, items)
+        yield from _in_this_process(task, items)
 
 
-def _here(task: Task, items: Sequence[Any]) -> Generator[tuple[int, Outcome[Any, Any]], None, None]:
+def _in_this_process(task: Task, items: Sequence[Any]) -> Generator[tuple[int, Outcome[Any, Any]], None, None]:
     if task.initialise is not None:
         task.initialise(*task.arguments)
     for position, item in enumerate(items):
