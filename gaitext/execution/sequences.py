@@ -124,7 +124,7 @@ def map_sequences(
 ) -> list[Outcome[Item, Result]]:
     """Apply ``function`` to every item and return the outcomes in the items' order.
 
-    An item whose function raises does not stop the others; call :func:`raise_failures` on the
+    An item whose function raises does not stop the others; call :func:`~gaitext.execution.raise_failures` on the
     result to turn failures into one error. A worker that dies is replaced and its item done again,
     so ``function`` must bear being run twice on an item: write files atomically.
 
