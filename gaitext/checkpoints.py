@@ -1,9 +1,7 @@
-"""Reading checkpoints: gaitext's own, a toolbox's, and the published ones.
+"""Reading checkpoints: gaitext's own, a toolbox's, and the published ones, without running code of theirs.
 
-Opening a file of weights: looked through before torch sees it, and read without running code of it.
-
-torch believes what a checkpoint claims of its storages, compares no checksum, and makes as many bytes as
-a file asks for. So the archive's checksums and sizes, and what its pickle refers to, are checked first.
+torch believes what a checkpoint claims of its storages, compares no checksum, and makes as many bytes as a file
+asks for. So before torch sees a file its archive's checksums and sizes, and what its pickle refers to, are checked.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from gaitext.errors import ConfigError, GaitextError, nearest
 
-__all__ = ["Settings", "find_config", "load_yaml", "merge", "need", "parse_yaml", "shipped_configs", "told_by"]
+__all__ = ["Settings", "find_config", "load_yaml", "merge", "naming_file", "need", "parse_yaml", "shipped_configs"]
 
 
 _HERE = Path(__file__).parent
@@ -131,16 +131,20 @@ def parse_yaml(text: str, *, where: str) -> Any:
 
 
 @contextmanager
-def told_by(path: str | Path) -> Iterator[None]:
-    """Put the file, and the line where it can be found, before the place that a config's error names."""
+def naming_file(config: str | Path | Mapping[str, Any]) -> Iterator[None]:
+    """Put the file, and the line where it can be found, before the place that a config's error names.
+
+    Args:
+        config: the file; errors of a mapping, which comes from none, stay as they are.
+    """
     try:
         yield
     except ConfigError as error:
-        if error.where is not None and error.where.startswith(str(path)):
+        if isinstance(config, Mapping) or (error.where is not None and error.where.startswith(str(config))):
             raise
         named = re.findall(r"'([\w.\[\]-]+)'", error.what)
-        line = max((_line(Path(path), place) for place in (error.where or "", *named)), default=0)
-        place = f"{path}:{line}" if line else str(path)
+        line = max((_line(Path(config), place) for place in (error.where or "", *named)), default=0)
+        place = f"{config}:{line}" if line else str(config)
         where = place if error.where is None else f"{place}: {error.where}"
         raise ConfigError(error.what, where=where, how=error.how) from error
 

@@ -18,6 +18,7 @@ from gaitext.skeleton import SPINE_JOINTS
 __all__ = [
     "alignment_matrices",
     "apply",
+    "array_namespace",
     "crop_boxes",
     "crop_matrices",
     "identity",
@@ -31,19 +32,20 @@ __all__ = [
 A = TypeVar("A", Any, np.ndarray, torch.Tensor)
 
 
-def _xp(value: Any) -> Any:
+def array_namespace(value: Any) -> Any:
+    """``torch`` for a tensor, ``numpy`` for an array: whose functions take it."""
     return torch if isinstance(value, torch.Tensor) else np
 
 
 def _matrix(a: A, b: A, c: A, d: A, e: A, f: A) -> A:
     """Stack six entries of shape [...] to [[a, b, c], [d, e, f]] of shape [..., 2, 3]."""
-    xp = _xp(a)
+    xp = array_namespace(a)
     return xp.stack((xp.stack((a, b, c), -1), xp.stack((d, e, f), -1)), -2)
 
 
 def identity(like: A) -> A:
     """Identity matrices [..., 2, 3] for every entry of ``like`` [...], same kind and dtype."""
-    xp = _xp(like)
+    xp = array_namespace(like)
     one, zero = xp.ones_like(like), xp.zeros_like(like)
     return _matrix(one, zero, zero, zero, one, zero)
 
@@ -64,7 +66,7 @@ def apply(matrix: A, points: A) -> A:
     """
     x, y = points[..., 0], points[..., 1]
     rows = [matrix[..., r, 0, None] * x + matrix[..., r, 1, None] * y + matrix[..., r, 2, None] for r in (0, 1)]
-    return _xp(points).stack((rows[0], rows[1]), -1)
+    return array_namespace(points).stack((rows[0], rows[1]), -1)
 
 
 def normalised(matrix: A, height: int, width: int) -> A:
@@ -147,7 +149,7 @@ def alignment_matrices(neck: A, hip: A, anchor: tuple[float, float]) -> A:
     Returns:
         [..., 2, 3], input pixels to aligned pixels.
     """
-    xp = _xp(neck)
+    xp = array_namespace(neck)
     angle = xp.arctan2(neck[..., 0] - hip[..., 0], hip[..., 1] - neck[..., 1])
     cos, sin = xp.cos(-angle), xp.sin(-angle)
     # The rotation about P_mid followed by the translation that brings the neck to the anchor
@@ -158,7 +160,7 @@ def alignment_matrices(neck: A, hip: A, anchor: tuple[float, float]) -> A:
 
 def lean_angle(matrix: A) -> A:
     """θ in degrees of an alignment matrix [..., 2, 3] (the angle that it takes away)."""
-    xp = _xp(matrix)
+    xp = array_namespace(matrix)
     return xp.rad2deg(-xp.arctan2(matrix[..., 1, 0], matrix[..., 0, 0]))
 
 
@@ -201,6 +203,6 @@ def crop_matrices(crops: A, height: int, width: int) -> A:
         [N, 2, 3], in the crops' dtype.
     """
     sx, sy = width / crops[:, 2], height / crops[:, 3]
-    zero = _xp(crops).zeros_like(sx)
+    zero = array_namespace(crops).zeros_like(sx)
     # A box's corner is an edge coordinate, where pixel i spans i − ½ … i + ½ around its centre.
     return _matrix(sx, zero, (0.5 - crops[:, 0]) * sx - 0.5, zero, sy, (0.5 - crops[:, 1]) * sy - 0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gaitext.config import load_yaml, parse_yaml, told_by
+from gaitext.config import load_yaml, naming_file, parse_yaml
 from gaitext.errors import ConfigError
 
 _ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -134,8 +134,8 @@ def test_an_error_of_a_section_is_told_with_the_file_and_the_line(tmp_path: Path
     path = tmp_path / "config.yaml"
     path.write_text("one:\n  two:\n  - a\n  - three: 5\n", encoding="utf-8")
     for place, line in (("one.two[1].three", 4), ("one.two[0]", 3), ("one.four", 1), ("none", None)):
-        with pytest.raises(ConfigError) as caught, told_by(path):
+        with pytest.raises(ConfigError) as caught, naming_file(path):
             raise ConfigError("is wrong", where=place)
         assert caught.value.where == (f"{path}:{line}: {place}" if line else f"{path}: {place}")
-    with pytest.raises(ConfigError, match=r"config\.yaml:2: one: unknown key 'one\.two'"), told_by(path):
+    with pytest.raises(ConfigError, match=r"config\.yaml:2: one: unknown key 'one\.two'"), naming_file(path):
         raise ConfigError("unknown key 'one.two'", where="one")

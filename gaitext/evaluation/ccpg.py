@@ -83,7 +83,7 @@ def evaluate_CCPG(
             scalars[f"scalar/test_accuracy/{condition}-ReID@{name}"] = value
         scalars[f"scalar/test_accuracy/{condition}@R1"] = mean(means)
     if np.isnan([numbers for _, numbers in reid]).all():
-        raise _nothing(gait, cameras)
+        raise _no_comparison(gait, cameras)
     if len(cameras) < 2:
         notes.append(f"there is one camera only ({cameras[0]}): the gait protocol, which excludes it, has no number")
     tables = [
@@ -97,7 +97,7 @@ def evaluate_CCPG(
     return result
 
 
-def _nothing(gait: Gait, cameras: list[str]) -> DataError:
+def _no_comparison(gait: Gait, cameras: list[str]) -> DataError:
     """Why no probe has a match, with what was looked for and what there is."""
     sides = {
         condition: [gait.where(np.isin(gait.types, types)) for types in sides] for condition, sides in CCPG.items()

@@ -137,7 +137,7 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
             notes.append(f"{condition}: {said}")
         notes += ties(condition, found.tied, " in some gallery view")
     if all(np.isnan(rows).all() for rows in means.values()):
-        raise _nothing(gait, gallery, protocol, name)
+        raise _no_comparison(gait, gallery, protocol, name)
     tables = [
         Table(
             f"Rank-{k + 1} of each probe view, identical views excluded (%)",
@@ -208,7 +208,7 @@ def _named(protocol: CrossView, names: Iterable[str]) -> str:
     return of + (f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0])
 
 
-def _nothing(gait: Gait, gallery: Gait, protocol: CrossView, name: str) -> DataError:
+def _no_comparison(gait: Gait, gallery: Gait, protocol: CrossView, name: str) -> DataError:
     """What was looked for, and what there is."""
     wanted = list(dict.fromkeys(kind for names in protocol.probes.values() for kind in names))
     probe = gait.where(protocol.select(gait.types, wanted))

@@ -148,7 +148,7 @@ class Reference:
             parts = self._ready(probe[block])
             value, doubtful = self._cosines(parts) if self._metric == "cos" else self._lengths(parts)
             if doubtful is not None and doubtful.any():
-                self._again(value, doubtful, probe[block], parts)
+                self._recompute(value, doubtful, probe[block], parts)
             found[block] = value
         return found
 
@@ -193,7 +193,7 @@ class Reference:
         found = 1 - inner / len(parts)
         return found, found < self._rounding / _EXACT
 
-    def _again(self, value: Array, doubtful: Array, probe: Array, parts: Array) -> None:
+    def _recompute(self, value: Array, doubtful: Array, probe: Array, parts: Array) -> None:
         """Put differences, number by number, where ``value`` [n, m] is ``doubtful``."""
         for row, column in _chunks(doubtful, max(1, _PAIRS // probe[0].size)):
             if self._metric == "euc":

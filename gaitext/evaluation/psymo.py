@@ -101,7 +101,7 @@ def evaluate_PsyMo(
     walks = _Walks.of(gait, exclude_same_walk)
     cells, counted = _cells(walks, gallery, metric)
     if np.isnan(cells[..., 0]).all():
-        raise _nothing(walks, gallery)
+        raise _no_comparison(walks, gallery)
     by_angle, overall = _means(cells)
     notes = [*gait.notes(), *walks.notes, *_notes(walks, cells, counted)]
     about = {
@@ -160,7 +160,7 @@ def gallery_type(gait: Gait) -> str:
     return _Walks.of(gait, False).gallery_types("nm")[0]
 
 
-def _nothing(walks: _Walks, gallery: str) -> DataError:
+def _no_comparison(walks: _Walks, gallery: str) -> DataError:
     """What was looked for, and what there is."""
     shown = walks.gallery_types(gallery)
     looked = f"types {', '.join(VARIATIONS)}"

@@ -16,7 +16,7 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation.distances import Array, as_embeddings, in_own_unit
 from gaitext.store import atomic_path, write_json
 
-__all__ = ["EvaluationResult", "Gait", "Table", "check_table_path", "markdown_table", "write_result"]
+__all__ = ["EvaluationResult", "Gait", "Table", "check_table_path", "json_number", "markdown_table", "write_result"]
 
 _SUFFIXES = (".md", ".csv", ".json")
 
@@ -215,16 +215,16 @@ def write_result(result: EvaluationResult, path: str | Path) -> None:
 
 
 def _markdown(result: EvaluationResult) -> str:
-    about = "\n".join(f"* {name}: {_said(value)}" for name, value in result.about.items())
+    about = "\n".join(f"* {name}: {_as_text(value)}" for name, value in result.about.items())
     return "# " + "\n\n".join(part for part in (result.protocol, about, result.body()) if part) + "\n"
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _lines(result: EvaluationResult) -> list[list[Any]]:
-    about = [_said(value) for value in result.about.values()]
+    about = [_as_text(value) for value in result.about.values()]
     notes = "; ".join(result.notes)
     lines: list[list[Any]] = [["protocol", *result.about, "table", "row", "column", "value", "notes"]]
     for table in result.tables:
@@ -236,10 +236,12 @@ def _lines(result: EvaluationResult) -> list[list[Any]]:
     return lines
 
 
-def _plain(result: EvaluationResult) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
+def json_number(value: float) -> float | None:
+    """A number for JSON, which has no NaN: None for it."""
+    return None if math.isnan(value) else float(value)
 
+
+def _plain(result: EvaluationResult) -> dict[str, Any]:
     return {
         "protocol": result.protocol,
         "about": dict(result.about),
@@ -247,11 +249,11 @@ def _plain(result: EvaluationResult) -> dict[str, Any]:
             {
                 "title": table.title,
                 "columns": table.columns,
-                "rows": [{"name": name, "values": [number(v) for v in values]} for name, values in table.rows],
+                "rows": [{"name": name, "values": [json_number(v) for v in values]} for name, values in table.rows],
             }
             for table in result.tables
         ],
-        "scalars": {name: number(value) for name, value in result.scalars.items()},
-        "chance": {name: number(value) for name, value in result.chance.items()},
+        "scalars": {name: json_number(value) for name, value in result.scalars.items()},
+        "chance": {name: json_number(value) for name, value in result.chance.items()},
         "notes": list(result.notes),
     }

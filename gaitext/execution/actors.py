@@ -98,7 +98,7 @@ def ray_actors(task: Task, engine: Engine, wanted: int, items: int) -> Iterator[
         num_gpus = engine.num_gpus
         if num_gpus is None:
             num_gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-        count = min(wanted or _room(ray, engine.num_cpus, num_gpus), items)
+        count = min(wanted or _free_places(ray, engine.num_cpus, num_gpus), items)
         yield Actors(ray, task, num_cpus=engine.num_cpus, num_gpus=num_gpus), count
     finally:
         if not before:
@@ -134,7 +134,7 @@ def _unreachable(address: str | None, error: Exception) -> GaitextError:
     )
 
 
-def _room(ray: Any, num_cpus: float, num_gpus: float) -> int:
+def _free_places(ray: Any, num_cpus: float, num_gpus: float) -> int:
     """How many actors the machines of the cluster hold, at least one."""
     room = 0
     for node in ray.nodes():

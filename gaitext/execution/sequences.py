@@ -124,7 +124,7 @@ def map_sequences(
 ) -> list[Outcome[Item, Result]]:
     """Apply ``function`` to every item and return the outcomes in the items' order.
 
-    An item whose function raises does not stop the others; call :func:`raise_failures` on the
+    An item whose function raises does not stop the others; call :func:`~gaitext.execution.raise_failures` on the
     result to turn failures into one error. A worker that dies is replaced and its item done again,
     so ``function`` must bear being run twice on an item: write files atomically.
 
@@ -179,10 +179,10 @@ def _work(
         start = partial(Process, pickle.dumps(task), max(1, cores() // workers))
         yield from work_through(items, start, workers=workers, attempts=attempts)
     else:
-        yield from _here(task, items)
+        yield from _in_this_process(task, items)
 
 
-def _here(task: Task, items: Sequence[Any]) -> Generator[tuple[int, Outcome[Any, Any]], None, None]:
+def _in_this_process(task: Task, items: Sequence[Any]) -> Generator[tuple[int, Outcome[Any, Any]], None, None]:
     if task.initialise is not None:
         task.initialise(*task.arguments)
     for position, item in enumerate(items):

@@ -1,7 +1,4 @@
-"""One door to what a file, a leaf or a dataset holds.
-
-What a leaf holds: its files, what is wrong with them, and where they come from.
-"""
+"""What a path holds: a sequence's file, a leaf with its files, faults and origin, or a dataset."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from gaitext.inspect.contents import FileContents, Origin, amount, find_origin, 
 from gaitext.inspect.dataset import DatasetContents, inspect_dataset
 
 __all__ = ["Contents", "LeafContents", "inspect", "inspect_leaf"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -96,8 +95,6 @@ def inspect_leaf(path: str | Path) -> LeafContents:
             contents.problems.append(f"the record says {kept} frames: {contents.origin.path}")
     return contents
 
-
-logger = logging.getLogger(__name__)
 
 Contents = Union[FileContents, LeafContents, DatasetContents]
 

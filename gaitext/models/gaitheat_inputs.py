@@ -1,10 +1,9 @@
 """From what a host hands over to checked, augmented, normalised frames.
 
-Random changes of whole sequences, applied where heatmaps, poses and lengths are together.
-
-Not a transform of a YAML's list: the toolboxes run those on each input alone, and on several
-sequences as one where sampling is ``all`` or ``unfixed`` (docs/toolbox-contract.md), so a coin tossed there can
-neither agree between heatmaps and poses nor be one per sequence.
+Augmentation stands here, where heatmaps, poses and lengths are together, and not in a YAML's list of transforms:
+the toolboxes run those on each input alone, and on several sequences as one where sampling is ``all`` or
+``unfixed`` (docs/toolbox-contract.md). A coin tossed there could neither agree between heatmaps and poses nor be
+one per sequence.
 """
 
 from __future__ import annotations

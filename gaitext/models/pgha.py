@@ -1,7 +1,4 @@
-"""Pose-guided heatmap alignment (GaitHeat §3.2, Eqs. 1–4).
-
-The learned variant of alignment that the GaitHeat summary describes.
-"""
+"""Pose-guided heatmap alignment (GaitHeat §3.2, Eqs. 1–4), and the learned variant that its summary describes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """RG-Gait: residual correction of a gait signature under occlusion (Gupta, Huang, Chellappa, IJCB 2025).
 
-MimicGait, which it is compared with: a student of occluded walkers, whose teacher sees them whole (WACV 2025).
+It is compared with MimicGait (WACV 2025), made of the same parts: a student of occluded walkers, whose teacher sees
+them whole.
 """
 
 from __future__ import annotations

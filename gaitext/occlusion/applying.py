@@ -58,16 +58,12 @@ def occlude_batch(
     found = regions(occlusions, index, height, width)
     maps = frames[:, None] if frames.ndim == 3 else frames
     hidden = _hidden(maps, found)
-    out = _xp(maps).where(hidden[:, None], _xp(maps).zeros_like(maps), maps)
+    out = geometry.array_namespace(maps).where(hidden[:, None], geometry.array_namespace(maps).zeros_like(maps), maps)
     stretched = np.flatnonzero(occlusions.resize & (found[:, 1] > found[:, 0]))
     if len(stretched):
         chosen = _like(maps, stretched)
         out[chosen] = _stretch(maps[chosen], found[stretched], binary, nearest)
     return out[:, 0] if frames.ndim == 3 else out
-
-
-def _xp(value: Any) -> Any:
-    return torch if isinstance(value, torch.Tensor) else np
 
 
 def _like(frames: Any, values: npt.NDArray[Any]) -> Any:
@@ -89,7 +85,7 @@ def _stretch(maps: Any, found: npt.NDArray[np.int64], binary: bool, nearest: boo
     Output row y has its centre at (y + ½)·n/H − ½ among the n visible rows, beyond which the outer
     rows go on. Places and weights are worked out in integers, so they are the same everywhere.
     """
-    xp, height = _xp(maps), int(maps.shape[-2])
+    xp, height = geometry.array_namespace(maps), int(maps.shape[-2])
     below = found[:, 0] == 0  # the top is hidden
     begin = _like(maps, np.where(below, found[:, 1], 0))[:, None]
     end = _like(maps, np.where(below, height, found[:, 0]))[:, None]
@@ -185,7 +181,7 @@ def occlude_pose_batch(
         if boxes is None:
             boxes = _like(places, np.tile(np.array([0.0, 0.0, width, height], np.float32), (len(poses), 1)))
         mapped = geometry.apply(geometry.crop_matrices(boxes, *grid), places)
-    xp = _xp(poses)
+    xp = geometry.array_namespace(poses)
     pixel = xp.floor(mapped + 0.5)
     column = xp.clip(pixel[..., 0], 0, grid[1] - 1)
     row = xp.clip(pixel[..., 1], 0, grid[0] - 1)

@@ -1,6 +1,6 @@
-"""The estimator that comes with the package: it knows rendered walkers, and nothing else.
+"""The estimator that comes with the package, which knows rendered walkers and nothing else; and fine-tuned ones.
 
-An estimator that ``gaitext correct train --finetune-estimator`` has trained further.
+``gaitext correct train --finetune-estimator`` trains an estimator further; :class:`TunedEstimator` reads the result.
 """
 
 from __future__ import annotations

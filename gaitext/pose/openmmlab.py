@@ -159,9 +159,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
         missing, unexpected = network.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # shapes
         lines = [line.strip() for line in str(error).splitlines()[1:]]
-        raise CheckpointError(f"does not fit the network: {_some(lines)}", where=path, how=_FIT) from error
+        raise CheckpointError(f"does not fit the network: {_first_few(lines)}", where=path, how=_FIT) from error
     if missing or unexpected:
-        wrong = [f"{name} {_some(keys)}" for name, keys in (("lacks", missing), ("has beside it", unexpected)) if keys]
+        wrong = [
+            f"{name} {_first_few(keys)}" for name, keys in (("lacks", missing), ("has beside it", unexpected)) if keys
+        ]
         raise CheckpointError(f"does not fit the network: {'; '.join(wrong)}", where=path, how=_FIT)
 
 
@@ -189,7 +191,7 @@ def _ignoring(names: tuple[str, ...]) -> Iterator[None]:
         torch.serialization.add_safe_globals(before)
 
 
-def _some(values: list[str]) -> str:
+def _first_few(values: list[str]) -> str:
     return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "")
 
 

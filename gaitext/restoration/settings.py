@@ -64,8 +64,8 @@ class DataSettings(Settings):
         degraded: ``--out`` of ``gaitext degrade`` on the originals.
         truth: ``--out`` of ``gaitext extract`` on the originals; or a folder of ``gaitext walkers``, whose
             renderer's keypoints are taken.
-        boxes: folder ``<id>/<type>/<view>.csv`` of the persons' boxes in the originals; None reckons
-            them back from the extraction's crops (which were widened to 3:4: OKS' area is larger then).
+        boxes: folder ``<id>/<type>/<view>.csv`` of the persons' boxes in the originals; None computes
+            them from the extraction's crops (which were widened to 3:4: OKS' area is larger then).
         split: json ``{"train": […], "val": […], "test": […]}`` of identities; None draws 80/10/10 by ``split_seed``.
         split_seed: of that draw.
         min_score: true joints of a lower score, or 0, do not count.

@@ -6,7 +6,6 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaitext.config import load_yaml, told_by
+from gaitext.config import load_yaml, naming_file
 from gaitext.errors import ConfigError, DataError, GaitextError, suggest
 from gaitext.evaluation import evaluate_CCPG, evaluate_indoor_dataset
 from gaitext.execution import map_sequences
@@ -31,7 +30,6 @@ __all__ = [
     "check_leaves",
     "check_options",
     "evaluation_function",
-    "naming_file",
     "validated",
 ]
 
@@ -57,11 +55,6 @@ _SMALL = 2**30
 #: An array's pickle has at least its dtype and shape.
 _LEAST_BYTES = 32
 _MEND = "make the damaged sequences again"
-
-
-def naming_file(config: str | Path | Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Errors inside name the config's file."""
-    return nullcontext() if isinstance(config, Mapping) else told_by(config)
 
 
 def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from gaitext.config import naming_file
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import (
     EvaluationResult,
@@ -21,7 +22,7 @@ from gaitext.evaluation import (
     evaluate_PsyMo,
 )
 from gaitext.execution import progress
-from gaitext.standalone.check import check_leaves, evaluation_function, naming_file, validated
+from gaitext.standalone.check import check_leaves, evaluation_function, validated
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves, loader
 from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.settings import HostConfig

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gaitext.config import naming_file
 from gaitext.errors import ConfigError, DataError
-from gaitext.standalone.check import check_batch, check_leaves, check_options, naming_file, validated
+from gaitext.standalone.check import check_batch, check_leaves, check_options, validated
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves
 from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.settings import HostConfig

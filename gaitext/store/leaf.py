@@ -33,6 +33,8 @@ __all__ = [
     "write_leaf",
 ]
 
+logger = logging.getLogger(__name__)
+
 
 #: Folders under a dataset's root in which leaves are written before they are moved to their place.
 _STAGING = ".staging."
@@ -310,9 +312,6 @@ def choose(files: Sequence[Path], data_in_use: Sequence[bool] | Sequence[int] | 
     if all(isinstance(use, bool) for use in data_in_use):
         return [file for file, use in zip(files, data_in_use) if use]
     return [files[i] for i in data_in_use if i < len(files)]
-
-
-logger = logging.getLogger(__name__)
 
 
 def read_partition(path: str | Path) -> tuple[list[str], list[str]]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.errors import ConfigError, DataError, suggest
+from gaitext.evaluation.result import json_number
 from gaitext.store import write_json
 from gaitext.studies.tasks import Task
 
-__all__ = ["Cell", "Cells", "WeightedSum", "add_cells", "finite"]
+__all__ = ["Cell", "Cells", "WeightedSum", "add_cells"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Cell:
             "system": self.system,
             "condition": self.condition,
             "seed": self.seed,
-            "scalars": {metric: finite(value) for metric, value in self.scalars.items()},
-            "people": {metric: {i: finite(v) for i, v in of.items()} for metric, of in self.people.items()},
+            "scalars": {metric: json_number(value) for metric, value in self.scalars.items()},
+            "people": {metric: {i: json_number(v) for i, v in of.items()} for metric, of in self.people.items()},
         }
 
     @classmethod
@@ -82,11 +83,6 @@ class Cell:
             return cls(read["system"], read["condition"], int(read["seed"]), scalars, people), read["about"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"holds no cell ({error!r})", where=path, how="delete it: it will be made again") from error
-
-
-def finite(value: float) -> float | None:
-    """A number for JSON; None for NaN."""
-    return None if math.isnan(value) else float(value)
 
 
 class Cells:

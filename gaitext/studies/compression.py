@@ -24,7 +24,7 @@ from gaitext.studies.compression_data import (
 )
 from gaitext.studies.compression_poses import (
     NUMBERS,
-    Correction,
+    CorrectorTraining,
     Found,
     PoseTest,
     Search,
@@ -125,7 +125,7 @@ class CompressionStudy:
         """Systems that are run."""
         return [method for method in METHODS if method != "released" or self.settings.released is not None]
 
-    def correction(self, method: str, seed: int, data: CompressionData, running: Running) -> Correction:
+    def correction(self, method: str, seed: int, data: CompressionData, running: Running) -> CorrectorTraining:
         """A training; what only the other method reads is no part of what it is made of."""
         config, finetune = data.config, method == "fine-tuned"
         about: dict[str, Any] = {"estimator": estimator_about(config.estimator), "data": data.about}
@@ -141,7 +141,7 @@ class CompressionStudy:
         about = {"system": method, **about, "seed": seed}
         output = run_folder(running, method, about).parent
         config = config.model_copy(update={"name": f"seed-{seed}"})
-        return Correction(config, finetune, seed, output, running.chosen_device, self.settings.nproc, about)
+        return CorrectorTraining(config, finetune, seed, output, running.chosen_device, self.settings.nproc, about)
 
     def search(self, method: str, seed: int, video: str, data: CompressionData, running: Running) -> Search:
         """A method's poses in one kind of video: in all frames, where they are recognised."""

@@ -1,5 +1,7 @@
-"""Trainings of a study of artifact correction, the poses they find in test videos, how good these are, and pictures of
-them like the paper's Figs. 3 to 5."""
+"""Trainings of a study of artifact correction, and the poses found in test videos: how good, and how they look.
+
+Pictures are like the paper's Figs. 3 to 5.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ from gaitext.studies.cells import Cell
 from gaitext.studies.compression_data import read_crops
 from gaitext.studies.tasks import Task, finish
 
-__all__ = ["Correction", "Found", "NUMBERS", "PoseTest", "Search", "examples", "histogram", "measure", "panels"]
+__all__ = ["CorrectorTraining", "Found", "NUMBERS", "PoseTest", "Search", "examples", "histogram", "measure", "panels"]
 
 Array = npt.NDArray[Any]
 
@@ -42,7 +44,7 @@ PIXELS = "of the 256×192 crop"
 
 
 @dataclass(frozen=True)
-class Correction:
+class CorrectorTraining:
     """A corrector's training, or the fine-tuning it is compared with.
 
     Args:
@@ -79,7 +81,7 @@ class Correction:
         return Task(name, train, self, self.done, self.about, needs, alone)
 
 
-def train(correction: Correction) -> None:
+def train(correction: CorrectorTraining) -> None:
     """Train, or go on where a killed training stopped."""
     run = train_correction(
         correction.config,

@@ -1,5 +1,4 @@
-"""Hosts' configs that a study names: gaitext's files, or a toolbox's own; and what is wrong with them, found before
-anything is rendered or trained."""
+"""Hosts' configs that a study names, gaitext's files or a toolbox's own, checked before anything is made."""
 
 from __future__ import annotations
 

@@ -14,17 +14,17 @@ from gaitext.evaluation import PROTOCOLS
 from gaitext.studies.cells import Cells, WeightedSum
 from gaitext.studies.configs import check_config, check_embedded, located, metrics_of
 from gaitext.studies.rg_gait_cells import RANKS, CellPlan, CellTest, standard_tables
-from gaitext.studies.rg_gait_systems import UNOCCLUDED, Adaptation, RGGaitSettings, Systems, start_file
+from gaitext.studies.rg_gait_systems import UNOCCLUDED, Adaptation, RGGaitStudySettings, Systems, start_file
 from gaitext.studies.scoring import dataset_of
 from gaitext.studies.settings import repeated
 from gaitext.studies.tasks import Running, Task, digest_of, seedless
 from gaitext.studies.training import Embedding, Testing, Training, cell_file, host_name, run_folder
 
-__all__ = ["RGGaitSettings", "RGGaitStudy"]
+__all__ = ["RGGaitStudySettings", "RGGaitStudy"]
 
 
 class RGGaitStudy:
-    """Trainings and tests of an :class:`RGGaitSettings`.
+    """Trainings and tests of an :class:`RGGaitStudySettings`.
 
     Args:
         values: the YAML's.
@@ -35,13 +35,13 @@ class RGGaitStudy:
     """
 
     def __init__(self, values: Mapping[str, Any], path: Path) -> None:
-        given = RGGaitSettings.parse(values, where=str(path))
+        given = RGGaitStudySettings.parse(values, where=str(path))
         tables = (*standard_tables(given), *given.tables)
         names = [table.name for table in tables]
         if repeated(names):
             twice = min(name for name in names if names.count(name) > 1)
             raise ConfigError(f"two tables are called '{twice}'", where=f"{path}: tables", how="rename yours")
-        self.settings: RGGaitSettings = given.model_copy(update={"tables": tables})
+        self.settings: RGGaitStudySettings = given.model_copy(update={"tables": tables})
         stages = given.stages.model_dump()
         self.systems = Systems(given, {name: load_yaml(path.parent / file) for name, file in stages.items()})
         self.plan = CellPlan(given)

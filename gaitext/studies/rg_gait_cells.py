@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gaitext.studies.rg_gait_systems import RELEASE, UNOCCLUDED, Occluded, RGGaitSettings, TableName
+from gaitext.studies.rg_gait_systems import RELEASE, UNOCCLUDED, Occluded, RGGaitStudySettings, TableName
 from gaitext.studies.settings import ColumnSettings, TableSettings
 
 __all__ = ["CellPlan", "RANKS", "standard_tables"]
@@ -78,7 +78,7 @@ class CellPlan:
             new occlusion, the one that was trained on with it.
     """
 
-    def __init__(self, settings: RGGaitSettings) -> None:
+    def __init__(self, settings: RGGaitStudySettings) -> None:
         self._settings = settings
         self.occlusions = self._occlusions()
         once: dict[str, tuple[Occluded, ...]] = {UNOCCLUDED: settings.occluded[:1], RELEASE: ("all",)}
@@ -150,7 +150,7 @@ _PUBLISHED: dict[TableName, tuple[str, ...]] = {
 }
 
 
-def standard_tables(settings: RGGaitSettings) -> list[TableSettings]:
+def standard_tables(settings: RGGaitStudySettings) -> list[TableSettings]:
     """Of each name, one for each way to occlude: ``retention_probes``, ``retention_all``, …"""
     made = []
     for name in settings.standard:
@@ -171,7 +171,7 @@ def standard_tables(settings: RGGaitSettings) -> list[TableSettings]:
 
 
 def _shown(
-    settings: RGGaitSettings, name: TableName, occluded: Occluded
+    settings: RGGaitStudySettings, name: TableName, occluded: Occluded
 ) -> tuple[dict[str, str], list[ColumnSettings]]:
     """A table's rows and columns."""
     release = () if settings.release is None else (RELEASE,)

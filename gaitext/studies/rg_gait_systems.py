@@ -1,5 +1,7 @@
-"""What a study of RG-Gait says and trains: its YAML, its systems' configs made of its three stages', and what a system
-that is trained on with a new occlusion begins with."""
+"""What a study of RG-Gait says and trains: its YAML, and its systems' configs, made of the three stages'.
+
+A system that is adapted to a new occlusion begins with the weights of one that was trained before.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from gaitext.studies.tasks import Task
 from gaitext.studies.training import Training, checkpoint_of, train
 from gaitext.training.runs import read_checkpoint, write_checkpoint
 
-__all__ = ["ABLATION", "Adaptation", "Occluded", "RELEASE", "RGGaitSettings", "Systems", "TableName", "UNOCCLUDED"]
+__all__ = ["ABLATION", "Adaptation", "Occluded", "RELEASE", "RGGaitStudySettings", "Systems", "TableName", "UNOCCLUDED"]
 
 #: The condition of whole walkers.
 UNOCCLUDED = "unoccluded"
@@ -70,7 +72,7 @@ class ReleaseSettings(Settings):
         return dict.fromkeys(("top", "bottom"), self.probability / 2)
 
 
-class RGGaitSettings(StudySettings):
+class RGGaitStudySettings(StudySettings):
     """A study of kind ``rg-gait``.
 
     Attributes:
@@ -115,7 +117,7 @@ class RGGaitSettings(StudySettings):
         return values
 
     @model_validator(mode="after")
-    def _consistent(self) -> RGGaitSettings:
+    def _consistent(self) -> RGGaitStudySettings:
         for name, chosen in (("seen", self.seen), ("new", self.new)):
             if not set(chosen) <= set(self.occlusions):
                 raise ValueError(f"{name}: names an occlusion that occlusions does not")
@@ -165,7 +167,7 @@ class Systems:
         ConfigError: one of them is not a config of its stage.
     """
 
-    def __init__(self, settings: RGGaitSettings, stages: Mapping[str, Config]) -> None:
+    def __init__(self, settings: RGGaitStudySettings, stages: Mapping[str, Config]) -> None:
         for name, stage in stages.items():
             _check_stage(name, stage)
         self.settings, self.stages = settings, stages

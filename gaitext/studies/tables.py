@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.evaluation import EvaluationResult, Table, write_result
-from gaitext.evaluation.result import markdown_table
+from gaitext.evaluation.result import json_number, markdown_table
 from gaitext.store import atomic_path, write_json
-from gaitext.studies.cells import Cells, finite
+from gaitext.studies.cells import Cells
 from gaitext.studies.settings import ClaimSettings, TableSettings
 from gaitext.studies.statistics import LEVEL, VERDICTS, Comparison, Summary, compare, summarise
 
@@ -238,7 +238,10 @@ def _claim_record(found: Comparison) -> dict[str, Any]:
     return {
         "claim": claim.name,
         **{key: getattr(claim, key) for key in ("better", "than", "metric", "unit", "by", "lower_is_better")},
-        **{key: finite(getattr(found, key)) for key in ("difference", "sd", "low", "high", "seed_low", "seed_high")},
+        **{
+            key: json_number(getattr(found, key))
+            for key in ("difference", "sd", "low", "high", "seed_low", "seed_high")
+        },
         "verdict": found.verdict,
         "seeds": found.seeds,
         "identities": found.identities,
@@ -250,7 +253,7 @@ def _claim_record(found: Comparison) -> dict[str, Any]:
 
 
 def _cell_record(place: tuple[str, str, str], summary: Summary) -> dict[str, Any]:
-    numbers = {name: finite(getattr(summary, name)) for name in _PARTS.values()}
+    numbers = {name: json_number(getattr(summary, name)) for name in _PARTS.values()}
     counts = {"seeds": summary.seeds, "identities": summary.identities}
     return {**dict(zip(("system", "condition", "metric"), place)), **numbers, **counts}
 

@@ -156,9 +156,9 @@ def logged_numbers(log: str) -> dict[str, float]:
     for name, short in _PLAIN.items():
         for value in re.findall(rf"\b{name}: ({_NUMBER})", log):
             found[short] = float(value)
-    return short_numbers({_right(name): value for name, value in found.items()})
+    return short_numbers({_spelt_right(name): value for name, value in found.items()})
 
 
-def _right(name: str) -> str:
+def _spelt_right(name: str) -> str:
     condition, at, kind = name.partition("@")
     return _SPELT.get(condition, condition) + at + kind

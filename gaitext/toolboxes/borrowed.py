@@ -41,7 +41,7 @@ class _Untrained:
         _build(self, *self._borrowed)
 
     def inputs_pretreament(self: Any, inputs: Sequence[Any]) -> Any:
-        """Whatever :func:`pretreated` says, in place of the trainer's."""
+        """What :func:`_pretreated` says, in place of the trainer's."""
         return self._base(inputs)
 
 

@@ -136,7 +136,7 @@ def _toolbox(root: Path) -> Iterator[Check]:
     yield linked
     for clash in clash_lines(root, toolbox):
         yield Check("clash", "warn", clash, "rename the toolbox's if you need it, or ignore this if you do not")
-    yield from _live(root, toolbox, expected=linked.state != "fail")
+    yield from _imported(root, toolbox, expected=linked.state != "fail")
 
 
 def _commit(root: Path) -> str | None:
@@ -165,7 +165,7 @@ def _link(root: Path, toolbox: Toolbox) -> Check:
     return Check("link", "fail", "gaitext is not linked into it", f"gaitext link {root}")
 
 
-def _live(root: Path, toolbox: Toolbox, expected: bool) -> Iterator[Check]:
+def _imported(root: Path, toolbox: Toolbox, expected: bool) -> Iterator[Check]:
     """Import the toolbox in a process of its own and compare what is registered with what should be."""
     found = _probe(root)
     if found["error"]:

@@ -137,7 +137,7 @@ class _ToolboxHost(Host):
         self.model.msg_mgr.log_info(text)
 
 
-def _nothing(self: Any) -> None:
+def _keep_weights(self: Any) -> None:
     """Do nothing: the weights that ``build_network`` made or loaded stay."""
 
 
@@ -154,7 +154,7 @@ def model_class(adapter: type[ModelAdapter], base: type, toolbox: Toolbox, modul
         "__doc__": adapter.__doc__,
         MARK: True,
     }
-    namespace.update(dict.fromkeys(toolbox.weight_hooks, _nothing))
+    namespace.update(dict.fromkeys(toolbox.weight_hooks, _keep_weights))
     return type(adapter.name, (ToolboxModel, base), namespace)
 
 

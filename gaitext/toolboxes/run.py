@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 
 import gaitext
-from gaitext.config import load_yaml, merge, told_by
+from gaitext.config import load_yaml, merge, naming_file
 from gaitext.errors import ConfigError, ToolboxError, nearest
 from gaitext.execution import cores
 from gaitext.toolboxes.hosts import Toolbox, detect
@@ -127,7 +127,7 @@ def _with_config(root: Path, toolbox: Toolbox, arguments: list[str], processes: 
     if uses_gaitext(cfgs):
         training = not {"--phase=test", "--phase test"} & {*arguments, *map(" ".join, itertools.pairwise(arguments))}
         # Its remarks are logged by the model, where they also reach the toolbox's log file.
-        with told_by(path):
+        with naming_file(path):
             validate_config(cfgs, training, toolbox=toolbox, base=root, world_size=processes)
     return arguments
 

@@ -32,6 +32,8 @@ __all__ = [
     "write_checkpoint",
 ]
 
+log = logging.getLogger(__name__)
+
 
 def checkpoint_path(folder: Path, iteration: int) -> Path:
     """``<folder>/checkpoints/<save_name>-<iteration>.pt``, the toolboxes' place."""
@@ -153,8 +155,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError("holds no checkpoint", where=path, how="use another checkpoint")
     return loaded
 
-
-log = logging.getLogger(__name__)
 
 #: What torch's optimizers learned to be told later, and fill in themselves.
 _ADDED_LATER = {

@@ -150,7 +150,7 @@ class _Listing:
                 listing.videos.append(path)
             elif is_image(entry.name) and not is_folder:
                 listing.images.append(path)
-            elif (link and not path.exists()) or (is_folder and not (link and _climbs(path))):
+            elif (link and not path.exists()) or (is_folder and not (link and _leads_above(path))):
                 listing.folders.append(path)
             elif not is_folder:
                 listing.others.append(path)
@@ -165,7 +165,7 @@ class _Listing:
             self.others = [path for path in self.others if path not in found]
 
 
-def _climbs(link: Path) -> bool:
+def _leads_above(link: Path) -> bool:
     """Whether a link leads to a folder above it, where walking would not end."""
     target, place = os.path.realpath(link), os.path.realpath(link.parent)
     climbs = os.path.commonpath([target, place]) == target

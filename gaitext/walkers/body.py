@@ -54,9 +54,6 @@ FACE = np.array(
     ]
 )
 
-#: Points of the body that COCO has no name for, needed for boxes and for rendering.
-EXTRA_POINTS = ("crown", "left_heel", "left_toe", "right_heel", "right_toe")
-
 #: Half thickness of the body about each COCO joint, as a share of stature (our judgement).
 JOINT_RADII = np.array(
     [
@@ -113,9 +110,10 @@ _HEAD_YAW = 0.3
 
 @dataclass(frozen=True)
 class Motion:
-    """Joints [T, 17, 3] and extra points [T, 5, 3] (see ``EXTRA_POINTS``) in body axes.
+    """Joints [T, 17, 3] and extra points [T, 5, 3] in body axes.
 
-    The body walks in place: add the distance covered along x.
+    Extra points are those that COCO has no name for, needed for boxes and for rendering: crown, left heel, left toe,
+    right heel, right toe. The body walks in place: add the distance covered along x.
     """
 
     joints: np.ndarray

@@ -1,6 +1,7 @@
 """One walk: a person of a given identity, walking, dressed and filmed.
 
-Random generators depend on what is drawn, not on when or where.
+Everything random is drawn from a generator of its own, seeded by what it is for, so that no walk depends on when or
+where another is made.
 """
 
 from __future__ import annotations

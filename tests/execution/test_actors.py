@@ -21,7 +21,7 @@ import pytest
 
 from gaitext.errors import DataError, GaitextError, MissingDependencyError
 from gaitext.execution import map_sequences, parse_engine, raise_failures
-from gaitext.execution.actors import _connect, _room
+from gaitext.execution.actors import _connect, _free_places
 from tests.execution import work
 from tests.execution.test_processes import ITEMS, plain
 
@@ -199,9 +199,9 @@ def test_a_machine_that_is_lost_loses_nothing(cluster: Any, tmp_path: Path) -> N
     machine = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE)
     doomed = machine.node_id
     cluster.wait_for_nodes()
-    assert _room(ray, 1, 0) == 3
-    assert _room(ray, 2, 0) == 1
-    assert _room(ray, 1, 1) == _room(ray, 0.25, 1) == _room(ray, 1, 0.25) == 1
+    assert _free_places(ray, 1, 0) == 3
+    assert _free_places(ray, 2, 0) == 1
+    assert _free_places(ray, 1, 1) == _free_places(ray, 0.25, 1) == _free_places(ray, 1, 0.25) == 1
     (gpu,) = map_sequences(os.getenv, ["CUDA_VISIBLE_DEVICES"], engine="ray", quiet=True)
     assert gpu.result == "0", "where a cluster has GPUs, a worker has one"
 

@@ -24,7 +24,6 @@ HEATMAPS: list[Section] = [{"type": "HeatmapInput"}]
 MERGED = [*HEATMAPS, {"type": "HeatmapMerge"}]
 POSES = [{"type": "PoseInput"}]
 MATRICES = [*POSES, {"type": "PoseToAlignment"}]
-MOVED = {"type": "PoseToAlignment", "anchor": [20.0, 12]}
 PRETREATED = [*HEATMAPS, {"type": "HeatmapPretreatment", "threshold": 0.2}]
 REGENERATED = [*HEATMAPS, {"type": "HeatmapRegenerate", "sigma": 1.5, "scores": False}]
 DRAWN = [*POSES, {"type": "PoseToHeatmap", "size": [48, 64], "sigma": 2, "min_score": 0.1}]

@@ -61,7 +61,7 @@ def whole(shapes: Solids, camera: CameraSettings) -> tuple[np.ndarray, np.ndarra
     return piece, depth
 
 
-X, Z = (1, 0, 0), (0, 0, 1)
+X = (1, 0, 0)
 CASES = {
     "upright": ((0, 3, 0.7), (0, 3, 1.3), (0.12, 0.12), X, 1),
     "tapered and slanting": ((-0.4, 3, 0.8), (0.3, 2.8, 1.3), (0.16, 0.07), X, 1),

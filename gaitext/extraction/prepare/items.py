@@ -1,7 +1,4 @@
-"""What a dataset's folder holds, before anything is made of it.
-
-Own clips: who, what and from where is in the names of the files.
-"""
+"""What a dataset's folder holds, before anything is made of it; of own clips the names of the files tell it."""
 
 from __future__ import annotations
 

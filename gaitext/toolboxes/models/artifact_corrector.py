@@ -1,7 +1,4 @@
-"""The artifact corrector in the hosts: degraded crops, target poses, and what is told of both.
-
-What the hosts train as ``ArtifactCorrector``: its settings, and the corrector before its frozen estimator.
-"""
+"""ArtifactCorrector in the hosts: its settings, the corrector before its frozen estimator, its inputs and losses."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Poses with one text a frame, as GREW and Gait3D are released: numbers with commas between.
 
-GREW's 2D poses: ``<number>_2d_pose.txt`` beside the silhouettes of train, gallery and probe.
-
-Gait3D's 2D poses: ``2D_Poses/<id>/<camid_videoid>/<seq>/human_crop_f<number>.txt``.
+* GREW's 2D poses are ``<number>_2d_pose.txt`` beside the silhouettes of train, gallery and probe;
+* Gait3D's are ``2D_Poses/<id>/<camid_videoid>/<seq>/human_crop_f<number>.txt``.
 """
 
 from __future__ import annotations
