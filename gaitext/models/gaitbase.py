@@ -70,6 +70,7 @@ class GaitBase(nn.Module):
     Keywords are the fields of :class:`GaitBaseSettings`. Checkpoints of the authors'
     ``Baseline`` load through :func:`gaitext.checkpoints.load`.
 
+    >>> import torch
     >>> GaitBase(class_num=3, channels=(4, 4, 8, 8), embedding_size=6).eval()(torch.rand(2, 5, 64, 44)).shape
     torch.Size([2, 6, 16])
     """
