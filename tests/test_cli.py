@@ -139,7 +139,7 @@ def test_help_names_every_command() -> None:
 
 def test_degrade(tmp_path: Path) -> None:
     pytest.importorskip("av")
-    from gaitext.video.reading import count_frames, write_video
+    from gaitext.video import count_frames, write_video
 
     frames = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), dtype=np.uint8)
     write_video(tmp_path / "a.mp4", frames)

@@ -22,7 +22,7 @@ from gaitext.restoration.crops import CROPS, prepare_crops
 from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Pair, Targets
 from gaitext.store import read_sequence
-from gaitext.video.reading import probe, read_frames, sizes, write_video
+from gaitext.video import probe, read_frames, sizes, write_video
 from gaitext.video.sources import find_videos
 from tests.restoration.clips import film
 from tests.restoration.test_apply import checkpoint

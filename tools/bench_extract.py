@@ -32,7 +32,7 @@ from gaitext.extraction.tracker import Track
 from gaitext.geometry import crop_boxes
 from gaitext.pose import load_estimator
 from gaitext.store import read_sequence
-from gaitext.video.reading import read_frames, write_video
+from gaitext.video import read_frames, write_video
 from gaitext.walkers import Scene, WalkerSettings, make_walk
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gaitext.pose import HEATMAP_SHAPE
-from gaitext.video.reading import write_video
+from gaitext.video import write_video
 from gaitext.walkers import CameraSettings, Scene, VideoSettings, WalkerSettings, make_walk, observe
 from gaitext.walkers.camera import camera_axes
 from gaitext.walkers.observation import render_heatmaps

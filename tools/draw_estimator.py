@@ -18,7 +18,7 @@ from gaitext.extraction.crops import crop_images
 from gaitext.geometry import crop_boxes
 from gaitext.pose import decode_heatmaps, load_estimator
 from gaitext.skeleton import LIMBS
-from gaitext.video.reading import read_frames, write_video
+from gaitext.video import read_frames, write_video
 from gaitext.walkers import CameraSettings, Scene, WalkerSettings, make_walk
 
 SEED = 90_210

@@ -19,7 +19,7 @@ from gaitext.extraction.crops import crop_images
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.pose import HEATMAP_SHAPE
 from gaitext.store import atomic_path
-from gaitext.video.reading import read_frames, write_video
+from gaitext.video import read_frames, write_video
 from gaitext.walkers import COVARIATES, CameraSettings, Scene, Walk, WalkerSettings, make_walk
 
 #: Crops of a clip.

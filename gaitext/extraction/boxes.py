@@ -18,8 +18,8 @@ from gaitext.extraction.mot import read_mot
 from gaitext.extraction.tracker import Track, TrackerSettings, track
 from gaitext.making import Entry, as_read_back
 from gaitext.store import atomic_path, clear_temporaries, write_json
+from gaitext.video import digest, sizes
 from gaitext.video.frames import frame_files
-from gaitext.video.reading import digest, sizes
 from gaitext.video.sources import VideoSource, find_videos
 
 __all__ = ["Boxes", "Source", "find_sources", "find_tracks", "full_frame", "is_json", "read_boxes"]

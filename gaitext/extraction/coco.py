@@ -14,7 +14,7 @@ from typing import Any
 
 from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, is_number
-from gaitext.video.reading import VIDEO_SUFFIXES
+from gaitext.video import VIDEO_SUFFIXES
 
 __all__ = ["numbers_in", "read_all_boxes", "read_coco"]
 

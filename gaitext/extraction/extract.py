@@ -41,7 +41,7 @@ from gaitext.making import (
 )
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
 from gaitext.store import clear_staging
-from gaitext.video.reading import digest, probe
+from gaitext.video import digest, probe
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

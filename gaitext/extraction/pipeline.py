@@ -24,7 +24,7 @@ from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, check_heatmaps, decode_he
 from gaitext.skeleton import merge_parts
 from gaitext.store import LeafWriter
 from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME
-from gaitext.video.reading import read_frames
+from gaitext.video import read_frames
 
 __all__ = ["OTHER_VIDEO", "ClipWriter", "Pipeline"]
 

@@ -15,7 +15,7 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.making import Records, frame_numbers, video_digest
 from gaitext.skeleton import COCO_JOINTS, MIRROR_PAIRS, resolve_partition
 from gaitext.store import CompactSequence, open_sequence
-from gaitext.video.reading import VIDEO_SUFFIXES, digest
+from gaitext.video import VIDEO_SUFFIXES, digest
 
 __all__ = [
     "FileContents",

@@ -17,7 +17,7 @@ from gaitext.geometry import apply, crop_matrices, invert
 from gaitext.inspect.contents import Origin, Sequence, channel_names, find_origin, find_video, guess_kind, spread
 from gaitext.inspect.paint import Frame, Group, groups_of
 from gaitext.store import open_sequence
-from gaitext.video.reading import count_frames, read_frames
+from gaitext.video import count_frames, read_frames
 
 __all__ = ["Footage", "load_footage"]
 

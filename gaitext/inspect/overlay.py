@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gaitext.inspect.contact_sheet import draw_tile
 from gaitext.inspect.footage import Footage
 from gaitext.inspect.paint import Frame, draw_box, draw_heat, draw_skeleton, draw_text
-from gaitext.video.reading import probe, sizes, write_video
+from gaitext.video import probe, sizes, write_video
 
 __all__ = ["draw_overlay", "write_overlay"]
 

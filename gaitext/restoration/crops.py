@@ -24,8 +24,8 @@ from gaitext.restoration.objective import padding
 from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Targets
 from gaitext.store import LeafWriter, clear_staging, locked
+from gaitext.video import probe, read_frames
 from gaitext.video.digests import digest
-from gaitext.video.reading import probe, read_frames
 
 __all__ = ["DEGRADED", "ORIGINAL", "CropReport", "prepare_crops"]
 

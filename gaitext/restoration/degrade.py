@@ -21,7 +21,7 @@ from gaitext.errors import ShapeError, VideoError, import_extra
 from gaitext.execution.stages import ahead
 from gaitext.making import Progress
 from gaitext.store import atomic_path
-from gaitext.video.reading import VideoInfo, decode, frame_times, probe, read_timed
+from gaitext.video import VideoInfo, decode, frame_times, probe, read_timed
 from gaitext.video.writing import encode, h264_options
 
 __all__ = ["CRF", "DegradeSettings", "Degraded", "Through", "degrade_frames", "degrade_video", "timed_frames"]
@@ -132,7 +132,7 @@ class Degraded:
         frames: numbers (from 1) of the source's frames that the result holds, in order.
         original_size, size: width and height before and after.
         notes: what was dropped or changed beside the quality.
-        pixel_aspect: the source's (:class:`~gaitext.video.reading.VideoInfo`), which the result keeps.
+        pixel_aspect: the source's (:class:`~gaitext.video.VideoInfo`), which the result keeps.
     """
 
     frames: list[int] = field(default_factory=list)

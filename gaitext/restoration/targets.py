@@ -25,9 +25,9 @@ from gaitext.geometry import crop_boxes
 from gaitext.making import Entry, Records, frame_numbers, video_digest
 from gaitext.store import read_sequence
 from gaitext.store.contract import BOXES, POSES_FRAME
+from gaitext.video import probe
 from gaitext.video.digests import digest
 from gaitext.video.frames import frame_files
-from gaitext.video.reading import probe
 
 __all__ = ["Pair", "Targets", "find_targets", "pair_up", "renderer_poses"]
 

@@ -29,7 +29,7 @@ from gaitext.studies.configs import check_config, check_embedded, located
 from gaitext.studies.scoring import Config
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, digest_of, finish
-from gaitext.video.reading import probe
+from gaitext.video import probe
 from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 from gaitext.walkers.settings import PROTOCOLS

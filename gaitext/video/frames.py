@@ -1,7 +1,7 @@
 """Folders of pictures that stand for a video: one file a frame, in the order people number them.
 
 Pillow (``pip install 'gaitext[video]'``) is imported when a picture is opened. Use
-:func:`gaitext.video.reading.read_frames`, which takes files and folders alike.
+:func:`gaitext.video.read_frames`, which takes files and folders alike.
 """
 
 from __future__ import annotations

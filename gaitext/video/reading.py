@@ -1,4 +1,4 @@
-"""Reading video frame by frame: files through PyAV, folders of pictures through Pillow. Writing: gaitext.video.writing.
+"""Reading video frame by frame: files through PyAV, folders of pictures through Pillow.
 
 Both (``pip install 'gaitext[video]'``) are imported when a function is called, so that the rest of
 gaitext works without them.
@@ -20,25 +20,20 @@ import numpy.typing as npt
 
 from gaitext.errors import VideoError, import_extra
 from gaitext.video.containers import Wholeness, look_over
-from gaitext.video.digests import digest, sha256
 from gaitext.video.frames import frame_files, frame_sizes, has_alpha, pixel_aspect, read_images
 from gaitext.video.packets import REENCODE, Picture, Pictures, reason
-from gaitext.video.writing import write_video
 
 __all__ = [
     "VIDEO_SUFFIXES",
     "VideoInfo",
     "count_frames",
     "decode",
-    "digest",
     "frame_times",
     "is_video",
     "probe",
     "read_frames",
     "read_timed",
-    "sha256",
     "sizes",
-    "write_video",
 ]
 
 logger = logging.getLogger(__name__)

@@ -61,7 +61,7 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
     ``root`` may be a video file; a folder with pictures in it, which is one source; or a tree that
     holds, mixed at will, ``<id>/<type>/<view>.<suffix>``, ``<id>/<type>/<view>/`` with pictures, or
     ``<id>/<type>/<view>/`` with one video in it. A file in a video's place whose suffix is unknown is a
-    video if it decodes (:func:`gaitext.video.reading.is_video`). Hidden files are passed over, and so are files
+    video if it decodes (:func:`gaitext.video.is_video`). Hidden files are passed over, and so are files
     that are neither videos nor pictures, which a warning names. An empty view folder and a link to
     nowhere are sources like any other: reading them fails and is reported.
 

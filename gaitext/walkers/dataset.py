@@ -17,7 +17,7 @@ from gaitext.errors import ConfigError, DataError, ShapeError, import_extra
 from gaitext.making import Entry, Progress, Recipe, Report, holding, make_all
 from gaitext.store import atomic_path, clear_staging, write_json, write_leaf
 from gaitext.store.contract import CONTENTS
-from gaitext.video.reading import write_video
+from gaitext.video import write_video
 from gaitext.walkers.observation import observe
 from gaitext.walkers.scene import Scene
 from gaitext.walkers.settings import VideoSettings, WalkerSettings

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gaitext.video.reading import write_video
+from gaitext.video import write_video
 from tests.pose.networks import COLOURS
 
 #: Where the joints are in a person's box, in shares of its width and height.

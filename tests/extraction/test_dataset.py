@@ -17,7 +17,7 @@ from gaitext.extraction.boxes import find_tracks
 from gaitext.extraction.tracker import longest
 from gaitext.making import Records
 from gaitext.store import CompactSequence, leaves, open_sequence, read_leaf
-from gaitext.video.reading import read_frames, write_video
+from gaitext.video import read_frames, write_video
 
 pytest.importorskip("av")
 pytest.importorskip("onnxruntime")

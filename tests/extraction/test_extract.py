@@ -17,7 +17,7 @@ from gaitext.extraction import ExtractSettings, extract_video, read_boxes
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.making import Records
 from gaitext.store import LeafWriter, leaves, read_leaf
-from gaitext.video.reading import read_frames, write_video
+from gaitext.video import read_frames, write_video
 
 pytest.importorskip("av")
 pytest.importorskip("onnxruntime")

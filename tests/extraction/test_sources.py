@@ -11,7 +11,7 @@ import pytest
 from gaitext.errors import DataError, VideoError
 from gaitext.extraction import Track
 from gaitext.extraction.boxes import Source, find_sources
-from gaitext.video.reading import write_video
+from gaitext.video import write_video
 
 images = pytest.importorskip("PIL.Image")
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from gaitext.errors import VideoError
-from gaitext.video.reading import probe, read_frames
+from gaitext.video import probe, read_frames
 from tests.restoration.clips import film
 
 from .damage import sentence

@@ -10,7 +10,7 @@ import numpy as np
 from gaitext.geometry import apply, crop_matrices, invert
 from gaitext.making import Records
 from gaitext.store import Form, write_sequence
-from gaitext.video.reading import digest
+from gaitext.video import digest
 
 SIZE = (160, 208)  # of the frames, height and width
 

@@ -16,7 +16,7 @@ from gaitext.inspect.overlay import draw_overlay, write_overlay
 from gaitext.inspect.paint import draw_heat, draw_skeleton, groups_of
 from gaitext.skeleton import COCO_JOINTS, LIMBS
 from gaitext.store import write_sequence
-from gaitext.video.reading import probe, read_frames, write_video
+from gaitext.video import probe, read_frames, write_video
 from tests.inspect.data import SIZE, boxes, heatmaps, make_leaf, make_record, peak, poses
 
 pytest.importorskip("av")

@@ -14,7 +14,7 @@ from gaitext.extraction.crops import crop_images
 from gaitext.geometry import apply, crop_boxes, crop_matrices
 from gaitext.pose import PoseEstimator, bundled, decode_heatmaps, load_estimator
 from gaitext.pose.bundled import PROVENANCE, WEIGHTS, BundledEstimator, PoseNet
-from gaitext.video.reading import read_frames, write_video
+from gaitext.video import read_frames, write_video
 from gaitext.walkers import CameraSettings, Scene, WalkerSettings, make_walk
 
 #: Neither of the two that tools/train_estimator.py draws walkers from.

@@ -23,7 +23,7 @@ from gaitext.restoration import (
     load_corrector,
 )
 from gaitext.store import read_sequence
-from gaitext.video.reading import frame_times, probe, read_frames
+from gaitext.video import frame_times, probe, read_frames
 from gaitext.video.sources import find_videos
 from tests.restoration.clips import film, number
 

@@ -21,7 +21,7 @@ from gaitext.models import FBCNN
 from gaitext.pose.bundled import PoseNet
 from gaitext.restoration import ApplySettings, DegradeSettings, correct_dataset, degrade_video, load_corrector
 from gaitext.transforms import ArtifactCorrection
-from gaitext.video.reading import frame_times, probe, read_frames, write_video
+from gaitext.video import frame_times, probe, read_frames, write_video
 from gaitext.video.sources import find_videos
 from tests.restoration.clips import film, number, numbered
 from tests.restoration.test_apply import checkpoint

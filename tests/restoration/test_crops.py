@@ -20,7 +20,7 @@ from gaitext.restoration.degrade import DegradeSettings
 from gaitext.restoration.objective import fit_to_input
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.store import map_sequence, read_leaf, read_sequence, write_sequence
-from gaitext.video.reading import read_frames
+from gaitext.video import read_frames
 from gaitext.video.sources import find_videos
 
 WINDOW = CropSettings(window=(120, 180), window_for=240)

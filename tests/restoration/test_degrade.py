@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gaitext.errors import ConfigError, ShapeError, VideoError
 from gaitext.restoration import DegradeSettings, degrade_frames, degrade_video
-from gaitext.video.reading import frame_times, probe, read_frames, read_timed, write_video
+from gaitext.video import frame_times, probe, read_frames, read_timed, write_video
 from tests.restoration.clips import film, number, numbered
 
 av = pytest.importorskip("av")
@@ -88,7 +88,7 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
 
 def test_times_that_do_not_rise_are_made_even(tmp_path: Path) -> None:
     from gaitext.restoration.degrade import _Clock
-    from gaitext.video.reading import VideoInfo
+    from gaitext.video import VideoInfo
 
     clock = _Clock(VideoInfo(4, 4, 10.0, None, rate=Fraction(10), time_base=Fraction(1, 100)))
     seconds = [Fraction(0), Fraction(1, 10), Fraction(1, 10), None, Fraction(1, 2)]
@@ -155,7 +155,7 @@ def test_fewer_pixels(tmp_path: Path) -> None:
 @given(st.integers(1, 40), st.sampled_from([5, 10, 24, 25, 30]), st.sampled_from([1, 4, 7.5, 10, 12.5, 25, 60]))
 def test_fewer_frames_are_spread_evenly(count: int, rate: int, wanted: float) -> None:
     from gaitext.restoration.degrade import Degraded, _Clock, _prepared
-    from gaitext.video.reading import VideoInfo
+    from gaitext.video import VideoInfo
 
     clock = _Clock(VideoInfo(16, 16, rate, None, rate=Fraction(rate), time_base=Fraction(1, 1000)))
     frames = ((Fraction(round(1000 * i / rate), 1000), np.zeros((16, 16, 3), np.uint8)) for i in range(count))

@@ -11,7 +11,7 @@ from gaitext.extraction import ExtractSettings, extract_video
 from gaitext.restoration import DegradeSettings, degrade_dataset
 from gaitext.restoration.targets import pair_up
 from gaitext.store import read_sequence, write_sequence
-from gaitext.video.reading import read_frames
+from gaitext.video import read_frames
 from gaitext.video.sources import find_videos
 from tests.extraction.people import Counting, make_boxes, make_video
 

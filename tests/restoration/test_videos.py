@@ -11,7 +11,7 @@ import pytest
 from gaitext.errors import ConfigError, DataError
 from gaitext.making import Records
 from gaitext.restoration import DegradeSettings, degrade_dataset
-from gaitext.video.reading import count_frames, read_frames
+from gaitext.video import count_frames, read_frames
 from gaitext.video.sources import find_videos
 from tests.restoration.clips import film, number, numbered
 

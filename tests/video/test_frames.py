@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitext.errors import VideoError
+from gaitext.video import count_frames, digest, probe, read_frames, sha256, write_video
 from gaitext.video.frames import frame_files, frame_sizes, natural_key
-from gaitext.video.reading import count_frames, digest, probe, read_frames, sha256, write_video
 
 images = pytest.importorskip("PIL.Image")
 

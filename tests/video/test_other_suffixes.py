@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.extraction import find_sources
 from gaitext.extraction.prepare.items import find_own
-from gaitext.video.reading import VIDEO_SUFFIXES, is_video
+from gaitext.video import VIDEO_SUFFIXES, is_video
 from gaitext.video.sources import find_videos
 from tests.restoration.clips import film, numbered
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from gaitext.errors import VideoError
+from gaitext.video import count_frames, frame_times, probe, read_frames
 from gaitext.video import reading as video
-from gaitext.video.reading import count_frames, frame_times, probe, read_frames
 from tests.restoration.clips import film, number, numbered
 
 av = pytest.importorskip("av")
@@ -282,7 +282,7 @@ DAMAGE = {
 OUTCOME = """
 import hashlib, sys
 from gaitext.errors import VideoError
-from gaitext.video.reading import read_frames
+from gaitext.video import read_frames
 for path in sys.argv[1:]:
     said, frames = "", hashlib.sha256()
     try:

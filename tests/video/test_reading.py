@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gaitext.errors import MissingDependencyError, VideoError
-from gaitext.video.reading import probe, read_frames, write_video
+from gaitext.video import probe, read_frames, write_video
 
 av = pytest.importorskip("av")
 

@@ -11,7 +11,7 @@ import pytest
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import read_boxes
 from gaitext.store import leaves, read_leaf, read_partition
-from gaitext.video.reading import probe
+from gaitext.video import probe
 from gaitext.walkers import WalkerSettings, dataset_bytes, make_walk, write_dataset
 from gaitext.walkers import dataset as module
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gaitext.errors import ShapeError
 from gaitext.extraction import read_boxes
-from gaitext.video.reading import probe, read_frames
+from gaitext.video import probe, read_frames
 from gaitext.walkers import CameraSettings, Scene, VideoSettings, WalkerSettings, make_walk, normalise_silhouette
 from gaitext.walkers.dataset import write_footage
 

@@ -14,7 +14,7 @@ import torch
 
 from gaitext.errors import ConfigError
 from gaitext.execution.stages import ahead
-from gaitext.video.reading import probe, read_frames
+from gaitext.video import probe, read_frames
 
 __all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector", "overlap", "suppress"]
 

@@ -16,7 +16,7 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError, import_extra
 from gaitext.extraction.detect.detector import Detections, Frame
 from gaitext.pose import openmmlab
-from gaitext.video.reading import sha256
+from gaitext.video import sha256
 
 __all__ = ["MmdetDetector", "MmdetDetectorSettings", "load"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.making import refuse_twins
+from gaitext.video import is_video
 from gaitext.video.frames import is_image
-from gaitext.video.reading import is_video
 from gaitext.video.sources import expected, is_named_as_video
 
 __all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "in_order", "videos_and_frame_folders", "views"]
@@ -87,7 +87,7 @@ def views(root: Path) -> Iterator[Clip]:
 def videos_and_frame_folders(root: Path) -> tuple[list[Path], dict[str, str]]:
     """All videos below ``root`` and the folders that hold pictures, however deep, sorted; path -> why of other files.
 
-    Files whose suffix is unknown are tried (:func:`gaitext.video.reading.is_video`), but not beside pictures;
+    Files whose suffix is unknown are tried (:func:`gaitext.video.is_video`), but not beside pictures;
     those that do not belong beside videos are named.
     """
     found, left_out = [], {}

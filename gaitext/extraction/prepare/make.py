@@ -20,7 +20,7 @@ from gaitext.making import Progress, Recipe, make_all
 from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
 from gaitext.video.frames import is_image
 
-__all__ = ["DATASETS", "prepare"]
+__all__ = ["DATASETS", "prepare", "prepare_videos"]
 
 #: Name -> what finds its sequences below a folder.
 VIDEOS: dict[str, Callable[[Path], Found]] = {
@@ -103,24 +103,25 @@ def prepare(
             how=f"leave it out; it is for {', '.join(those)}",
         )
     if name in POSES:
-        return prepare_poses(name, Path(root), Path(out), workers=workers, quiet=quiet, **given)
-    return _prepare_videos(name, Path(root), Path(out), workers=workers, quiet=quiet, **given)
+        return prepare_poses(name, root, out, workers=workers, quiet=quiet, **given)
+    return prepare_videos(name, root, out, workers=workers, quiet=quiet, **given)
 
 
-def _prepare_videos(
+def prepare_videos(
     name: str,
-    root: Path,
-    out: Path,
+    root: str | Path,
+    out: str | Path,
     *,
     pattern: str | None = None,
     partition: str | Path | None = None,
     train_share: float = 0.75,
     seed: int = 0,
     copy: bool = False,
-    workers: int,
-    quiet: bool,
+    workers: int = 0,
+    quiet: bool = False,
 ) -> PrepareReport:
     """Make the tree ``out/videos`` and its partition; arguments as for :func:`prepare`."""
+    root, out = Path(root), Path(out)
     if not root.is_dir():
         raise DataError("no such folder", where=root, how="check the path")
     given = None if partition is None else read_partition(partition)

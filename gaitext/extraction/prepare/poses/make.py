@@ -221,14 +221,14 @@ class PosesReport(PrepareReport):
 
 def prepare_poses(
     name: str,
-    root: Path,
-    out: Path,
+    root: str | Path,
+    out: str | Path,
     *,
     partition: str | Path | None = None,
     split: str | Path | None = None,
     min_frames: int | None = None,
-    workers: int,
-    quiet: bool,
+    workers: int = 0,
+    quiet: bool = False,
 ) -> PrepareReport:
     """Make ``out/sequences/<id>/<type>/<view>/2_poses_frame.pkl`` of released poses, and partitions.
 
@@ -239,7 +239,7 @@ def prepare_poses(
     that cannot be read (a link to nowhere, a broken disk) fails, after the others are done. What stands is kept
     unless its source has changed. Arguments and errors are those of :func:`gaitext.extraction.prepare.prepare`.
     """
-    dataset = POSES[name]
+    root, out, dataset = Path(root), Path(out), POSES[name]
     if not (root.is_dir() or (dataset.takes_file and root.is_file())):
         raise DataError("no such folder", where=root, how="check the path")
     if split is not None:
