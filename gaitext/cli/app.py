@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.table import Table
 
 import gaitext
-from gaitext.config import parse_yaml
 
 __all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table", "working"]
 
@@ -105,6 +104,8 @@ def _options(
 
 def partition(text: str | None) -> Any:
     """A partition as it is typed: a name, or lists of joints such as ``[[0, 1], [2]]``."""
+    from gaitext.config import parse_yaml
+
     return parse_yaml(text, where="the partition") if text and text.lstrip()[:1] in ("[", "{") else text
 
 

@@ -9,9 +9,7 @@ import typer
 from rich.markup import escape
 
 from gaitext.cli.app import app, console
-from gaitext.config import shipped_configs
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.store import atomic_path
 
 
 @app.command()
@@ -24,6 +22,9 @@ def configs(
     ] = None,
 ) -> None:
     """List, print or copy the configs that come with gaitext; commands take them by these names."""
+    from gaitext.config import shipped_configs
+    from gaitext.store import atomic_path
+
     known = shipped_configs()
     if name is not None:
         wanted = name.removeprefix("configs/").removesuffix(".yaml")

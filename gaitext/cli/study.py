@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gaitext.cli.app import Device, Quiet, app
+from gaitext.cli.app import Device, Engine, Quiet, app
 from gaitext.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def study(
     jobs: Annotated[
         int | None, typer.Option(help="Trainings side by side. \\[default: one a core, or one a GPU]")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, ray or ray:ADDRESS. See docs/scale.md.")] = "local",
+    engine: Engine = "local",
     device: Device = "auto",
     toolbox: Annotated[
         list[Path] | None,
