@@ -10,7 +10,6 @@ from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from gaitext.errors import GaitextError, VideoError, import_extra
 from gaitext.store import atomic_path, is_full
@@ -82,6 +81,8 @@ def h264_options(
         crf: constant rate factor; None where the bitrate decides.
         bitrate: bits per second on average, in one pass.
     """
+    import torch  # It knows the processor. Reading video and digests need none of it.
+
     options = {"preset": preset}
     options |= {} if crf is None else {"crf": f"{crf:g}"}
     options |= {} if bitrate is None else {"b": str(bitrate)}

@@ -142,10 +142,15 @@ def test_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, cli
         next(read_frames(clip))
 
 
-def test_importing_costs_no_extra() -> None:
-    code = (
-        "import sys, gaitext.video.reading, gaitext.pose, gaitext.extraction; "
-        "print({'av', 'PIL', 'onnxruntime'} & set(sys.modules))"
-    )
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        ("gaitext.video, gaitext.pose, gaitext.extraction", {"av", "PIL", "onnxruntime"}),
+        ("gaitext.video, gaitext.making, gaitext.convert", {"torch"}),
+        ("gaitext.cli", {"numpy", "pydantic"}),
+    ],
+)
+def test_importing_costs_only_what_is_needed(modules: str, unwanted: set[str]) -> None:
+    code = f"import sys, {modules}; print({unwanted} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
