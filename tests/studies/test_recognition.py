@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from filelock import FileLock
 
@@ -27,9 +26,9 @@ from gaitext.evaluation import evaluate_indoor_dataset
 from gaitext.studies import Cell, Running, parse_study, run_study
 from gaitext.studies.configs import metrics_of
 from gaitext.studies.scoring import short_numbers
-from gaitext.studies.tasks import waves
 from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
 from gaitext.studies.training import _read as read_embeddings
+from tests.studies.undisturbed import do_undisturbed
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from gaitext.cli import main; main()", "study"]
@@ -87,22 +86,13 @@ def run(path: Path, out: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the study, undisturbed, and its YAML: run once for all of pytest-xdist's workers.
-
-    Its tasks are done here one by one, in the one thread that a study's workers have: starting those takes longer.
-    """
+    """The folder of the study, undisturbed, and its YAML: run once for all of pytest-xdist's workers."""
     above = tmp_path_factory.getbasetemp()
     folder = (above.parent if "PYTEST_XDIST_WORKER" in os.environ else above) / "recognition-study"
     with FileLock(f"{folder}.lock"):
         if not (folder / "out" / "study_results.json").exists():
             folder.mkdir(exist_ok=True)
-            study, running = parse_study(written(folder, STUDY)), Running(folder / "out", 1, device="cpu", quiet=True)
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            for task in (task for wave in waves(study.tasks(running)) for task in wave):
-                task.function(task.argument)
-            torch.set_num_threads(threads)
-            run_study(study, running)
+            do_undisturbed(written(folder, STUDY), folder / "out")
     return folder
 
 

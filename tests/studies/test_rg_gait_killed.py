@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 
 from gaitext.config import load_yaml, merge
-from gaitext.studies import Running, parse_study, run_study
-from gaitext.studies.tasks import waves
 from gaitext.walkers import WalkerSettings, write_dataset
+from tests.studies.undisturbed import do_undisturbed
 
 ROOT = Path(__file__).parents[2]
 WALKERS = {"identities": 6, "train_identities": 3, "types": ["nm-01", "nm-02", "nm-05"], "views": ["000", "090"]}
@@ -45,17 +43,6 @@ def begin(study: Path, out: Path) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def do_undisturbed(path: Path, out: Path) -> None:
-    """Task by task in this process, in the one thread that a study's workers have: starting those takes longer."""
-    study, running = parse_study(path), Running(out, 1, device="cpu", quiet=True)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for task in (task for wave in waves(study.tasks(running)) for task in wave):
-        task.function(task.argument)
-    torch.set_num_threads(threads)
-    run_study(study, running)
 
 
 @pytest.mark.slow
