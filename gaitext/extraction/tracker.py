@@ -108,8 +108,8 @@ def check_pixels(boxes: Iterable[Sequence[float]], where: object) -> None:
 
 Array = npt.NDArray[np.float64]
 
-#: Velocity is measured over this many detections: one step alone is mostly the detector's jitter.
-_MEMORY = 6
+#: Velocity is measured over this many detections: over a few it is the detector's jitter and the swing of the limbs.
+_MEMORY = 20
 _IOU = 0.3
 
 
