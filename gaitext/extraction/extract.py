@@ -26,7 +26,7 @@ from gaitext.extraction.boxes import Boxes, Source, find_tracks
 from gaitext.extraction.clips import Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.pipeline import OTHER_VIDEO, ClipWriter, Pipeline
-from gaitext.extraction.tracker import Track, longest
+from gaitext.extraction.tracker import Track, TrackerSettings, longest
 from gaitext.geometry import crop_boxes
 from gaitext.making import (
     Entry,
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gaitext.making import Work
-
-__all__ = ["Correction", "extract_dataset", "extract_video"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +76,7 @@ def extract_dataset(
     settings: ExtractSettings | None = None,
     *,
     detector: str | Detector | None = None,
+    tracker: TrackerSettings | None = None,
     correction: Callable[[], Correction] | None = None,
     **work: Unpack[Work],
 ) -> ExtractReport:
@@ -92,8 +91,9 @@ def extract_dataset(
         out: output folder, on a file system that all workers see.
         settings: names, cutting, filtering and form.
         detector: finds the boxes of sources that have none: a specification for
-            :func:`~gaitext.extraction.detect.load_detector`, or a detector. Its boxes are kept in
-            ``out/boxes``.
+            :func:`~gaitext.extraction.detect.load_detector`, or a detector; None: the one in the package. Its
+            boxes are kept in ``out/boxes``.
+        tracker: how its boxes are joined to tracks.
         correction: called once in each worker; gives what is done to crops before the estimator sees them.
             Picklable.
         work: ``resume``, ``workers``, ``engine``, ``shard``, ``quiet``, ``progress``, see
@@ -119,7 +119,7 @@ def extract_dataset(
         become="be written to",
         how="put {id}, {type}, {view} or {video} into --id, --type or --view",
     )
-    return make_all(Extraction(Path(out), settings, estimator, detector, correction), sources, **work)
+    return make_all(Extraction(Path(out), settings, estimator, detector, correction, tracker), sources, **work)
 
 
 def extract_video(
@@ -189,7 +189,6 @@ class _Tools:
     """What a worker loads once and uses for all its videos."""
 
     estimator: PoseEstimator
-    detector: Detector | None
     correction: Correction | None
 
 
@@ -202,6 +201,7 @@ class Extraction(Recipe[Source, ExtractReport]):
     estimator: str | PoseEstimator
     detector: str | Detector | None = None
     correction: Callable[[], Correction] | None = None
+    tracker: TrackerSettings | None = None
 
     report = ExtractReport
     label, steps = "videos", "crops"
@@ -219,14 +219,20 @@ class Extraction(Recipe[Source, ExtractReport]):
             if len(devices) > 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
         _ = self._tools
+        if self.detector is not None:
+            _ = self._detector
 
     @cached_property
     def _tools(self) -> _Tools:
         return _Tools(
             load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
-            load_detector(self.detector) if isinstance(self.detector, str) else self.detector,
             None if self.correction is None else self.correction(),
         )
+
+    @cached_property
+    def _detector(self) -> Detector:
+        chosen = "bundled" if self.detector is None else self.detector
+        return load_detector(chosen) if isinstance(chosen, str) else chosen
 
     def make(self, source: Source, resume: bool, progress: Progress | None) -> ExtractReport:
         report = ExtractReport()
@@ -248,12 +254,7 @@ class Extraction(Recipe[Source, ExtractReport]):
             raise VideoError("no such file or folder", where=video, how="check the path of the video")
         tracks, found_by = source.tracks(), None
         if tracks is None:
-            detector = self._tools.detector
-            if detector is None:
-                raise DataError(
-                    "has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector"
-                )
-            tracks, found_by = find_tracks(source, detector, self.out)
+            tracks, found_by = find_tracks(source, self._detector, self.out, self.tracker)
         clips = self._clips(source, tracks, report)
         tools, records, info = self._tools, Records(self.out), probe(video)
         todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)

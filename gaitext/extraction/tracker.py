@@ -157,6 +157,16 @@ def load_tracker(specification: str) -> TrackerSettings:
     return TrackerSettings.parse({**options, "method": method}, where=f"tracker {method}")
 
 
+def tracker_entry(settings: TrackerSettings) -> dict[str, Any]:
+    """What of a tracker decides its tracks, as plain JSON values."""
+    entry = settings.model_dump(mode="json")
+    if settings.method != "overlap":
+        from gaitext.extraction.library_trackers import library_version
+
+        entry["trackers"] = library_version()
+    return entry
+
+
 @dataclass
 class _Running:
     """A track in the making: numbers of the frames seen, and the boxes [5] there."""
