@@ -132,7 +132,7 @@ class TrackerSettings(Settings):
 
     method: Method = "overlap"
     iou: float | None = Field(default=None, gt=0, le=1)
-    min_score: float = Field(default=0.3, ge=0, le=1)
+    min_score: float = Field(default=0.2, ge=0, le=1)
     new_score: float = Field(default=0.4, ge=0, le=1)
     max_gap: int = Field(default=15, ge=0)
     min_length: int = Field(default=5, ge=1)
