@@ -27,8 +27,6 @@ from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.training.runs import latest_checkpoint, write_checkpoint
 from gaitext.walkers import WalkerSettings, write_dataset
 
-__all__ = ["DemoResult", "run_demo"]
-
 _HERE = Path(__file__).parent
 #: Type and view of the walk whose frames are drawn.
 _SHOWN = "bg-01/036"

@@ -16,8 +16,6 @@ from rich.table import Table
 
 import gaitext
 
-__all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table", "working"]
-
 app = typer.Typer(
     name="gaitext",
     help="Gait recognition from heatmaps and poses, for OpenGait, FastPoseGait, or on its own.",

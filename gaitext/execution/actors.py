@@ -18,8 +18,6 @@ from gaitext.errors import ConfigError, DataError, GaitextError, import_extra, s
 from gaitext.execution import workers
 from gaitext.execution.workers import Lost, Task
 
-__all__ = ["Engine", "parse_engine", "ray_actors"]
-
 logger = logging.getLogger(__name__)
 
 #: How long the head of a cluster may take to accept a connection, seconds.

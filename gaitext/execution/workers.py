@@ -20,20 +20,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from gaitext.errors import DataError, GaitextError
 
-__all__ = [
-    "Lost",
-    "Outcome",
-    "RemoteError",
-    "Task",
-    "Worker",
-    "begin",
-    "failure",
-    "raise_failures",
-    "work",
-    "work_through",
-    "worker_index",
-]
-
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")

@@ -16,8 +16,6 @@ from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, is_number
 from gaitext.video import VIDEO_SUFFIXES
 
-__all__ = ["numbers_in", "read_all_boxes", "read_coco"]
-
 logger = logging.getLogger(__name__)
 
 _FORMAT = 'expected {"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "bbox", "track_id"}, …]}'

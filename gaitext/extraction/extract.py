@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
     from gaitext.making import Work
 
-__all__ = ["Correction", "extract_dataset", "extract_video"]
-
 logger = logging.getLogger(__name__)
 
 _ELSEWHERE = "give this video other names (--id '{video}-{track}', say) or another --out"

@@ -12,8 +12,6 @@ from pathlib import Path
 from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, number_fault, whole
 
-__all__ = ["read_mot"]
-
 logger = logging.getLogger(__name__)
 
 _FORMAT = (

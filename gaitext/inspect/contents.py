@@ -17,20 +17,6 @@ from gaitext.skeleton import COCO_JOINTS, MIRROR_PAIRS, resolve_partition
 from gaitext.store import CompactSequence, open_sequence
 from gaitext.video import VIDEO_SUFFIXES, digest
 
-__all__ = [
-    "FileContents",
-    "Origin",
-    "Sequence",
-    "amount",
-    "channel_names",
-    "find_origin",
-    "find_video",
-    "form_of",
-    "guess_kind",
-    "inspect_file",
-    "spread",
-]
-
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]

@@ -12,8 +12,6 @@ from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, Origin, amount, find_origin, inspect_file
 from gaitext.inspect.dataset import DatasetContents, inspect_dataset
 
-__all__ = ["Contents", "LeafContents", "inspect", "inspect_leaf"]
-
 logger = logging.getLogger(__name__)
 
 

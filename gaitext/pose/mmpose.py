@@ -16,8 +16,6 @@ from gaitext.pose.torch_estimator import Precision, TorchEstimator, state_digest
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.video.digests import content_sha256
 
-__all__ = ["MMPoseEstimator"]
-
 logger = logging.getLogger(__name__)
 
 #: Encodings whose heatmaps peak at 1.

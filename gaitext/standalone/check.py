@@ -23,16 +23,6 @@ from gaitext.store import Leaf, choose, read_leaf
 from gaitext.toolboxes.parts import EVALUATIONS
 from gaitext.toolboxes.validate import arguments_for, check_evaluation, validate_config
 
-__all__ = [
-    "DataReport",
-    "check_batch",
-    "check_data",
-    "check_leaves",
-    "check_options",
-    "evaluation_function",
-    "validated",
-]
-
 log = logging.getLogger(__name__)
 
 #: The evaluation functions of the embedded host: OpenGait's that gaitext has, and gaitext's own.

@@ -39,8 +39,6 @@ from gaitext.training.runs import (
     warn_of_schedule,
 )
 
-__all__ = ["Job", "TrainResult", "run_job"]
-
 log = logging.getLogger(__name__)
 
 #: Keeps the network's draws (dropout, augmentation) apart from the samplers'.

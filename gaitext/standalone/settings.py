@@ -14,15 +14,6 @@ from gaitext.errors import ConfigError, suggest
 from gaitext.toolboxes.validate import check_shape
 from gaitext.training.sampling import FrameSampling
 
-__all__ = [
-    "DataSettings",
-    "EvaluatorSettings",
-    "FabricSettings",
-    "HostConfig",
-    "SamplerSettings",
-    "TrainerSettings",
-]
-
 
 class DataSettings(Settings):
     """``data_cfg``: where the sequences are."""

@@ -30,15 +30,6 @@ from gaitext.store import atomic_path, check_writable
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 
-__all__ = [
-    "TestResult",
-    "check_test",
-    "embed",
-    "evaluate",
-    "run_test",
-    "testing_set",
-]
-
 log = logging.getLogger(__name__)
 
 #: Those that read embeddings, labels, types and views only, and so can be rehearsed.

@@ -17,8 +17,6 @@ from gaitext.standalone.tester import check_test, testing_set
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, checkpoint_path, latest_checkpoint
 
-__all__ = ["TrainResult", "train"]
-
 log = logging.getLogger(__name__)
 
 

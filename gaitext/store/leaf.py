@@ -21,18 +21,6 @@ from gaitext.store.compact import CompactSequence
 from gaitext.store.files import disk_errors
 from gaitext.store.writing import FrameWriter
 
-__all__ = [
-    "Leaf",
-    "LeafWriter",
-    "choose",
-    "clear_staging",
-    "leaves",
-    "read_leaf",
-    "read_partition",
-    "root_within",
-    "write_leaf",
-]
-
 logger = logging.getLogger(__name__)
 
 

@@ -25,17 +25,6 @@ from gaitext.studies.scoring import Config, dataset_of, evaluate
 from gaitext.toolboxes.hosts import TOOLBOXES, detect
 from gaitext.toolboxes.validate import validate_config
 
-__all__ = [
-    "ConfigSettings",
-    "check_config",
-    "check_embedded",
-    "for_processes",
-    "lay_over",
-    "located",
-    "metrics_of",
-    "toolbox_config",
-]
-
 
 class ConfigSettings(Settings):
     """A host's config.

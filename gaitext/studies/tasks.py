@@ -25,19 +25,6 @@ from gaitext.toolboxes.run import check_linked, visible_gpus
 from gaitext.training.launch import resolve_device
 from gaitext.video.digests import content_sha256
 
-__all__ = [
-    "Running",
-    "Task",
-    "digest_of",
-    "estimator_about",
-    "finish",
-    "perform",
-    "plain",
-    "seedless",
-    "to_do",
-    "waves",
-]
-
 log = logging.getLogger(__name__)
 
 

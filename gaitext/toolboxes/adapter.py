@@ -27,8 +27,6 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.models.signature import SignatureExtractor
 
-__all__ = ["Host", "HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
-
 log = logging.getLogger("gaitext")
 
 

@@ -24,8 +24,6 @@ from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect
 from gaitext.toolboxes.link import clash_lines, link_state
 from gaitext.toolboxes.run import environment
 
-__all__ = ["Check", "DoctorReport", "doctor"]
-
 State = Literal["ok", "warn", "fail"]
 
 #: Seconds that importing a toolbox may take.

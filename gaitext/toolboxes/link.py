@@ -13,8 +13,6 @@ from gaitext.store import atomic_path
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect, static_clashes
 
-__all__ = ["LinkReport", "LinkState", "clash_lines", "link", "link_state", "plugin_text", "unlink"]
-
 #: Raised when the file's text changes in a way that older links should be renewed for.
 FORMAT = 2
 MARKER = "# gaitext-plugin"

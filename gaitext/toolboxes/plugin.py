@@ -23,8 +23,6 @@ from gaitext.toolboxes import parts
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
 from gaitext.toolboxes.registered import MARK, exposed, model_class, reporting
 
-__all__ = ["Registration", "plug_in", "registration"]
-
 log = logging.getLogger("gaitext")
 
 

@@ -21,8 +21,6 @@ from gaitext.toolboxes.cpu import redirect
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect
 from gaitext.toolboxes.registered import MARK
 
-__all__ = ["probe"]
-
 
 def probe(root: Path, toolbox: Toolbox) -> dict[str, Any]:
     """Import the toolbox at ``root`` into this process.

@@ -21,8 +21,6 @@ from gaitext.toolboxes.parts import adapter_for
 from gaitext.toolboxes.rehearsal import sample_batch
 from gaitext.toolboxes.validate import validate_config
 
-__all__ = ["MARK", "ToolboxModel", "exposed", "log_lines", "model_class", "reporting"]
-
 #: Attribute that tells gaitext's parts from a toolbox's.
 MARK = "__gaitext__"
 

@@ -25,8 +25,6 @@ from gaitext.toolboxes.hosts import Toolbox, detect
 from gaitext.toolboxes.link import link_state
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
 
-__all__ = ["check_linked", "environment", "run", "visible_gpus"]
-
 log = logging.getLogger(__name__)
 
 #: Seconds a stopped run has to end by itself.

@@ -25,19 +25,6 @@ from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import ListedTransform
 from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
 
-__all__ = [
-    "arguments_for",
-    "check_arguments",
-    "check_evaluation",
-    "check_losses",
-    "check_shape",
-    "check_transforms",
-    "compare_with_data",
-    "listed_transforms",
-    "uses_gaitext",
-    "validate_config",
-]
-
 #: Sections that hold keys and values.
 _KEYED = ("data_cfg", "evaluator_cfg", "fabric_cfg", "model_cfg", "optimizer_cfg", "scheduler_cfg", "trainer_cfg")
 #: Keys whose values become folders below the output's.

@@ -23,19 +23,6 @@ from gaitext.video.containers import Wholeness, look_over
 from gaitext.video.frames import frame_files, frame_sizes, has_alpha, pixel_aspect, read_images
 from gaitext.video.packets import REENCODE, Picture, Pictures, reason
 
-__all__ = [
-    "VIDEO_SUFFIXES",
-    "VideoInfo",
-    "count_frames",
-    "decode",
-    "frame_times",
-    "is_video",
-    "probe",
-    "read_frames",
-    "read_timed",
-    "sizes",
-]
-
 logger = logging.getLogger(__name__)
 
 Frame = npt.NDArray[np.uint8]

@@ -13,8 +13,6 @@ from gaitext.making import refuse_twins
 from gaitext.video.frames import is_image
 from gaitext.video.reading import VIDEO_SUFFIXES, is_video
 
-__all__ = ["VideoSource", "expected", "find_videos", "is_named_as_video", "name_passed_over"]
-
 logger = logging.getLogger(__name__)
 
 #: What belongs beside videos: boxes, and what systems leave in folders.

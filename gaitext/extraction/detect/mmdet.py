@@ -18,8 +18,6 @@ from gaitext.extraction.detect.detector import Detections, Frame
 from gaitext.pose import openmmlab
 from gaitext.video import sha256
 
-__all__ = ["MmdetDetector", "MmdetDetectorSettings", "load"]
-
 logger = logging.getLogger(__name__)
 
 _PERSONS = {"person", "pedestrian"}

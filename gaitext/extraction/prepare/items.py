@@ -16,9 +16,6 @@ from gaitext.video import is_video
 from gaitext.video.frames import is_image
 from gaitext.video.sources import expected, is_named_as_video
 
-__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "in_order", "videos_and_frame_folders", "views"]
-
-
 logger = logging.getLogger(__name__)
 
 
