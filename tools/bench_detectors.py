@@ -9,11 +9,13 @@ somersault, and who is behind a trunk. Each frame is shown as it is and shrunk t
 the frame stays as large and people are 60 to 970 pixels high.
 """
 
+# ruff: noqa: T201 (what it prints is what it is for)
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,9 @@ def examples(clips: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         last = max(map(int, frames))
         for number, frame in read_frames(clips / name):
             if str(number) in frames:
-                made += [shrunk(frame, np.array(frames[str(number)], float), share) for share in (1, 1 / 2, 1 / 4, 1 / 6)]
+                made += [
+                    shrunk(frame, np.array(frames[str(number)], float), share) for share in (1, 1 / 2, 1 / 4, 1 / 6)
+                ]
             if number == last:
                 break
     return made
@@ -77,7 +81,7 @@ def main() -> None:
             wrong += len(found) - int((best >= 0.5).sum())
         high, best = np.array(heights), np.array(overlaps)
         counts = []
-        for low, top in zip(BANDS, BANDS[1:]):
+        for low, top in pairwise(BANDS):
             here = (high >= low) & (high < top)
             counts.append(f"{low}-{top}: {int((best[here] >= 0.5).sum())}/{int(here.sum())}")
         mean = best[best >= 0.5].mean()

@@ -9,6 +9,7 @@ switch is counted where that track is another than before. Tracks: as many as th
 the share of true boxes (a third of the person seen) that some track has.
 """
 
+# ruff: noqa: T201 (what it prints is what it is for)
 from __future__ import annotations
 
 import argparse
@@ -51,7 +52,9 @@ def score(truth: list[np.ndarray], tracks: dict) -> tuple[int, int, int, int]:
     last: dict[int, int] = {}
     switches = found = wanted = 0
     for frame, boxes in enumerate(truth, 1):
-        here = {n: one.boxes[frame - one.frames[0]] for n, one in tracks.items() if one.frames[0] <= frame <= one.frames[-1]}
+        here = {
+            n: one.boxes[frame - one.frames[0]] for n, one in tracks.items() if one.frames[0] <= frame <= one.frames[-1]
+        }
         people = np.flatnonzero(boxes[:, 4] >= SEEN)
         wanted += len(people)
         if not here:

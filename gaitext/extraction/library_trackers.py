@@ -71,7 +71,7 @@ def follow(detections: Iterable[Array], settings: TrackerSettings) -> list[tuple
     tracks: dict[int, tuple[list[int], list[Array]]] = {}
     for frame, boxes in enumerate(detections, 1):
         corners = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]), axis=1).astype(np.float32)
-        rows = {"row": np.arange(len(boxes))}
+        rows: dict[str, Any] = {"row": np.arange(len(boxes))}
         given = Detections(xyxy=corners, confidence=boxes[:, 4].astype(np.float32), data=rows)
         found = tracker.update(given)
         if found.tracker_id is None or len(found) == 0:

@@ -190,8 +190,9 @@ def track(detections: Iterable[npt.ArrayLike], settings: TrackerSettings | None 
 
     By ``overlap``, the default: in each frame the open tracks' predicted boxes and the new boxes are matched so
     that the sum of their overlaps is largest; pairs that overlap less than ``iou`` are not made, and boxes of at
-    least ``new_score`` choose first. A box of that score without a track opens one. With every method gaps are filled with boxes in between, marked in :attr:`Track.filled`. The
-    order of the boxes within a frame does not matter, and there is nothing random.
+    least ``new_score`` choose first. A box of that score without a track opens one. With every method gaps are filled
+    with boxes in between, marked in :attr:`Track.filled`. The order of the boxes within a frame does not matter, and
+    there is nothing random.
 
     Args:
         detections: for each frame in turn [N, 5]: x, y, w, h in frame pixels, and the score; [0, 5]

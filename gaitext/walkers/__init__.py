@@ -1,10 +1,9 @@
 """Walkers: synthetic gait, from anthropometry and joint angles to heatmaps and video on disk.
 
-:func:`make_walk` makes one walk, :func:`make_company` several that cross, :class:`Scene` its frames in pixels, :func:`observe` what a pose
-estimator sees of it, and
-:func:`write_dataset` a data set in the toolboxes' layout. Identity is in how a body is built and
-how it moves, and nowhere else: clothes, limb thickness, camera and noise are drawn per walk from
-other generators.
+:func:`make_walk` makes one walk, :func:`make_company` several that cross, :class:`Scene` their frames in pixels,
+:func:`observe` what a pose estimator sees of a walk, and :func:`write_dataset` a data set in the toolboxes' layout.
+Identity is in how a body is built and how it moves, and nowhere else: clothes, limb thickness, camera and noise are
+drawn per walk from other generators.
 """
 
 from gaitext.store.contract import PROTOCOLS

@@ -66,8 +66,9 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
     (H.264) and ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. With several ``people``
     in a clip, both are still of the one it is named after; ``people/<id>/<type>/<view>.csv`` has everybody's boxes
     as the MOT challenge writes its ground truth (frame, id, x, y, w, h, 1, class 1, share seen), the named one
-    being 1, and ``people/<id>/<type>/<view>-2`` and so on are the others' leaves. A heatmap takes 104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume:
-    finished walks are kept. One process at a time may write to ``out``.
+    being 1, and ``people/<id>/<type>/<view>-2`` and so on are the others' leaves. A heatmap takes
+    104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume: finished walks are
+    kept. One process at a time may write to ``out``.
 
     Args:
         settings: what to make.

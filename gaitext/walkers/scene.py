@@ -51,7 +51,10 @@ class Scene:
         rng = walk_generator(Stream.LOOKS, seed, walk.identity, walk.kind, walk.view)
         self.walk = walk
         self.looks = looks = draw_looks(walk.clothes.colours, walk.clothes.coat, rng)
-        self._people = [_Dressed(walk, looks), *(_Dressed(other, _looks_beside(other, seed, looks)) for other in others)]
+        self._people = [
+            _Dressed(walk, looks),
+            *(_Dressed(other, _looks_beside(other, seed, looks)) for other in others),
+        ]
         self.figure = self._people[0].figure
         camera = walk.camera
         size = (camera.height, camera.width)

@@ -108,7 +108,7 @@ def test_what_cannot_be_loaded(model: Path, tmp_path: Path, monkeypatch: pytest.
         load_detector(f"detr:{tmp_path / 'nowhere'}")
     bare = tmp_path / "bare"
     bare.mkdir()
-    with pytest.raises(ConfigError, match="config.json cannot be had"):
+    with pytest.raises(ConfigError, match=r"config\.json cannot be had"):
         load_detector(f"detr:{bare}")
     # A name, while the hub cannot be reached and nothing is in the cache.
     monkeypatch.setattr("gaitext.extraction.detect.detr.is_cut_off", lambda model: True)

@@ -119,7 +119,10 @@ def test_a_sure_box_is_chosen_before_an_unsure_one_that_overlaps_more() -> None:
 def test_the_librarys_trackers_walk_through_a_crossing(method: str) -> None:
     pytest.importorskip("trackers")
     # One is taller, as people are: where both are at one place, the library's motion models alone do not tell.
-    one, two = walk(range(1, 42), 0, 5), {f: [x, 42, 20, 68, s] for f, (x, _, _, _, s) in walk(range(1, 42), 200, -5).items()}
+    one, two = (
+        walk(range(1, 42), 0, 5),
+        {f: [x, 42, 20, 68, s] for f, (x, _, _, _, s) in walk(range(1, 42), 200, -5).items()},
+    )
     first, second = track(scene(one, two), load_tracker(f"{method}?min_score=0.1&iou=0.1")).values()
     for found, true in ((first, one), (second, two)):
         given = {frame: box[:4] for frame, box in true.items()}
