@@ -72,8 +72,6 @@ ESTIMATORS: dict[str, tuple[str, str]] = {
 }
 #: What those stand for whose specification may be the prefix alone.
 _MODEL = {"movenet": "thunder"}
-#: The estimator where none is named.
-DEFAULT = "movenet"
 
 
 def load_estimator(specification: str, **options: Any) -> PoseEstimator:
@@ -94,11 +92,11 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
     """
     named, written = _split(specification)
     prefix, colon, rest = named.partition(":")
-    if prefix == "bundled":
+    if prefix == "movenet:lightning":
         raise ConfigError(
             "gaitext no longer has the estimator 'bundled', which knew rendered walkers only",
             where="estimator",
-            how=f"write {DEFAULT}, which comes with gaitext, too",
+            how="write movenet, which comes with gaitext, too",
         )
     if prefix not in ESTIMATORS:
         known = ", ".join(f"{name}:…" if name not in _MODEL else name for name in sorted(ESTIMATORS))
