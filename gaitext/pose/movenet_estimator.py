@@ -16,6 +16,8 @@ from gaitext.pose.torch_estimator import Precision, TorchEstimator
 Person = Literal["centre", "all"]
 #: Cells that MoveNet's graph adds to each distance by which it divides.
 _SOFTENING = 1.7998046875
+#: So many cells around a peak belong to it.
+_PEAK = 4
 
 
 class MoveNetEstimator(TorchEstimator):
@@ -86,10 +88,11 @@ class _Heatmaps(nn.Module):
 def only_in_the_middle(heatmaps: Tensor, centres: Tensor, joints: Tensor) -> Tensor:
     """Heatmaps in which the highest peaks are those of the person in the middle.
 
-    MoveNet's graph expects each joint where :func:`expected_joints` says, d = 0, and takes for it the cell with the
-    largest heatmap / (d + 1.8), d being the distance in cells from there. Here all cells farther from there than the
-    one it takes, d*, are multiplied by (d* + 1.8) / (d + 1.8), and the others by 1. So the joint's cell is the highest
-    of its map, and as high as before, whatever peaks others have; near it the map is as it was.
+    MoveNet's graph expects each joint where :func:`expected_joints` says, and takes for it the cell with the largest
+    heatmap / (d + 1.8), d being the distance in cells from there (:func:`taken_cells`). Here the cells up to 4 from the one it takes
+    stay as they are, the whole peak; of the others those that are farther from the expected place than the one it
+    takes, d*, are multiplied by (d* + 1.8) / (d + 1.8). So the highest cell of the map lies within 4 cells of the one
+    that MoveNet takes, whatever peaks others have.
 
     The factors have no gradient: it flows to the heatmaps as through a product with constants.
 
@@ -100,12 +103,25 @@ def only_in_the_middle(heatmaps: Tensor, centres: Tensor, joints: Tensor) -> Ten
         [N, 17, h, w].
     """
     with torch.no_grad():
-        y, x = _cells(heatmaps)
-        at = expected_joints(centres, joints)[..., None, None]
-        distance = torch.hypot(y - at[:, :, 0], x - at[:, :, 1]) + _SOFTENING
-        taken = (heatmaps / distance).flatten(2).argmax(-1, keepdim=True)
-        factors = (distance.flatten(2).gather(-1, taken)[..., None] / distance).clamp(max=1)
+        taken, distances = taken_cells(heatmaps, centres, joints)
+        own = distances.flatten(2).gather(-1, taken[..., None])[..., None]
+        (y, x), taken, width = _cells(heatmaps), taken[..., None, None], heatmaps.shape[-1]
+        peak = torch.hypot(y - taken // width, x - taken % width) <= _PEAK
+        factors = torch.where(peak, 1.0, (own / distances).clamp(max=1))
     return heatmaps * factors.to(heatmaps.dtype)
+
+
+def taken_cells(heatmaps: Tensor, centres: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+    """The cells that MoveNet's graph takes for the joints of the person in the middle.
+
+    Returns:
+        [N, 17], y · w + x of each cell; and [N, 17, h, w], by what the heatmaps are divided to find it: how far a cell
+        is from where the joint is expected, plus 1.8.
+    """
+    y, x = _cells(heatmaps)
+    at = expected_joints(centres, joints)[..., None, None]
+    distances = torch.hypot(y - at[:, :, 0], x - at[:, :, 1]) + _SOFTENING
+    return (heatmaps / distances).flatten(2).argmax(-1), distances
 
 
 def expected_joints(centres: Tensor, joints: Tensor) -> Tensor:

