@@ -89,10 +89,10 @@ def only_in_the_middle(heatmaps: Tensor, centres: Tensor, joints: Tensor) -> Ten
     """Heatmaps in which the highest peaks are those of the person in the middle.
 
     MoveNet's graph expects each joint where :func:`expected_joints` says, and takes for it the cell with the largest
-    heatmap / (d + 1.8), d being the distance in cells from there (:func:`taken_cells`). Here the cells up to 4 from the one it takes
-    stay as they are, the whole peak; of the others those that are farther from the expected place than the one it
-    takes, d*, are multiplied by (d* + 1.8) / (d + 1.8). So the highest cell of the map lies within 4 cells of the one
-    that MoveNet takes, whatever peaks others have.
+    heatmap / (d + 1.8), d being the distance in cells from there (:func:`taken_cells`). Here the cells up to 4 from
+    the one it takes stay as they are, the whole peak; of the others those that are farther from the expected place
+    than the one it takes, d*, are multiplied by (d* + 1.8) / (d + 1.8). So the highest cell of the map lies within 4
+    cells of the one that MoveNet takes, whatever peaks others have.
 
     The factors have no gradient: it flows to the heatmaps as through a product with constants.
 
