@@ -20,8 +20,6 @@ from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 from gaitext.store.contract import check_template, folder_name
 
-__all__ = ["Clip", "ExtractReport", "ExtractSettings", "leaf_name", "plan_clips"]
-
 _FIELDS = ("track", "clip", "video", "id", "type", "view")
 #: Names of sequences from a lone video, and from one in a tree <id>/<type>/<view>.
 _LONE = {"identity": "{track}", "type": "nm-{clip:02d}", "view": "000"}

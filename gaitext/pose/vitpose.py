@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from gaitext.errors import CheckpointError, ConfigError, import_extra
 from gaitext.pose.torch_estimator import Precision, TorchEstimator, state_digest
 
-__all__ = ["VitPoseEstimator"]
-
 
 class VitPoseEstimator(TorchEstimator):
     """ViTPose and ViTPose++ as transformers holds them (``VitPoseForPoseEstimation``).
