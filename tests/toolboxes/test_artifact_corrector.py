@@ -24,7 +24,12 @@ from gaitext.toolboxes.models.artifact_corrector import HostedCorrector, pad_seq
 from gaitext.toolboxes.validate import listed_transforms, validate_config
 
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
-TINY: dict[str, Any] = {"model": "ArtifactCorrector", "corrector": SIZES, "test_frames": 9}
+TINY: dict[str, Any] = {
+    "model": "ArtifactCorrector",
+    "corrector": SIZES,
+    "estimator": "movenet:lightning",
+    "test_frames": 9,
+}
 
 
 class Model(HostModel, torch.nn.Module):
