@@ -79,6 +79,7 @@ setup(
         "pydantic>=2.6",
         "PyYAML>=6",
         "rich>=13",
+        "ruamel.yaml>=0.18",
         "torch>=2.4",
         "typer>=0.12",
     ],

@@ -183,7 +183,6 @@ def evaluate_gallery_probe(
         raise DataError(f"the gallery is empty: {chosen.text} fits no sequence; {there}", where="gallery")
     notes, rows = gait.notes(), []
     chance: dict[str, float] = {}
-    spoken = _Spoken(gait, notes)
     ranked = _Gallery(gait, np.flatnonzero(inside), metric, excluded)
     for name, selector in conditions.items():
         probes = _probes(gait, inside, selector)
@@ -192,7 +191,7 @@ def evaluate_gallery_probe(
         numbers = ranked.numbers(probes)
         chance[name] = numbers.chance
         rows.append((name, [*numbers.means, numbers.chance, float(len(probes)), float(numbers.lacking.sum())]))
-        spoken.lacking(name, probes, numbers.lacking, numbers.withheld, excluded)
+        notes += _without_mate(name, gait, probes, numbers, excluded)
         notes += ties(name, numbers.mixed)
     if all(np.isnan(values[0]) for _, values in rows):
         raise _nobody(gait, rows, chosen, conditions, excluded, there)
@@ -282,25 +281,17 @@ class _Gallery:
         return _Numbers(means, 100 * mean(chance), np.isnan(chance), withheld, mixed)
 
 
-@dataclass(frozen=True)
-class _Spoken:
-    """Notes on sequences by their names."""
-
-    gait: Gait
-    notes: list[str]
-
-    def lacking(self, name: str, probes: Array, lacking: Array, withheld: Array, excluded: Sequence[str]) -> None:
-        for mask, why in (
-            (lacking & ~withheld, "whose identity is not in the gallery"),
-            (withheld, f"whose identity is there in an identical {' or '.join(excluded)} only"),
-        ):
-            if mask.any():
-                names = [
-                    f"{self.gait.labels[i]}/{self.gait.types[i]}/{self.gait.views[i]}" for i in probes[mask].tolist()
-                ]
-                self.notes.append(
-                    f"{name}: {len(names)} of {len(probes)} probes have no mate, {why}; left out: {listed(names, _NAMED)}"
-                )
+def _without_mate(name: str, gait: Gait, probes: Array, found: _Numbers, excluded: Sequence[str]) -> list[str]:
+    """Notes that name the probes without a mate."""
+    notes = []
+    for mask, why in (
+        (found.lacking & ~found.withheld, "whose identity is not in the gallery"),
+        (found.withheld, f"whose identity is there in an identical {' or '.join(excluded)} only"),
+    ):
+        if mask.any():
+            names = listed((f"{gait.labels[i]}/{gait.types[i]}/{gait.views[i]}" for i in probes[mask]), _NAMED)
+            notes.append(f"{name}: {mask.sum()} of {len(mask)} probes have no mate, {why}; left out: {names}")
+    return notes
 
 
 def _selectors(gallery: Any, probe: Any) -> tuple[Selector | None, dict[str, Selector | None]]:

@@ -133,8 +133,8 @@ def test_selectors_by_every_field(tmp_path: Path) -> None:
     assert counted(view="090", type="bg") == 2
     assert counted(id="00[3]") == 8
     assert counted(file=str(tmp_path / "list.txt")) == 3
+    (tmp_path / "list.txt").write_text("005/nm\n")
     with pytest.raises(DataError, match=r"005/nm.*\n.*did you mean '00[34]/nm"):
-        (tmp_path / "list.txt").write_text("005/nm\n")
         counted(file=str(tmp_path / "list.txt"))
     text = evaluate_gallery_probe(data, gallery="type=nm|bg,view=000", probe="view=090")
     assert "gallery type=nm|bg,view=000 (6 sequences)" in text.protocol
