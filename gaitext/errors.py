@@ -82,12 +82,15 @@ def kind_of(error: BaseException) -> Hashable:
     return type(error), error.origin if isinstance(error, GaitextError) else str(error)
 
 
-def describe_failures(failed: Mapping[str, BaseException], what: str, *, all_in: object = None) -> list[str]:
+def describe_failures(
+    failed: Mapping[str, BaseException], what: str, *, title: str = "", all_in: object = None
+) -> list[str]:
     """Say each kind of failure once, in lines: how often, the first in full with how to mend it, the others' names.
 
     Args:
         failed: name -> the error that stopped it.
         what: what failed, in the plural.
+        title: stands before each kind.
         all_in: the file that holds all of them; without one every name is listed.
     """
     kinds: dict[Hashable, list[str]] = {}
@@ -98,7 +101,7 @@ def describe_failures(failed: Mapping[str, BaseException], what: str, *, all_in:
         error = failed[names[0]]
         why = str(error) if isinstance(error, GaitextError) else f"{type(error).__name__}: {error}"
         count = "" if len(names) == 1 else f"{len(names)} {what}, such as "
-        lines.append(f"{count}{names[0]}: {why}")
+        lines.append(f"{title}{count}{names[0]}: {why}")
         lines += also(names[1:], all_in)
     return lines
 

@@ -113,8 +113,7 @@ class Report:
     def failures(self) -> list[str]:
         """Each kind of failure once: :func:`gaitext.errors.describe_failures`."""
         errors = {name: self.errors.get(name) or DataError(why) for name, why in self.failed.items()}
-        lines = describe_failures(errors, self.label, all_in=self.listed)
-        return [line if line.startswith(" ") else f"FAILED: {line}" for line in lines]
+        return describe_failures(errors, self.label, title="FAILED: ", all_in=self.listed)
 
     def several(self, what: str, names: Mapping[str, str], *, all_in: Path | None = None) -> list[str]:
         """Lines on what became of some, alike for all: name -> how it came to that; "" where there is no more to say.

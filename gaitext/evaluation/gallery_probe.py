@@ -62,14 +62,14 @@ class Selector:
         fields: dict[str, Any] = {}
         if isinstance(given, str):
             for part in given.split(","):
-                name, equals, patterns = part.partition("=")
+                name, equals, names = part.partition("=")
                 if not equals or name.strip() in fields:
                     raise ConfigError(
                         f"'{given}' chooses no sequences",
                         where=where,
                         how="write such as type=nm or type=nm|bg,view=0*",
                     )
-                fields[name.strip()] = patterns.split("|")
+                fields[name.strip()] = names.split("|")
         elif isinstance(given, Mapping):
             fields = dict(given)
         else:
