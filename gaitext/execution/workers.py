@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from gaitext.errors import DataError, GaitextError, describe_failures
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -319,7 +319,7 @@ class _Job:
         with self._lock:
             self.workers -= 1
         if self.workers:
-            logger.warning("worker %d could not start (%s); going on with %d workers", index, lost.why, self.workers)
+            log.warning("worker %d could not start (%s); going on with %d workers", index, lost.why, self.workers)
             return
         raise GaitextError(
             f"no worker process could start: the last died {self.attempts} times while starting, last {lost.why}",

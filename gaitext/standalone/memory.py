@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gaitext.standalone.check import validated
+from gaitext.standalone.building import EmbeddedModel, build_model
 from gaitext.standalone.data import Request, SequenceDataset, build_chains, collate, find_leaves
-from gaitext.standalone.host import EmbeddedModel, build_model
+from gaitext.standalone.settings import HostConfig
 
 #: Values that an optimizer keeps of each weight.
 _STATES = {"SGD": 1, "Adam": 2, "AdamW": 2}
@@ -54,7 +54,7 @@ def training_memory(config: str | Path | Mapping[str, Any]) -> TrainingMemory:
     Raises:
         ConfigError, DataError: see :func:`gaitext.standalone.train`.
     """
-    host = validated(config, training=True, world_size=1)
+    host = HostConfig.checked(config, training=True, world_size=1)
     sampler = host.trainer.sampler
     size = sampler.batch_size
     sequences = size if isinstance(size, int) else size[0] * size[1]

@@ -20,7 +20,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from gaitext.config import naming_file, parse_yaml, shipped_configs
 from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.standalone.check import check_batch, evaluation_function, validated
+from gaitext.standalone.check import check_batch, evaluation_function
 from gaitext.standalone.memory import TrainingMemory, training_memory
 from gaitext.standalone.own_data import OwnData, position_of
 from gaitext.standalone.settings import HostConfig
@@ -156,7 +156,7 @@ def new_config(
         config = parse_yaml(text, where=str(place))
         with naming_file(config):
             for training in (True, False):
-                host = validated(config, training=training, world_size=1)
+                host = HostConfig.checked(config, training=training, world_size=1)
             check_batch(host)
             evaluation_function(host)
         stood = place.exists() and place.read_bytes() == text.encode()

@@ -14,7 +14,7 @@ import numpy as np
 from gaitext.errors import ConfigError, DataError
 from gaitext.store.files import write_json
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def read_partition(path: str | Path) -> tuple[list[str], list[str]]:
@@ -48,7 +48,7 @@ def read_partition(path: str | Path) -> tuple[list[str], list[str]]:
     train, test = sets
     both = sorted(set(train) & set(test))
     if both:
-        logger.warning(
+        log.warning(
             "%s: %d identities are in both sets, such as %s: a test on them says nothing about strangers",
             path,
             len(both),

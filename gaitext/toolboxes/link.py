@@ -11,7 +11,7 @@ from typing import Literal
 from gaitext.errors import DataError, ToolboxError
 from gaitext.store import atomic_path
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect, static_clashes
+from gaitext.toolboxes.toolbox import EXTENSION_POINTS, Toolbox, detect, static_clashes
 
 #: Raised when the file's text changes in a way that older links should be renewed for.
 FORMAT = 2

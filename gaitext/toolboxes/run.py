@@ -21,8 +21,8 @@ import gaitext
 from gaitext.config import load_yaml, merge, naming_file
 from gaitext.errors import ConfigError, ToolboxError, nearest
 from gaitext.execution import cores
-from gaitext.toolboxes.hosts import Toolbox, detect
 from gaitext.toolboxes.link import link_state
+from gaitext.toolboxes.toolbox import Toolbox, detect
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
 
 log = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from gaitext import cli, standalone
 from gaitext.config import load_yaml, shipped_configs
 from gaitext.errors import ConfigError, DataError
+from gaitext.standalone.building import build_model
 from gaitext.standalone.data import Request, SequenceDataset, build_chains, collate, find_leaves
-from gaitext.standalone.host import build_model
 from gaitext.standalone.memory import training_memory
 from gaitext.standalone.new_config import _BASES, MODELS, new_config
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import leaves, write_leaf
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.toolboxes.validate import validate_config
 from gaitext.walkers import WalkerSettings
 
