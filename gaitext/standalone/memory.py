@@ -48,8 +48,8 @@ def training_memory(config: str | Path | Mapping[str, Any]) -> TrainingMemory:
     """Estimate how much memory a config's training takes.
 
     Two small batches of the config's data go through the model, and what it keeps of them for the gradients is counted;
-    it grows with the frames (of a ``fixed_…`` sampling) or the sequences. Beside it there are the losses, what a
-    library's kernels take for themselves, and the memory of the process: some hundred megabytes.
+    it grows with the frames (of a ``fixed_…`` sampling) or the sequences. These are tensors; beside them there is the
+    process, and on a CPU what libraries copy and the allocator keeps, which may be as much again.
 
     Raises:
         ConfigError, DataError: see :func:`gaitext.standalone.train`.
