@@ -85,14 +85,12 @@ class NewConfig:
         path: of the YAML.
         text: what stands in it.
         memory: what its training takes.
-        cached: bytes of its inputs, if they are kept in memory; else 0.
         written: whether it was written now; it may have been there, just so.
     """
 
     path: Path
     text: str
     memory: TrainingMemory
-    cached: int
     written: bool
 
 
@@ -163,8 +161,7 @@ def new_config(
         if not stood:
             with atomic_path(place) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        cached = own.size(config["data_cfg"]["data_in_use"].index(True)) if host.data.cache else 0
-        found.append(NewConfig(place, text, training_memory(config), cached, not stood))
+        found.append(NewConfig(place, text, training_memory(config), not stood))
     return found
 
 
