@@ -12,7 +12,7 @@ EXTRAS = {
     "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
     "plot": ["matplotlib>=3.7"],
     "coco": ["pycocotools>=2.0.6"],
-    "vitpose": ["transformers>=4.48", "safetensors>=0.4.3"],
+    "vitpose": ["transformers>=4.48"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 # Not part of "all": one machine does without it, and it is the one that lags behind new Pythons.
@@ -70,7 +70,7 @@ setup(
     packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
     package_dir={"gaitext.configs": "configs"},
     package_data={
-        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt"],
+        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE"],
         "gaitext.configs": ["*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[
@@ -80,6 +80,7 @@ setup(
         "PyYAML>=6",
         "rich>=13",
         "ruamel.yaml>=0.18",
+        "safetensors>=0.4.3",
         "torch>=2.4",
         "typer>=0.12",
     ],

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from gaitext.errors import CheckpointError, import_extra, nearest
+from gaitext.errors import CheckpointError, nearest
 from gaitext.store.pickles import Call, DamagedPickle, Name, Persistent, Unread, read_pickle, words
 
 _AGAIN = "make or download it again"
@@ -190,9 +190,10 @@ def _is_safetensors(stream: BinaryIO, size: int) -> bool:
 
 
 def _safetensors(path: Path) -> Any:
-    library: Any = import_extra("safetensors.torch", "vitpose", "reading a .safetensors file")
+    from safetensors.torch import load_file
+
     try:
-        return library.load_file(path, device="cpu")
+        return load_file(path, device="cpu")
     except Exception as error:  # SafetensorError, and what else the library raises
         raise _Damaged(str(error).splitlines()[0][:200]) from error
 
