@@ -54,7 +54,6 @@ EXTRAS["test"] = [
     "pytest-xdist>=3.5",
     "pytorch-metric-learning>=2.5",
     "ruff>=0.6",
-    "scipy>=1.10",
     "types-PyYAML",
 ]
 
@@ -80,6 +79,7 @@ setup(
         "PyYAML>=6",
         "rich>=13",
         "safetensors>=0.4.3",
+        "scipy>=1.10",
         "torch>=2.4",
         "typer>=0.12",
     ],

@@ -33,6 +33,10 @@ def extract(
         str | None, typer.Option(help="all or longest. \\[default: all of a lone video, the longest in a tree]")
     ] = None,
     clip_frames: Annotated[int | None, typer.Option(help="Cut tracks into sequences of this many boxes.")] = None,
+    content: Annotated[
+        str | None, typer.Option(help="Comma-separated, of heatmaps,poses,poses_frame,boxes (default), silhouettes.")
+    ] = None,
+    segmenter: Annotated[str, typer.Option(help="Of silhouettes: bundled, or hf:NAME_OR_FOLDER.")] = "bundled",
     min_frames: Annotated[int, typer.Option(help="Shorter sequences are not written, but reported.")] = 10,
     min_score: Annotated[float, typer.Option(help="Frames with a lower mean keypoint score are dropped.")] = 0.4,
     crop_scale: Annotated[
@@ -45,7 +49,7 @@ def extract(
     ] = None,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
 ) -> None:
-    """Make heatmap sequences from video: one clip, or a dataset of them."""
+    """Make sequences of heatmaps, poses and silhouettes from video: one clip, or a dataset of them."""
     from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 
     settings = ExtractSettings.parse(
@@ -61,6 +65,7 @@ def extract(
             "batch_size": batch_size,
             "form": form.value,
             "merge": partition(merge),
+            **({} if content is None else {"content": content}),
         },
         where="extract",
     )
@@ -71,5 +76,7 @@ def extract(
         load_corrector(correct)  # an error once, and not of every video
         correction = partial(correction_of_crops, correct)
     sources = find_sources(source, boxes, out)
-    report = extract_dataset(sources, estimator, out, settings, detector=detector, correction=correction, **work)
+    report = extract_dataset(
+        sources, estimator, out, settings, detector=detector, segmenter=segmenter, correction=correction, **work
+    )
     conclude(report, "dataset_root", out / "sequences")

@@ -90,7 +90,7 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
         ShapeError: it is no network of COCO-17 heatmaps.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = _split(specification)
+    named, written = split_options(specification)
     prefix, colon, rest = named.partition(":")
     if prefix not in ESTIMATORS:
         known = ", ".join(f"{name}:…" if name not in _WITHOUT_MODEL else name for name in sorted(ESTIMATORS))
@@ -108,7 +108,7 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
             raise ConfigError(f"unknown option '{option}'", where=specification, how=suggest(option, accepted))
         if option in written and option in options:
             raise ConfigError(f"option '{option}' is given twice", where=specification)
-    loaded: PoseEstimator = factory(*model, **_typed(factory, written, specification), **options)
+    loaded: PoseEstimator = factory(*model, **typed_options(factory, written, specification), **options)
     return loaded
 
 
@@ -152,7 +152,7 @@ def mirror_heatmaps(heatmaps: torch.Tensor, shift: bool = False) -> torch.Tensor
     return torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1) if shift else mirrored
 
 
-def _split(specification: str) -> tuple[str, dict[str, str]]:
+def split_options(specification: str) -> tuple[str, dict[str, str]]:
     """``PREFIX:MODEL`` and the options of ``PREFIX:MODEL?OPTION=VALUE&…``."""
     named, _, query = specification.partition("?")
     options: dict[str, str] = {}
@@ -168,7 +168,7 @@ def _split(specification: str) -> tuple[str, dict[str, str]]:
     return named, options
 
 
-def _typed(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:
+def typed_options(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:
     """Options written as text, as the types that the signature of ``factory`` asks for."""
     hints = get_type_hints(factory.__init__) if options else {}  # type: ignore[misc]
     typed = {}
