@@ -21,9 +21,6 @@ from torch import Tensor, nn
 from gaitext.errors import CheckpointError, nearest
 from gaitext.store.pickles import Call, DamagedPickle, Name, Persistent, Unread, read_pickle, words
 
-__all__ = ["check_values", "fitting", "load", "named", "read_file", "read_state_dict"]
-
-
 _AGAIN = "make or download it again"
 #: What a compressed archive may hold: in bytes, or in the file's sizes.
 _ROOM, _TIMES = 1 << 26, 16

@@ -22,9 +22,6 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from gaitext.errors import ConfigError, GaitextError, nearest
 
-__all__ = ["Settings", "find_config", "load_yaml", "merge", "naming_file", "need", "parse_yaml", "shipped_configs"]
-
-
 _HERE = Path(__file__).parent
 
 

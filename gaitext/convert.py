@@ -27,8 +27,6 @@ from gaitext.store import (
 )
 from gaitext.video.digests import content_sha256
 
-__all__ = ["ConvertReport", "convert_dataset"]
-
 #: Frames in memory at a time, of compact sources.
 _BATCH = 64
 _RECORD = ".convert.json"

@@ -21,13 +21,11 @@ from gaitext.inspect.figures import alignment_figure, curves_figure
 from gaitext.inspect.footage import load_footage
 from gaitext.models import GaitHeat
 from gaitext.models.gaitheat_inputs import normalise_sequences
-from gaitext.standalone.host import build_model
+from gaitext.standalone.building import build_model
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.training.runs import latest_checkpoint, write_checkpoint
 from gaitext.walkers import WalkerSettings, write_dataset
-
-__all__ = ["DemoResult", "run_demo"]
 
 _HERE = Path(__file__).parent
 #: Type and view of the walk whose frames are drawn.

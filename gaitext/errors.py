@@ -7,20 +7,6 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
-__all__ = [
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "GaitextError",
-    "MissingDependencyError",
-    "ShapeError",
-    "ToolboxError",
-    "VideoError",
-    "import_extra",
-    "nearest",
-    "suggest",
-]
-
 
 class GaitextError(Exception):
     """Base of every error gaitext raises on purpose.

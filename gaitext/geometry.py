@@ -15,19 +15,6 @@ import torch
 from gaitext.errors import ShapeError
 from gaitext.skeleton import SPINE_JOINTS
 
-__all__ = [
-    "alignment_matrices",
-    "apply",
-    "array_namespace",
-    "crop_boxes",
-    "crop_matrices",
-    "identity",
-    "invert",
-    "lean_angle",
-    "normalised",
-    "spine",
-]
-
 #: numpy array or torch tensor
 A = TypeVar("A", Any, np.ndarray, torch.Tensor)
 

@@ -41,25 +41,6 @@ from gaitext.store import (
     write_json,
 )
 
-__all__ = [
-    "Entry",
-    "Progress",
-    "Recipe",
-    "Recorded",
-    "Records",
-    "Report",
-    "Work",
-    "as_read_back",
-    "claim",
-    "frame_numbers",
-    "frame_ranges",
-    "holding",
-    "made_with",
-    "make_all",
-    "refuse_twins",
-    "video_digest",
-]
-
 #: What a record says.
 Entry = dict[str, Any]
 #: Called with (steps done, steps in all or None) while one item is made.

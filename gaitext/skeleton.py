@@ -10,25 +10,6 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, nearest, suggest
 
-__all__ = [
-    "COCO_JOINTS",
-    "LIMBS",
-    "MIRROR_PAIRS",
-    "NOSE_COPY",
-    "PARTITIONS",
-    "POSE_ORDERS",
-    "SPINE_JOINTS",
-    "Partition",
-    "PartitionLike",
-    "coco_rows",
-    "joint_mirror",
-    "merge_parts",
-    "order_mirror",
-    "part_mirror",
-    "resolve_order",
-    "resolve_partition",
-]
-
 #: COCO keypoint names in channel order (spec: COCO-17 order).
 COCO_JOINTS: tuple[str, ...] = (
     "nose",

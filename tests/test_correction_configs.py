@@ -13,8 +13,8 @@ from gaitext import standalone, store
 from gaitext.config import load_yaml
 from gaitext.models.fbcnn import FBCNNSettings
 from gaitext.standalone.settings import HostConfig
-from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.models.artifact_corrector import ArtifactCorrectorSettings
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.toolboxes.validate import compare_with_data, validate_config
 
 ROOT = Path(__file__).parent.parent / "configs" / "correction"

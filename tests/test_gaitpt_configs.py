@@ -12,10 +12,10 @@ import yaml
 
 from gaitext.config import load_yaml
 from gaitext.models.gaitpt import GaitPTSettings
-from gaitext.standalone.host import build_scheduler
+from gaitext.standalone.building import build_scheduler
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.toolboxes.validate import validate_config
 from gaitext.walkers import WalkerSettings, write_dataset
 

@@ -12,7 +12,7 @@ from gaitext.config import load_yaml
 from gaitext.models.rg_gait_settings import MimicGaitSettings, RGGaitOEMSettings, RGGaitSettings
 from gaitext.standalone.settings import HostConfig
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.toolboxes.validate import validate_config
 from gaitext.walkers import WalkerSettings, write_dataset
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 # isort: off
 from gaitext.cli.app import app, errors
 from gaitext.cli import demo  # noqa: F401
-from gaitext.cli import host  # noqa: F401
+from gaitext.cli import train  # noqa: F401
 from gaitext.cli import configs  # noqa: F401
 from gaitext.cli import toolboxes  # noqa: F401
 from gaitext.cli import walkers  # noqa: F401

@@ -16,8 +16,6 @@ from rich.table import Table
 
 import gaitext
 
-__all__ = ["Form", "app", "conclude", "console", "errors", "partition", "print_evaluation", "result_table", "working"]
-
 app = typer.Typer(
     name="gaitext",
     help="Gait recognition from heatmaps and poses, for OpenGait, FastPoseGait, or on its own.",
@@ -114,16 +112,6 @@ def conclude(report: Any, label: str, place: Path) -> NoReturn:
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
     console.print(f"{label}: {place}", soft_wrap=True, highlight=False)
     raise typer.Exit(1 if report.failed else 0)
-
-
-def print_evaluation(evaluation: Any) -> None:
-    """Print which protocol it was, and an evaluation's tables and notes."""
-    if getattr(evaluation, "protocol", None):
-        console.print(evaluation.protocol, soft_wrap=True, highlight=False, markup=False)
-    for table in getattr(evaluation, "tables", []):
-        console.print(result_table(table.title, table.columns, [(name, table.cells(v)) for name, v in table.rows]))
-    for note in getattr(evaluation, "notes", []):
-        console.print(f"Note: {note}", soft_wrap=True, highlight=False)
 
 
 def result_table(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> Table:

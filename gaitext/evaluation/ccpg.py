@@ -14,8 +14,6 @@ from gaitext.evaluation.distances import Reference
 from gaitext.evaluation.ranking import rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
-__all__ = ["CCPG", "evaluate_CCPG"]
-
 #: Condition -> (probe types, gallery types): everything, the top, the trousers, a bag changed.
 CCPG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "CL": (("U0_D0_BG", "U0_D0"), ("U1_D1", "U2_D2", "U3_D3")),

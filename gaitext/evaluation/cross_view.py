@@ -14,21 +14,6 @@ from gaitext.evaluation.distances import Array, Reference
 from gaitext.evaluation.ranking import chance_rank1, nearest
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
-__all__ = [
-    "PROTOCOLS",
-    "CrossView",
-    "ViewCells",
-    "compare_views",
-    "cross_view",
-    "cross_view_by_identity",
-    "evaluate_indoor_dataset",
-    "excluding_identical",
-    "listed",
-    "mean",
-    "missing",
-    "ties",
-]
-
 
 @dataclass(frozen=True)
 class CrossView:

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError, ShapeError
 
-__all__ = ["TIE", "Reference", "as_embeddings", "check_metric", "distances", "in_own_unit"]
-
 Array = npt.NDArray[Any]
 
 #: Distances are right to this share of themselves; what the fast formula cannot promise is computed again.

@@ -14,8 +14,6 @@ from gaitext.evaluation.distances import Array
 from gaitext.evaluation.psymo import evaluate_PsyMo, gallery_type
 from gaitext.evaluation.result import EvaluationResult, Gait
 
-__all__ = ["by_identity"]
-
 Numbers = dict[str, dict[str, float]]
 
 

@@ -13,18 +13,6 @@ import numpy.typing as npt
 from gaitext.errors import DataError, ShapeError, import_extra
 from gaitext.skeleton import COCO_JOINTS
 
-__all__ = [
-    "COCO_SIGMAS",
-    "FILLED",
-    "KeypointAP",
-    "box_areas",
-    "joint_boxes",
-    "joint_distances",
-    "keypoint_ap",
-    "oks",
-    "pose_distances",
-]
-
 Array = npt.NDArray[Any]
 
 #: COCO's tolerance for each joint, σ, in units of the square root of the person's area.

@@ -10,8 +10,6 @@ from gaitext.errors import DataError, ShapeError
 from gaitext.evaluation.result import EvaluationResult, Table
 from gaitext.occlusion import OCCLUSION_TYPES
 
-__all__ = ["evaluate_OEM"]
-
 _NEEDED = ("logits", "classes", "amount", "true_type", "true_amount")
 
 

@@ -22,8 +22,6 @@ from gaitext.evaluation.result import EvaluationResult, Table, check_table_path,
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.store import atomic_path
 
-__all__ = ["evaluate_pose"]
-
 
 def evaluate_pose(
     data: dict[str, Any],

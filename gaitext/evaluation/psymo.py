@@ -16,8 +16,6 @@ from gaitext.evaluation.distances import Array, check_metric
 from gaitext.evaluation.ranking import Matches, Sequences, match
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
-__all__ = ["GALLERIES", "VARIATIONS", "check_PsyMo", "evaluate_PsyMo", "gallery_type"]
-
 #: Normal, bag, clothes, slow, fast, phoning, texting: the rows of Tables II and III.
 VARIATIONS = ("nm", "bg", "cl", "wss", "wsf", "ph", "txt")
 

@@ -19,20 +19,6 @@ import numpy as np
 from gaitext.errors import DataError
 from gaitext.evaluation.distances import TIE, Array, Reference
 
-__all__ = [
-    "Matches",
-    "Nearest",
-    "Ranking",
-    "Sequences",
-    "Standing",
-    "chance_rank1",
-    "match",
-    "nearest",
-    "places_of",
-    "rank",
-    "standing",
-]
-
 #: Distances held at once: 64 MiB.
 _HELD = 2**24
 

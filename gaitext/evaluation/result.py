@@ -16,8 +16,6 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation.distances import Array, as_embeddings, in_own_unit
 from gaitext.store import atomic_path, write_json
 
-__all__ = ["EvaluationResult", "Gait", "Table", "check_table_path", "json_number", "markdown_table", "write_result"]
-
 _SUFFIXES = (".md", ".csv", ".json")
 
 

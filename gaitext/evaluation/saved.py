@@ -18,8 +18,6 @@ from gaitext.evaluation.distances import Array
 from gaitext.evaluation.psymo import evaluate_PsyMo
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 
-__all__ = ["evaluate_file", "read_embeddings"]
-
 _HOW = "give what `gaitext test --save-embeddings` wrote: embeddings [n, c, p], labels, types and views [n]"
 _NAMES = ("embeddings", "labels", "types", "views")
 #: An array larger than this, in bytes, that deflates to less than a hundredth is no array of embeddings.

@@ -18,9 +18,7 @@ from gaitext.errors import ConfigError, DataError, GaitextError, import_extra, s
 from gaitext.execution import workers
 from gaitext.execution.workers import Lost, Task
 
-__all__ = ["Engine", "parse_engine", "ray_actors"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: How long the head of a cluster may take to accept a connection, seconds.
 _TIMEOUT = 10.0
@@ -169,7 +167,7 @@ class Actors:
         if not ready and self._silent:
             has = self.ray.cluster_resources()
             cluster = {name: has.get(name, 0.0) for name in ("CPU", "GPU")}
-            logger.warning("no Ray worker has started yet: each needs %s, the cluster has %s", self._needs, cluster)
+            log.warning("no Ray worker has started yet: each needs %s, the cluster has %s", self._needs, cluster)
         self._silent = False
 
 

@@ -21,8 +21,6 @@ from typing import Any
 from gaitext.execution import workers
 from gaitext.execution.workers import Lost
 
-__all__ = ["Process", "cores"]
-
 #: How often to look whether a process has died, seconds.
 _POLL = 1.0
 #: How long a process may take to exit before it is killed, seconds.

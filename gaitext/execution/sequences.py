@@ -15,8 +15,6 @@ from gaitext.execution.actors import Engine, parse_engine, ray_actors
 from gaitext.execution.processes import Process, cores
 from gaitext.execution.workers import Outcome, Task, work_through
 
-__all__ = ["Shard", "map_sequences", "parse_shard", "progress"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -16,8 +16,6 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-__all__ = ["Behind", "ahead", "spread"]
-
 Item = TypeVar("Item")
 
 _END: Any = object()

@@ -20,21 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from gaitext.errors import DataError, GaitextError
 
-__all__ = [
-    "Lost",
-    "Outcome",
-    "RemoteError",
-    "Task",
-    "Worker",
-    "begin",
-    "failure",
-    "raise_failures",
-    "work",
-    "work_through",
-    "worker_index",
-]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -333,7 +319,7 @@ class _Job:
         with self._lock:
             self.workers -= 1
         if self.workers:
-            logger.warning("worker %d could not start (%s); going on with %d workers", index, lost.why, self.workers)
+            log.warning("worker %d could not start (%s); going on with %d workers", index, lost.why, self.workers)
             return
         raise GaitextError(
             f"no worker process could start: the last died {self.attempts} times while starting, last {lost.why}",

@@ -22,8 +22,6 @@ from gaitext.video import digest, sizes
 from gaitext.video.frames import frame_files
 from gaitext.video.sources import VideoSource, find_videos
 
-__all__ = ["Boxes", "Source", "find_sources", "find_tracks", "full_frame", "is_json", "read_boxes"]
-
 #: A file for this one video, "full" for the whole frame, boxes already read, or none known.
 Boxes = Union[Path, Literal["full"], dict[int, Track], None]
 

@@ -20,8 +20,6 @@ from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 from gaitext.store.contract import check_template, folder_name
 
-__all__ = ["Clip", "ExtractReport", "ExtractSettings", "leaf_name", "plan_clips"]
-
 #: What extraction can write into a leaf, in the order of the files; and what it writes if nothing else is asked for.
 Content = Literal["heatmaps", "poses", "poses_frame", "boxes", "silhouettes"]
 CONTENT: tuple[Content, ...] = ("heatmaps", "poses", "poses_frame", "boxes")

@@ -16,9 +16,7 @@ from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, is_number
 from gaitext.video import VIDEO_SUFFIXES
 
-__all__ = ["numbers_in", "read_all_boxes", "read_coco"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _FORMAT = 'expected {"images": [{"id", "file_name"}, …], "annotations": [{"image_id", "bbox", "track_id"}, …]}'
 _PERSONS = {"person", "pedestrian"}
@@ -102,9 +100,7 @@ def read_all_boxes(path: str | Path, sources: Mapping[str, Sequence[str] | None]
             how="file_name has to hold <id>/<type>/<view>, or videos[].name to be it",
         )
     if strangers:
-        logger.warning(
-            "%s: %d videos are not among the sources, such as %s", path, len(strangers), next(iter(strangers))
-        )
+        log.warning("%s: %d videos are not among the sources, such as %s", path, len(strangers), next(iter(strangers)))
     found = {name: content.tracks(images, sources[name]) for name, images in sorted(groups.items())}
     return {name: tracks for name, tracks in found.items() if tracks}
 

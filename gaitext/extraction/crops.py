@@ -13,8 +13,6 @@ from gaitext.errors import ShapeError
 from gaitext.geometry import crop_matrices
 from gaitext.pose import INPUT_SIZE
 
-__all__ = ["crop_images", "overlaps"]
-
 # What is used of it, a product with a dense matrix, is old and tested here against a slow reference.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 

@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 
     from gaitext.making import Work
 
-__all__ = ["Correction", "extract_dataset", "extract_video"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _ELSEWHERE = "give this video other names (--id '{video}-{track}', say) or another --out"
 #: GaitHeat grows boxes by this; a box that is the whole frame is not grown.
@@ -185,9 +183,9 @@ def extract_video(
         if report.written or report.standing or report.skipped:
             recipe.conclude(report)
     for leaf, why in report.skipped.items():
-        logger.warning("%s: not written: %s", leaf, why)
+        log.warning("%s: not written: %s", leaf, why)
     for leaf, why in report.doubtful.items():
-        logger.warning("%s: are %s the boxes of %s? %s", leaf, _named(given), video, why)
+        log.warning("%s: are %s the boxes of %s? %s", leaf, _named(given), video, why)
     return report
 
 
@@ -243,15 +241,15 @@ class Extraction(Recipe[Source, ExtractReport]):
 
     def make(self, source: Source, resume: bool, progress: Progress | None) -> ExtractReport:
         report = ExtractReport()
-        log = logging.getLogger("gaitext.extraction")
-        level = log.level
-        log.setLevel(logging.ERROR)  # the report says the same
+        ours = logging.getLogger("gaitext.extraction")
+        level = ours.level
+        ours.setLevel(logging.ERROR)  # the report says the same
         try:
             self.extract(source, report, resume, progress)
         except GaitextError as error:  # what was finished before it stands, and is reported, too
             report.failed[source.name] = str(error)
         finally:
-            log.setLevel(level)
+            ours.setLevel(level)
         return report
 
     def extract(self, source: Source, report: ExtractReport, resume: bool, progress: Progress | None) -> None:

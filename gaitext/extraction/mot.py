@@ -12,9 +12,7 @@ from pathlib import Path
 from gaitext.errors import DataError
 from gaitext.extraction.tracker import Track, box_fault, check_pixels, number_fault, whole
 
-__all__ = ["read_mot"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _FORMAT = (
     "each line is frame,id,x,y,width,height[,confidence,…] as in the MOT challenge, or the first line names the "
@@ -130,7 +128,7 @@ def read_mot(path: Path) -> dict[int, Track]:
     if not rows:
         raise DataError("holds no boxes" + (" of persons" if passed else ""), where=path, how=_FORMAT)
     if passed:
-        logger.warning("%s: %d lines are of other classes than person, and passed over", path, passed)
+        log.warning("%s: %d lines are of other classes than person, and passed over", path, passed)
     check_pixels((box for track in rows.values() for _, box in track.values()), path)
     return {
         track: Track.of(track, {frame: (box, None) for frame, (_, box) in rows[track].items()})

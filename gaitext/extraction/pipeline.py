@@ -27,8 +27,6 @@ from gaitext.store import LeafWriter
 from gaitext.store.contract import BOXES, CONTENTS, HEATMAPS, POSES, POSES_FRAME, SILHOUETTES
 from gaitext.video import read_frames
 
-__all__ = ["OTHER_VIDEO", "ClipWriter", "Pipeline"]
-
 OTHER_VIDEO = "are these the boxes of this video, and of this version of it (frame rate, cut)?"
 
 #: A clip and the position in it of one frame.

@@ -16,20 +16,6 @@ from gaitext.config import Settings
 from gaitext.errors import DataError, ShapeError
 from gaitext.extraction.detect.detector import overlap
 
-__all__ = [
-    "Track",
-    "TrackerSettings",
-    "assign",
-    "box_fault",
-    "check_pixels",
-    "is_number",
-    "longest",
-    "number_fault",
-    "track",
-    "whole",
-]
-
-
 #: Pixels. No frame is as large, and arithmetic with these is exact enough.
 _FARTHEST = 1e6
 #: Pixels. A smaller box is of nothing.

@@ -16,8 +16,6 @@ from gaitext.inspect.footage import Footage
 from gaitext.inspect.paint import Frame, draw_heat, draw_skeleton, draw_text, text_size
 from gaitext.store import atomic_path
 
-__all__ = ["contact_sheet", "draw_tile", "write_contact_sheet"]
-
 _DARK = 24
 _GAP = 4
 _LINE = 20

@@ -17,21 +17,7 @@ from gaitext.skeleton import COCO_JOINTS, MIRROR_PAIRS, resolve_partition
 from gaitext.store import CompactSequence, open_sequence
 from gaitext.video import VIDEO_SUFFIXES, digest
 
-__all__ = [
-    "FileContents",
-    "Origin",
-    "Sequence",
-    "amount",
-    "channel_names",
-    "find_origin",
-    "find_video",
-    "form_of",
-    "guess_kind",
-    "inspect_file",
-    "spread",
-]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 #: What :func:`gaitext.store.open_sequence` returns.
@@ -391,5 +377,5 @@ def find_video(leaf: Path, origin: Origin | None, given: Path | None, *, check: 
             how="give the right one with --video; if this one has the same frames (re-encoded, another "
             "container), --unchecked takes it",
         )
-    logger.warning("%s: %s", places[0], what)
+    log.warning("%s: %s", places[0], what)
     return places[0]

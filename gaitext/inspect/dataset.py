@@ -19,9 +19,6 @@ from gaitext.inspect.contents import amount, form_of, guess_kind, inspect_file, 
 from gaitext.making import Entry, Records
 from gaitext.store import CompactSequence, open_sequence, read_partition
 
-__all__ = ["DatasetContents", "FileGroup", "SizeRule", "TypeRow", "inspect_dataset"]
-
-
 Item = TypeVar("Item")
 
 _THREADS = 8

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from gaitext.errors import import_extra
 from gaitext.store import atomic_path
 
-__all__ = ["alignment_figure", "curves_figure", "distances_figure", "pyplot", "save_figure"]
-
 Array = npt.NDArray[Any]
 
 

@@ -19,8 +19,6 @@ from gaitext.inspect.paint import Frame, Group, groups_of
 from gaitext.store import open_sequence
 from gaitext.video import count_frames, read_frames
 
-__all__ = ["Footage", "load_footage"]
-
 #: Frames looked at for the value that is drawn in full colour.
 _LOOKED_AT = 32
 

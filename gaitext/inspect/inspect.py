@@ -12,9 +12,7 @@ from gaitext.errors import DataError
 from gaitext.inspect.contents import FileContents, Origin, amount, find_origin, inspect_file
 from gaitext.inspect.dataset import DatasetContents, inspect_dataset
 
-__all__ = ["Contents", "LeafContents", "inspect", "inspect_leaf"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -139,7 +137,7 @@ def _parts(leaf: Path) -> list[str] | None:
     try:
         origin = find_origin(leaf)
     except DataError as error:
-        logger.warning("%s", error)
+        log.warning("%s", error)
         return None
     return None if origin is None else origin.parts
 

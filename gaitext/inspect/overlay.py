@@ -14,8 +14,6 @@ from gaitext.inspect.footage import Footage
 from gaitext.inspect.paint import Frame, draw_box, draw_heat, draw_skeleton, draw_text
 from gaitext.video import probe, sizes, write_video
 
-__all__ = ["draw_overlay", "write_overlay"]
-
 _IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 

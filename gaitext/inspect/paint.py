@@ -18,8 +18,6 @@ from gaitext.errors import import_extra
 from gaitext.extraction import crop_images
 from gaitext.skeleton import COCO_JOINTS, LIMBS, MIRROR_PAIRS
 
-__all__ = ["Group", "draw_box", "draw_heat", "draw_skeleton", "draw_text", "groups_of", "text_size"]
-
 Frame = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 

@@ -12,8 +12,6 @@ from torch.autograd.function import once_differentiable
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses.loss import Info, Loss, check_embeddings, gather, world_size
 
-__all__ = ["AllTripletsLoss"]
-
 #: How many triplets are looked at at once.
 _CHUNK = 1 << 22
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses.loss import Info, Loss
 
-__all__ = ["CoordinateL1Loss"]
-
 
 class CoordinateL1Loss(Loss):
     """L_AC = Σ |p̂ − p| over the coordinates of all joints of all frames (artifact correction, Eq. 1).

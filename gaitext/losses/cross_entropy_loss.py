@@ -8,8 +8,6 @@ from torch import Tensor
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses.loss import Info, Loss
 
-__all__ = ["CrossEntropyLoss"]
-
 
 class CrossEntropyLoss(Loss):
     """Cross-entropy with scaled logits and label smoothing, mean over sequences and parts.

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from gaitext.errors import ConfigError, ShapeError
 
-__all__ = ["Info", "Loss", "check_embeddings", "gather", "pairwise_distances", "rank", "world_size"]
-
 #: Detached scalars (or [p] tensors) for the log.
 Info = dict[str, Tensor]
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses.loss import Info, Loss
 
-__all__ = ["OcclusionLoss"]
-
 
 class OcclusionLoss(Loss):
     """Cross-entropy on the type's logits + λ × squared error of the amount (RG-Gait, stage 1).

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from gaitext.losses.loss import Info, Loss, check_embeddings, gather, pairwise_distances, world_size
 
-__all__ = ["BatchHardTripletLoss", "TripletBase", "TripletLoss"]
-
 
 class TripletBase(Loss):
     """A triplet loss on Euclidean distances, part by part; those below differ in which triplets count.

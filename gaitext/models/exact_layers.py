@@ -22,8 +22,6 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv2d", "exact_on_cpu", "moments"]
-
 Network = TypeVar("Network", bound=nn.Module)
 
 #: Values that are worked on at once: they stay in a core's cache from one pass over them to the next.

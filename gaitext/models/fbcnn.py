@@ -28,8 +28,6 @@ from gaitext.models.fbcnn_layers import (
 from gaitext.models.published_keys import FBCNN_KEYS
 from gaitext.models.tiling import Tiles, tiled
 
-__all__ = ["FBCNN", "FBCNNSettings", "FixedFBCNN", "Quality", "load_fbcnn"]
-
 #: One number for all images, or [N, 1]: 1 − QF/100 of the JPEG quality factor QF, in 0..1.
 Quality = Union[float, Tensor]
 Positive = Annotated[int, Field(ge=1)]

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from gaitext.errors import ShapeError
 
-__all__ = ["DownLevel", "QualityPredictor", "ResidualBlock", "UpLevel", "check_images", "modulated", "padded"]
-
 
 class ResidualBlock(nn.Module):
     """x + conv(ReLU(conv(x))), without normalisation; modulated, x + γ·(…) + β.

@@ -21,8 +21,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gaitext.models.exact_layers import Conv2d
 
-__all__ = ["FoldedConv", "Folding", "fold_network", "folded_weights", "unsettled"]
-
 log = logging.getLogger(__name__)
 
 #: The operators to which torch's own compiler lowers a convolution with what follows it: a tenth faster than

@@ -16,8 +16,6 @@ from gaitext.models.packing import MaxOverTime, chunk_size, flatten_frames, max_
 from gaitext.models.published_keys import GAITBASE_KEYS
 from gaitext.models.resnet import Stem, channels_last, stage
 
-__all__ = ["GaitBase", "GaitBaseOutput", "GaitBaseSettings"]
-
 Positive = Annotated[int, Field(ge=1)]
 
 

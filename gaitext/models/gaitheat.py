@@ -18,8 +18,6 @@ from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, channels_last, stage, strongest
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 
-__all__ = ["GaitHeat", "GaitHeatOutput"]
-
 
 @dataclass(frozen=True)
 class GaitHeatOutput:

@@ -21,18 +21,6 @@ from gaitext.models.packing import flatten_frames, per_frame, sequence_extremes,
 from gaitext.models.pgha import precise
 from gaitext.skeleton import joint_mirror, resolve_partition
 
-__all__ = [
-    "Frames",
-    "augment",
-    "draw",
-    "mirror_keypoints",
-    "mirror_maps",
-    "mirror_matrices",
-    "normalise_sequences",
-    "read_frames",
-    "reverse_order",
-]
-
 
 @dataclass(frozen=True)
 class Frames:

@@ -9,8 +9,6 @@ from pydantic import Field, field_validator, model_validator
 from gaitext.config import Settings
 from gaitext.skeleton import PartitionLike, joint_mirror, part_mirror, resolve_partition
 
-__all__ = ["AlignmentSettings", "AugmentationSettings", "Branch", "GaitHeatSettings"]
-
 #: The three heads of GaitHeat (Eq. 9).
 Branch = Literal["local", "global", "fusion"]
 Positive = Annotated[int, Field(ge=1)]

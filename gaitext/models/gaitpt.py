@@ -18,19 +18,6 @@ from gaitext.models.packing import flatten_frames, sequence_lengths
 from gaitext.models.published_keys import GAITPT_KEYS
 from gaitext.skeleton import coco_rows, order_mirror, resolve_order
 
-__all__ = [
-    "AugmentationSettings",
-    "GaitPT",
-    "GaitPTSettings",
-    "TestSettings",
-    "draw_pace",
-    "paced_windows",
-    "played_length",
-    "random_start",
-    "starts",
-    "window_frames",
-]
-
 Positive = Annotated[int, Field(ge=1)]
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
 

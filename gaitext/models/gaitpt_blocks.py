@@ -13,19 +13,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = [
-    "Encoder",
-    "EncoderLayer",
-    "SpatialAttention",
-    "Stage",
-    "TemporalAttention",
-    "attend",
-    "drop",
-    "eager_on_cpu",
-    "linear",
-    "self_attention",
-]
-
 #: The operator to which torch's own compiler lowers a linear layer. torch.nn.functional.linear
 #: calls MKL instead, which reaches half of its speed on processors that are not Intel's.
 _FUSED: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None

@@ -11,8 +11,6 @@ from torch.nn import functional as F
 
 from gaitext.models.exact_layers import BatchNorm1d
 
-__all__ = ["BNNeck", "Head", "HeadOutput", "SeparateFC", "horizontal_pyramid"]
-
 
 def horizontal_pyramid(maps: Tensor, bins: Sequence[int]) -> Tensor:
     """Horizontal pyramid mapping (HPM): mean plus max of each bin of rows.

@@ -16,16 +16,6 @@ from gaitext.models.packing import flatten_frames
 from gaitext.occlusion import Occlusions, pose_boxes
 from gaitext.skeleton import LIMBS
 
-__all__ = [
-    "InputKind",
-    "OccludedInputs",
-    "check_kinds",
-    "evaluator_frames",
-    "input_kinds",
-    "occlude_inputs",
-    "rasterise_poses",
-]
-
 #: What an input shows. ``parsing``: silhouettes whose pixels are numbers of body parts. ``images``: any maps that the
 #: occlusion evaluator cannot read, such as RGB. ``boxes`` are the crops of poses in frame pixels; ``other`` is left as
 #: it is.

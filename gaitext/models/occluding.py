@@ -29,15 +29,6 @@ from gaitext.occlusion import (
     sequence_generator,
 )
 
-__all__ = [
-    "OccludedSequences",
-    "content_keys",
-    "draw_by_key",
-    "draw_in_training",
-    "occlude_pose_sequences",
-    "occlude_sequences",
-]
-
 
 @dataclass(frozen=True)
 class OccludedSequences:

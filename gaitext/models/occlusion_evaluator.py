@@ -13,8 +13,6 @@ from gaitext.errors import CheckpointError, ConfigError, ShapeError
 from gaitext.models.packing import mean_over_time
 from gaitext.models.published_keys import OEM_KEYS
 
-__all__ = ["OcclusionEstimate", "OcclusionEvaluator"]
-
 #: The published weights' classes: unoccluded, top visible, bottom visible.
 _PUBLISHED_TYPES = ("none", "bottom", "top")
 

@@ -15,17 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gaitext.errors import ShapeError
 
-__all__ = [
-    "MaxOverTime",
-    "chunk_size",
-    "flatten_frames",
-    "max_over_time",
-    "mean_over_time",
-    "per_frame",
-    "sequence_extremes",
-    "sequence_lengths",
-]
-
 
 def sequence_lengths(sequences: Tensor, seqL: Tensor | Sequence[int] | None, *, where: str) -> list[int]:
     """Lengths of the sequences in ``sequences`` [n, T, …] (fixed) or [1, ΣT, …] (packed).

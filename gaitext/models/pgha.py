@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from gaitext import geometry
 from gaitext.models.gaitheat_settings import AlignmentSettings
 
-__all__ = ["Alignment", "KeypointAttention", "PoseGuidedAlignment", "heatmap_peaks", "precise", "warp"]
-
 
 def precise(x: Tensor) -> Tensor:
     """As positions are computed: in float64 on a CPU, in float32 elsewhere, where float64 is slow or missing.

@@ -6,8 +6,6 @@ pattern wholly.
 
 from __future__ import annotations
 
-__all__ = ["FBCNN_KEYS", "GAITBASE_KEYS", "GAITHEAT_KEYS", "GAITPT_KEYS", "OEM_KEYS", "KeyTable"]
-
 #: (regular expression over the published key, this package's key)
 KeyTable = tuple[tuple[str, str], ...]
 

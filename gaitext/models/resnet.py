@@ -11,8 +11,6 @@ from torch.autograd.function import once_differentiable
 from gaitext.models.exact_layers import BatchNorm2d, Conv2d
 from gaitext.models.folding import Folding
 
-__all__ = ["BasicBlock", "Stem", "channels_last", "stage", "strongest"]
-
 
 class Stem(Folding):
     """3×3 convolution with stride 1, BatchNorm, ReLU; no max pooling: [N, in, H, W] -> [N, out, H, W]."""

@@ -22,8 +22,6 @@ from gaitext.models.occlusion_evaluator import OcclusionEvaluator
 from gaitext.models.packing import sequence_lengths
 from gaitext.models.signature import NetworkSignature, SignatureExtractor
 
-__all__ = ["MimicGait", "MimicGaitOutput", "RGGait", "RGGaitOutput"]
-
 
 @dataclass(frozen=True)
 class RGGaitOutput:

@@ -10,16 +10,6 @@ from gaitext.config import Settings
 from gaitext.models.occluded_inputs import InputKind
 from gaitext.occlusion import OCCLUSION_TYPES, OcclusionSettings, OcclusionType
 
-__all__ = [
-    "EvaluatorOcclusions",
-    "GseSettings",
-    "MimicGaitSettings",
-    "OEMSettings",
-    "RGGaitOEMSettings",
-    "RGGaitOcclusions",
-    "RGGaitSettings",
-]
-
 Positive = Annotated[int, Field(ge=1)]
 Types = tuple[OcclusionType, ...]
 

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.models.pgha import PoseGuidedAlignment
 
-__all__ = ["NetworkSignature", "SignatureExtractor", "freeze_unused"]
-
 
 class SignatureExtractor(nn.Module, ABC):
     """A gait model, seen as a map from a batch to embeddings [n, c, p] before the BNNeck.

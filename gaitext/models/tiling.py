@@ -10,8 +10,6 @@ from torch import Tensor
 
 from gaitext.errors import ConfigError
 
-__all__ = ["Tiles", "tiled"]
-
 
 @dataclass(frozen=True)
 class Tiles:

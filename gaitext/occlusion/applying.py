@@ -12,8 +12,6 @@ from gaitext import geometry
 from gaitext.errors import ShapeError
 from gaitext.occlusion.drawing import Occlusion, Occlusions, regions
 
-__all__ = ["occlude", "occlude_batch", "occlude_pose_batch", "occlude_poses", "pose_boxes"]
-
 #: numpy array or torch tensor
 A = TypeVar("A", Any, np.ndarray, torch.Tensor)
 

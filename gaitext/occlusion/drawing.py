@@ -15,23 +15,6 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from gaitext.config import Settings
 from gaitext.errors import ConfigError, suggest
 
-__all__ = [
-    "OCCLUSION_TYPES",
-    "Occlusion",
-    "OcclusionSettings",
-    "OcclusionType",
-    "Occlusions",
-    "REFERENCE_ROWS",
-    "content_key",
-    "draw_occlusion",
-    "draw_occlusions",
-    "labels",
-    "occluded_shares",
-    "region",
-    "regions",
-    "sequence_generator",
-]
-
 OcclusionType = Literal["none", "top", "bottom", "middle", "dynamic", "pole"]
 #: Every type, named after what is hidden: ``top`` hides the head. Published labels (0 none, 1 top
 #: visible, 2 bottom visible) name what is seen, so there 1 is ``bottom`` and 2 is ``top``.

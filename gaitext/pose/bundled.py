@@ -21,8 +21,6 @@ from gaitext.pose.estimator import HEATMAP_SHAPE, INPUT_SIZE, load_estimator
 from gaitext.pose.torch_estimator import Precision, TorchEstimator
 from gaitext.video.digests import content_sha256
 
-__all__ = ["BundledEstimator", "PROVENANCE", "PoseNet", "TunedEstimator", "WEIGHTS"]
-
 #: Where the weights lie, a float16 state dict, and how they were made and how good they are.
 WEIGHTS = Path(__file__).parent / "data" / "walkers.pt"
 PROVENANCE = WEIGHTS.with_suffix(".json")

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from gaitext.errors import ConfigError, ShapeError
 
-__all__ = ["TEMPERATURE", "decode_heatmaps", "soft_argmax"]
-
 
 def decode_heatmaps(heatmaps: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Keypoints of heatmaps: the highest pixel, moved a quarter pixel towards its higher neighbour.

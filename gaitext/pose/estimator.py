@@ -15,17 +15,6 @@ from gaitext.errors import ConfigError, ShapeError, suggest
 from gaitext.skeleton import joint_mirror
 from gaitext.store.contract import HEATMAP_SHAPE
 
-__all__ = [
-    "ESTIMATORS",
-    "HEATMAP_SHAPE",
-    "INPUT_SIZE",
-    "PoseEstimator",
-    "check_heatmaps",
-    "check_images",
-    "load_estimator",
-    "mirror_heatmaps",
-]
-
 #: Height and width of the RGB crops that GaitHeat's estimators see (GaitHeat §3.2).
 INPUT_SIZE = (256, 192)
 

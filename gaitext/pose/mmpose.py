@@ -16,9 +16,7 @@ from gaitext.pose.torch_estimator import Precision, TorchEstimator, state_digest
 from gaitext.skeleton import COCO_JOINTS
 from gaitext.video.digests import content_sha256
 
-__all__ = ["MMPoseEstimator"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Encodings whose heatmaps peak at 1.
 _CODECS = ("MSRAHeatmap", "UDPHeatmap")
@@ -67,7 +65,7 @@ class MMPoseEstimator(TorchEstimator):
         width, height = settings.head.decoder.input_size
         network = _network(settings, seed, tta.get("output_keypoint_indices"), name)
         if checkpoint is None:
-            logger.warning("%s: no checkpoint, so the weights are random (seed %d)", name, seed)
+            log.warning("%s: no checkpoint, so the weights are random (seed %d)", name, seed)
             weights = {"checkpoint": None, "seed": seed, "sha256": state_digest(network)}
         else:
             openmmlab.load_weights(network.model, checkpoint)

@@ -16,16 +16,6 @@ from gaitext.errors import ConfigError, ShapeError, import_extra
 from gaitext.pose.estimator import HEATMAP_SHAPE, INPUT_SIZE, check_heatmaps, check_images, mirror_heatmaps
 from gaitext.video.digests import content_sha256
 
-__all__ = [
-    "INPUT_TYPES",
-    "NORMALISATIONS",
-    "Normalisation",
-    "OnnxEstimator",
-    "external_files",
-    "onnx_sha256",
-    "open_session",
-]
-
 #: Name -> (mean, standard deviation) of the RGB channels in 0..1.
 NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

@@ -20,8 +20,6 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 from gaitext.checkpoints import check_values, read_file, read_state_dict
 from gaitext.errors import CheckpointError, ConfigError, MissingDependencyError, import_extra
 
-__all__ = ["build", "find_config", "load_weights", "prepare", "read_config"]
-
 _FIT = "give the checkpoint that belongs to the config"
 
 #: What mmengine's trainers pickle beside the weights. None of it is looked at.

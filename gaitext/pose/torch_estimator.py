@@ -13,8 +13,6 @@ from gaitext.errors import ConfigError, ShapeError
 from gaitext.execution.stages import spread
 from gaitext.pose.estimator import HEATMAP_SHAPE, check_heatmaps, check_images, mirror_heatmaps
 
-__all__ = ["Precision", "TorchEstimator", "chosen_device", "chosen_dtype", "state_digest"]
-
 #: ``auto`` is float16 on CUDA and float32 on the CPU.
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 

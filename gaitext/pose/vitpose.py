@@ -11,8 +11,6 @@ from gaitext.errors import ConfigError, import_extra
 from gaitext.pose.hub import load_network, read_json
 from gaitext.pose.torch_estimator import Precision, TorchEstimator, state_digest
 
-__all__ = ["VitPoseEstimator"]
-
 
 class VitPoseEstimator(TorchEstimator):
     """ViTPose and ViTPose++ as transformers holds them (``VitPoseForPoseEstimation``).

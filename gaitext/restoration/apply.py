@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from gaitext.making import Work
 
-__all__ = ["ApplySettings", "correct_dataset", "correct_frames", "correction_of_crops"]
-
 log = logging.getLogger(__name__)
 
 Frames = npt.NDArray[np.uint8]

@@ -19,8 +19,6 @@ from torch import Tensor
 from gaitext.geometry import invert, normalised
 from gaitext.restoration.settings import AugmentSettings
 
-__all__ = ["Dice", "moved_boxes", "moved_images", "view_matrices"]
-
 Array = npt.NDArray[Any]
 
 #: Joints 0 to 10 of COCO-17, above the hips, are the upper body there.

@@ -15,8 +15,6 @@ from gaitext.restoration.objective import CorrectAt
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.video.digests import content_sha256
 
-__all__ = ["Corrector", "load_corrector"]
-
 
 @dataclass(frozen=True)
 class Corrector:

@@ -23,9 +23,6 @@ from gaitext.restoration.settings import AugmentSettings
 from gaitext.skeleton import joint_mirror
 from gaitext.store import map_sequence, read_sequence
 
-__all__ = ["Batch", "CropData", "Split", "check_split", "read_split"]
-
-
 log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]

@@ -27,8 +27,6 @@ from gaitext.store import LeafWriter, clear_staging, locked
 from gaitext.video import probe, read_frames
 from gaitext.video.digests import digest
 
-__all__ = ["DEGRADED", "ORIGINAL", "CropReport", "prepare_crops"]
-
 Array = npt.NDArray[Any]
 Size = tuple[int, int]
 

@@ -24,9 +24,6 @@ from gaitext.store import atomic_path
 from gaitext.video import VideoInfo, decode, frame_times, probe, read_timed
 from gaitext.video.writing import encode, h264_options
 
-__all__ = ["CRF", "DegradeSettings", "Degraded", "Through", "degrade_frames", "degrade_video", "timed_frames"]
-
-
 #: The paper's constant rate factor (artifact correction §III-A).
 CRF = 45.0
 #: Pixels of a picture's side, x264's limit.

@@ -27,8 +27,6 @@ from gaitext.training.launch import repeatable
 from gaitext.training.loop import CsvLog, TrainingLoop, write_scalars
 from gaitext.training.runs import checkpoint_path, read_checkpoint, restore_optimizer, restore_schedule, set_aside
 
-__all__ = ["Average", "BEST", "CorrectionJob", "CorrectionRun", "run_correction"]
-
 log = logging.getLogger(__name__)
 
 #: The weights that were best on the validation identities.

@@ -21,8 +21,6 @@ from gaitext.restoration.objective import (
 )
 from gaitext.restoration.settings import CorrectionConfig
 
-__all__ = ["FinetuneObjective", "Learner", "build_corrector", "build_learner"]
-
 
 class FinetuneObjective(nn.Module):
     """Top-down estimators' usual recipe: the mean squared difference from Gaussian heatmaps (the paper's baseline).

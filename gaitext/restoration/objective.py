@@ -12,17 +12,6 @@ from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses import CoordinateL1Loss
 from gaitext.pose import TEMPERATURE, PoseEstimator, soft_argmax
 
-__all__ = [
-    "CorrectionObjective",
-    "CorrectionOutput",
-    "CorrectAt",
-    "fit_to_input",
-    "gaussian_heatmaps",
-    "heatmap_mse",
-    "padding",
-    "rescaled",
-]
-
 #: Whether the corrector sees the estimator's input (192×256), or the window at the video's own resolution.
 CorrectAt = Literal["input", "native"]
 #: Of the heatmap term's targets, heatmap pixels: HRNet's for 256×192.

@@ -14,15 +14,6 @@ from gaitext.models.fbcnn import FBCNNSettings
 from gaitext.pose import TEMPERATURE
 from gaitext.restoration.objective import CorrectAt
 
-__all__ = [
-    "AugmentSettings",
-    "CorrectionConfig",
-    "CropSettings",
-    "ObjectiveSettings",
-    "StepSettings",
-    "TrainerSettings",
-]
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

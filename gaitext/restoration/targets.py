@@ -29,8 +29,6 @@ from gaitext.video import probe
 from gaitext.video.digests import digest
 from gaitext.video.frames import frame_files
 
-__all__ = ["Pair", "Targets", "find_targets", "pair_up", "renderer_poses"]
-
 Array = npt.NDArray[Any]
 _BOXES = (".csv", ".txt", ".json")
 _NEAR = 1.0

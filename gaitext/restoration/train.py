@@ -21,8 +21,6 @@ from gaitext.store import make_folder, write_json
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, latest_checkpoint
 
-__all__ = ["CorrectionRun", "prepare_correction", "prepare_crop_dataset", "train_correction"]
-
 log = logging.getLogger(__name__)
 
 

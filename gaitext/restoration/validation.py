@@ -17,8 +17,6 @@ from gaitext.pose import decode_heatmaps
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.objective import CorrectionOutput, fit_to_input, rescaled
 
-__all__ = ["Poses", "decode", "estimate", "pictures"]
-
 Array = npt.NDArray[Any]
 
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from gaitext.making import Work
 
-__all__ = ["DegradeReport", "Videos", "degrade_dataset", "make_videos"]
-
 
 @dataclass
 class DegradeReport(Report):

@@ -1,9 +1,8 @@
-"""The embedded host's checks: a config before anything is built, and its data before hours are spent on training."""
+"""The embedded host's own checks, before hours are spent on training: batches, the evaluation, and the data."""
 
 from __future__ import annotations
 
 import inspect
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaitext.config import load_yaml, naming_file
 from gaitext.errors import ConfigError, DataError, GaitextError, suggest
 from gaitext.evaluation import evaluate_CCPG, evaluate_indoor_dataset
 from gaitext.execution import map_sequences
@@ -21,19 +19,7 @@ from gaitext.standalone.data import find_leaves
 from gaitext.standalone.settings import DataSettings, HostConfig
 from gaitext.store import Leaf, choose, read_leaf
 from gaitext.toolboxes.parts import EVALUATIONS
-from gaitext.toolboxes.validate import arguments_for, check_evaluation, validate_config
-
-__all__ = [
-    "DataReport",
-    "check_batch",
-    "check_data",
-    "check_leaves",
-    "check_options",
-    "evaluation_function",
-    "validated",
-]
-
-log = logging.getLogger(__name__)
+from gaitext.toolboxes.validate import arguments_for, check_evaluation
 
 #: The evaluation functions of the embedded host: OpenGait's that gaitext has, and gaitext's own.
 _EVALUATIONS: dict[str, Callable[..., Any]] = {
@@ -55,28 +41,6 @@ _SMALL = 2**30
 #: An array's pickle has at least its dtype and shape.
 _LEAST_BYTES = 32
 _MEND = "make the damaged sequences again"
-
-
-def validated(config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
-    """Read a config and check it before anything is built: its keys, classes, inputs and data's place.
-
-    Raises:
-        ConfigError: naming the key, the place and the nearest valid name.
-        DataError: the partition is missing or wrong.
-    """
-    with naming_file(config):
-        if isinstance(config, Mapping):
-            return _validated(dict(config), "the config", training, world_size)
-        return _validated(load_yaml(config), str(config), training, world_size)
-
-
-def _validated(sections: dict[str, Any], where: str, training: bool, world_size: int) -> HostConfig:
-    host = HostConfig.of(sections, where=where)
-    optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
-    sections = {**optional, "loss_cfg": host.losses, **sections}
-    for remark in validate_config(sections, training, world_size=world_size):
-        log.warning(remark)
-    return host
 
 
 def check_batch(host: HostConfig) -> None:

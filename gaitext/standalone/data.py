@@ -20,8 +20,6 @@ from gaitext.toolboxes.validate import arguments_for
 from gaitext.training.sampling import FrameSampling, sample_frames
 from gaitext.transforms.base import SeededTransform
 
-__all__ = ["Batch", "Chain", "Request", "SequenceDataset", "build_chains", "collate", "find_leaves", "loader"]
-
 log = logging.getLogger(__name__)
 
 #: Keeps the draws of frames and transforms apart from those of batches.

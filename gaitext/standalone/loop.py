@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from gaitext.errors import CheckpointError
 from gaitext.models.folding import unsettled
-from gaitext.standalone.data import SequenceDataset, loader
-from gaitext.standalone.host import (
+from gaitext.standalone.building import (
     LossSum,
     build_model,
     build_optimizer,
@@ -23,6 +22,7 @@ from gaitext.standalone.host import (
     build_scheduler,
     load_weights,
 )
+from gaitext.standalone.data import SequenceDataset, loader
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import embed, evaluate, testing_set
 from gaitext.store import disk_errors
@@ -38,8 +38,6 @@ from gaitext.training.runs import (
     set_later_aside,
     warn_of_schedule,
 )
-
-__all__ = ["Job", "TrainResult", "run_job"]
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gaitext.config import Settings, load_yaml, need
+from gaitext.config import Settings, load_yaml, naming_file, need
 from gaitext.errors import ConfigError, suggest
-from gaitext.toolboxes.validate import check_shape
+from gaitext.toolboxes.validate import check_shape, validate_config
 from gaitext.training.sampling import FrameSampling
 
-__all__ = [
-    "DataSettings",
-    "EvaluatorSettings",
-    "FabricSettings",
-    "HostConfig",
-    "SamplerSettings",
-    "TrainerSettings",
-]
+log = logging.getLogger(__name__)
 
 
 class DataSettings(Settings):
@@ -153,6 +147,26 @@ class HostConfig:
         if isinstance(config, Mapping):
             return cls.of(config)
         return cls.of(load_yaml(config), where=str(config))
+
+    @classmethod
+    def checked(cls, config: str | Path | Mapping[str, Any], *, training: bool, world_size: int) -> HostConfig:
+        """:meth:`read`, and everything that :func:`validate_config` finds before a model is built.
+
+        Raises:
+            ConfigError: naming the key, the place and the nearest valid name.
+            DataError: the partition is missing or wrong.
+        """
+        with naming_file(config):
+            sections, where = (
+                (config, "the config") if isinstance(config, Mapping) else (load_yaml(config), str(config))
+            )
+            host = cls.of(sections, where=where)
+            optional: dict[str, Any] = {"evaluator_cfg": {}} if training else {"evaluator_cfg": {}, "trainer_cfg": {}}
+            for remark in validate_config(
+                {**optional, "loss_cfg": host.losses, **sections}, training, world_size=world_size
+            ):
+                log.warning(remark)
+        return host
 
     @classmethod
     def of(cls, sections: Mapping[str, Any], *, where: str = "the config") -> HostConfig:

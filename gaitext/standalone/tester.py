@@ -22,22 +22,13 @@ from gaitext.evaluation import (
     evaluate_PsyMo,
 )
 from gaitext.execution import progress
-from gaitext.standalone.check import check_leaves, evaluation_function, validated
+from gaitext.standalone.building import EmbeddedModel, build_model, load_weights
+from gaitext.standalone.check import check_leaves, evaluation_function
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves, loader
-from gaitext.standalone.host import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import atomic_path, check_writable
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
-
-__all__ = [
-    "TestResult",
-    "check_test",
-    "embed",
-    "evaluate",
-    "run_test",
-    "testing_set",
-]
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +105,7 @@ def run_test(
     saved = None if save_embeddings is None else Path(save_embeddings).with_suffix(".npz")
     if saved is not None:
         check_writable(saved)
-    host = validated(config, training=False, world_size=process_count(devices))
+    host = HostConfig.checked(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
     with naming_file(config):

@@ -9,15 +9,13 @@ from typing import Any
 
 from gaitext.config import naming_file
 from gaitext.errors import ConfigError, DataError
-from gaitext.standalone.check import check_batch, check_leaves, check_options, validated
+from gaitext.standalone.check import check_batch, check_leaves, check_options
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves
 from gaitext.standalone.loop import Job, TrainResult, run_job
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import check_test, testing_set
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, checkpoint_path, latest_checkpoint
-
-__all__ = ["TrainResult", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ def train(
         MissingDependencyError: lightning is not installed.
     """
     processes = process_count(devices)
-    host = validated(config, training=True, world_size=processes)
+    host = HostConfig.checked(config, training=True, world_size=processes)
     with naming_file(config):
         check_batch(host)
         check_options(host)

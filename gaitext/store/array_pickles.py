@@ -28,9 +28,6 @@ from gaitext.store.pickles import (
     words,
 )
 
-__all__ = ["PLAIN_KINDS", "plain_dtype", "read_array"]
-
-
 Array = npt.NDArray[Any]
 
 #: What torch calls its storages: the dtype of their values as numpy has it. bfloat16 are read as their two bytes.

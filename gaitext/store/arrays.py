@@ -16,8 +16,6 @@ from gaitext.store.compact import PREFIX, CompactSequence, CompactWriter, is_com
 from gaitext.store.pickles import DamagedPickle, Unread
 from gaitext.store.writing import PLAIN_TAIL, FrameWriter, SequenceWriter, plain_layout
 
-__all__ = ["FORMS", "Array", "Form", "map_sequence", "open_sequence", "read_sequence", "write_sequence", "writer"]
-
 Array = npt.NDArray[Any]
 Form = Literal["plain", "compact", "lossless"]
 FORMS: tuple[Form, ...] = ("plain", "compact", "lossless")

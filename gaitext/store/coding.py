@@ -33,9 +33,6 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.store.array_pickles import PLAIN_KINDS
 
-__all__ = ["SEGMENT", "STEP_FLOOR", "FrameCoder"]
-
-
 _HUGE = 2 << 20
 _BLOCK = 8 << 20
 _ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)

@@ -37,9 +37,6 @@ from gaitext.store.array_pickles import plain_dtype
 from gaitext.store.coding import SEGMENT, FrameCoder
 from gaitext.store.writing import FrameWriter
 
-__all__ = ["CompactSequence", "CompactWriter", "is_compact", "reopen"]
-
-
 #: Sequences of a batch are loaded first and read afterwards; more than a batch need not stay open.
 _OPEN = 128
 #: Readahead would fetch nearly all of such a file, but one frame after another.

@@ -15,22 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = [
-    "BOXES",
-    "CONTENTS",
-    "HEATMAPS",
-    "HEATMAP_SHAPE",
-    "KEYPOINTS",
-    "POSES",
-    "POSES_FRAME",
-    "PROTOCOLS",
-    "SILHOUETTES",
-    "Content",
-    "check_template",
-    "folder_name",
-    "folder_path",
-]
-
 
 @dataclass(frozen=True)
 class Content:

@@ -17,25 +17,6 @@ from filelock import FileLock, Timeout
 
 from gaitext.errors import DataError
 
-__all__ = [
-    "TEMPORARIES",
-    "atomic_path",
-    "check_writable",
-    "clear_all_temporaries",
-    "clear_temporaries",
-    "disk_errors",
-    "is_full",
-    "is_unused",
-    "locked",
-    "locked_item",
-    "make_folder",
-    "only_one",
-    "publish",
-    "temporary_beside",
-    "write_json",
-]
-
-
 #: What a full disk, a used-up quota and a limit on a file's size call themselves.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: What a place that cannot be written to calls itself.

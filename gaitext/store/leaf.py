@@ -21,19 +21,7 @@ from gaitext.store.compact import CompactSequence
 from gaitext.store.files import disk_errors
 from gaitext.store.writing import FrameWriter
 
-__all__ = [
-    "Leaf",
-    "LeafWriter",
-    "choose",
-    "clear_staging",
-    "leaves",
-    "read_leaf",
-    "read_partition",
-    "root_within",
-    "write_leaf",
-]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 #: Folders under a dataset's root in which leaves are written before they are moved to their place.
@@ -345,7 +333,7 @@ def read_partition(path: str | Path) -> tuple[list[str], list[str]]:
     train, test = sets
     both = sorted(set(train) & set(test))
     if both:
-        logger.warning(
+        log.warning(
             "%s: %d identities are in both sets, such as %s: a test on them says nothing about strangers",
             path,
             len(both),

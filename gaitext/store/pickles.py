@@ -16,8 +16,6 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Blob", "Call", "DamagedPickle", "Name", "Pairs", "Persistent", "Unread", "describe", "read_pickle", "words"]
-
 #: A long run of bytes: memory of its own, of which an array can be made without a copy.
 Blob = npt.NDArray[np.uint8]
 

@@ -17,8 +17,6 @@ from gaitext.errors import DataError
 from gaitext.store.array_pickles import PLAIN_KINDS, plain_dtype
 from gaitext.store.files import disk_errors, publish, temporary_beside
 
-__all__ = ["PLAIN_TAIL", "FrameWriter", "SequenceWriter", "plain_layout"]
-
 Self = TypeVar("Self", bound="FrameWriter")
 
 #: Behind the frames of a file that :class:`SequenceWriter` wrote: TUPLE3, REDUCE, STOP.

@@ -14,8 +14,6 @@ from gaitext.evaluation.result import json_number
 from gaitext.store import write_json
 from gaitext.studies.tasks import Task
 
-__all__ = ["Cell", "Cells", "WeightedSum", "add_cells"]
-
 
 @dataclass(frozen=True)
 class Cell:

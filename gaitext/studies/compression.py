@@ -37,8 +37,6 @@ from gaitext.studies.tasks import Running, Task, digest_of, estimator_about, see
 from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder
 from gaitext.video.digests import content_sha256
 
-__all__ = ["CompressionStudy"]
-
 log = logging.getLogger(__name__)
 
 _GAIT = "train GaitPT"

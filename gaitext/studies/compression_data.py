@@ -34,8 +34,6 @@ from gaitext.video.sources import find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 from gaitext.walkers.settings import PROTOCOLS
 
-__all__ = ["CompressionData", "CompressionSettings", "GaitSettings", "METHODS", "UNTRAINED", "VIDEOS", "read_crops"]
-
 #: Systems, in the order of the paper's table.
 METHODS = ("base", "released", "fine-tuned", "corrected")
 #: Systems that nothing of this study trains.

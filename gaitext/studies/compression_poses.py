@@ -35,8 +35,6 @@ from gaitext.studies.cells import Cell
 from gaitext.studies.compression_data import read_crops
 from gaitext.studies.tasks import Task, finish
 
-__all__ = ["CorrectorTraining", "Found", "NUMBERS", "PoseTest", "Search", "examples", "histogram", "measure", "panels"]
-
 Array = npt.NDArray[Any]
 
 NUMBERS = ("AP", "AP50", "AP75", "L2", "L2-norm")

@@ -17,24 +17,13 @@ from gaitext.config import Settings, load_yaml, merge
 from gaitext.errors import ConfigError, suggest
 from gaitext.evaluation import PROTOCOLS
 from gaitext.evaluation.ccpg import CCPG
+from gaitext.standalone.building import LossSum, build_optimizer, build_scheduler, check_model
 from gaitext.standalone.check import check_batch, evaluation_function
 from gaitext.standalone.data import build_chains
-from gaitext.standalone.host import LossSum, build_optimizer, build_scheduler, check_model
 from gaitext.standalone.settings import HostConfig
 from gaitext.studies.scoring import Config, dataset_of, evaluate
-from gaitext.toolboxes.hosts import TOOLBOXES, detect
+from gaitext.toolboxes.toolbox import TOOLBOXES, detect
 from gaitext.toolboxes.validate import validate_config
-
-__all__ = [
-    "ConfigSettings",
-    "check_config",
-    "check_embedded",
-    "for_processes",
-    "lay_over",
-    "located",
-    "metrics_of",
-    "toolbox_config",
-]
 
 
 class ConfigSettings(Settings):

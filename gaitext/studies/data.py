@@ -15,8 +15,6 @@ from gaitext.store import read_partition
 from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
 from gaitext.walkers import WalkerSettings, write_dataset
 
-__all__ = ["DataSettings", "PreparedData"]
-
 
 class DataSettings(Settings):
     """One data set.

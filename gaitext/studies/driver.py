@@ -15,8 +15,6 @@ from gaitext.studies.settings import StudySettings
 from gaitext.studies.tables import write_claims, write_results, write_tables
 from gaitext.studies.tasks import Running, Task, perform
 
-__all__ = ["Study", "StudyResult", "run_study"]
-
 log = logging.getLogger(__name__)
 
 

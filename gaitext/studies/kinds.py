@@ -13,8 +13,6 @@ from gaitext.studies.driver import Study
 from gaitext.studies.recognition import RecognitionStudy
 from gaitext.studies.rg_gait import RGGaitStudy
 
-__all__ = ["KINDS", "parse_study"]
-
 #: ``kind`` in the YAML -> what makes the study of its values and its file's path.
 KINDS: dict[str, Callable[[Mapping[str, Any], Path], Study]] = {
     "compression": CompressionStudy,

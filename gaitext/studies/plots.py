@@ -14,8 +14,6 @@ from gaitext.studies.settings import TableSettings
 from gaitext.studies.statistics import LEVEL, Comparison, Summary
 from gaitext.studies.tables import difference_text, grid
 
-__all__ = ["claims_figure", "table_figure"]
-
 #: Of Okabe and Ito's palette, told apart by the colour-blind; the verdict's word and the marker say the same.
 _LOOKS = {
     "holds": ("#0072B2", "o"),

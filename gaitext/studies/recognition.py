@@ -34,8 +34,6 @@ from gaitext.studies.settings import StudySettings, repeated
 from gaitext.studies.tasks import Running, Task
 from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder
 
-__all__ = ["RecognitionSettings", "RecognitionStudy", "SystemSettings"]
-
 #: What walkers' leaves hold, as the renderer and an extraction write them.
 LEAF = tuple(part.file for part in (HEATMAPS, POSES, POSES_FRAME, BOXES))
 

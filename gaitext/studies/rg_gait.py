@@ -20,8 +20,6 @@ from gaitext.studies.settings import repeated
 from gaitext.studies.tasks import Running, Task, digest_of, seedless
 from gaitext.studies.training import Embedding, Testing, Training, cell_file, host_name, run_folder
 
-__all__ = ["RGGaitStudySettings", "RGGaitStudy"]
-
 
 class RGGaitStudy:
     """Trainings and tests of an :class:`RGGaitStudySettings`.

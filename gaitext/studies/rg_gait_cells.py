@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from gaitext.studies.rg_gait_systems import RELEASE, UNOCCLUDED, Occluded, RGGaitStudySettings, TableName
 from gaitext.studies.settings import ColumnSettings, TableSettings
 
-__all__ = ["CellPlan", "RANKS", "standard_tables"]
-
 #: Systems of the retention table, the first of which the others are compared with, and their names there.
 COMPARED = {
     "gse": "GSE",

@@ -24,8 +24,6 @@ from gaitext.studies.tasks import Task
 from gaitext.studies.training import Training, checkpoint_of, train
 from gaitext.training.runs import read_checkpoint, write_checkpoint
 
-__all__ = ["ABLATION", "Adaptation", "Occluded", "RELEASE", "RGGaitStudySettings", "Systems", "TableName", "UNOCCLUDED"]
-
 #: The condition of whole walkers.
 UNOCCLUDED = "unoccluded"
 #: The condition of the release's evaluation.

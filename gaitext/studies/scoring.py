@@ -14,8 +14,6 @@ from gaitext.evaluation.cross_view import mean
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluate as evaluated
 
-__all__ = ["Config", "dataset_of", "evaluate", "short_numbers", "with_gallery_of"]
-
 Config = dict[str, Any]
 _PREFIX = "scalar/test_accuracy/"
 _REID = "-ReID"

@@ -10,8 +10,6 @@ from pydantic import Field, field_validator, model_validator
 from gaitext.config import Settings
 from gaitext.errors import ConfigError, suggest
 
-__all__ = ["ClaimSettings", "ColumnSettings", "StudySettings", "TableSettings", "repeated"]
-
 #: Names of files that every study writes.
 RESERVED = ("claims", "study_results")
 

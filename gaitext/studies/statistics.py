@@ -24,8 +24,6 @@ from gaitext.errors import ConfigError, ShapeError
 from gaitext.studies.cells import Cells
 from gaitext.studies.settings import ClaimSettings
 
-__all__ = ["LEVEL", "VERDICTS", "Comparison", "Summary", "bootstrap", "compare", "decide", "seed_interval", "summarise"]
-
 Array = npt.NDArray[Any]
 
 #: Of every interval that a study reports.

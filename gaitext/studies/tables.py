@@ -15,8 +15,6 @@ from gaitext.studies.cells import Cells
 from gaitext.studies.settings import ClaimSettings, TableSettings
 from gaitext.studies.statistics import LEVEL, VERDICTS, Comparison, Summary, compare, summarise
 
-__all__ = ["KIND", "VERSION", "grid", "write_claims", "write_results", "write_tables"]
-
 #: What ``study_results.json`` says it is.
 KIND, VERSION = "gaitext study", 1
 

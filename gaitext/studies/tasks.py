@@ -20,23 +20,10 @@ from gaitext.execution import Engine, Outcome, cores, map_sequences, parse_engin
 from gaitext.execution.memory import keep_freed_memory
 from gaitext.pose.onnx import onnx_sha256
 from gaitext.store import write_json
-from gaitext.toolboxes.hosts import detect
 from gaitext.toolboxes.run import check_linked, visible_gpus
+from gaitext.toolboxes.toolbox import detect
 from gaitext.training.launch import resolve_device
 from gaitext.video.digests import content_sha256
-
-__all__ = [
-    "Running",
-    "Task",
-    "digest_of",
-    "estimator_about",
-    "finish",
-    "perform",
-    "plain",
-    "seedless",
-    "to_do",
-    "waves",
-]
 
 log = logging.getLogger(__name__)
 

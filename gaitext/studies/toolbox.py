@@ -18,8 +18,6 @@ from gaitext.store import atomic_path
 from gaitext.studies.scoring import short_numbers
 from gaitext.training.runs import checkpoint_path
 
-__all__ = ["last_checkpoint", "logged_numbers", "toolbox_checkpoint", "toolbox_test", "toolbox_train"]
-
 Config = dict[str, Any]
 
 

@@ -23,8 +23,6 @@ from gaitext.studies.scoring import Config, dataset_of, evaluate, with_gallery_o
 from gaitext.studies.tasks import Running, Task, digest_of, finish, plain, seedless
 from gaitext.studies.toolbox import last_checkpoint, toolbox_checkpoint, toolbox_test, toolbox_train
 
-__all__ = ["Embedding", "Testing", "Training", "cell_file", "checkpoint_of", "host_name", "run_folder", "test", "train"]
-
 log = logging.getLogger(__name__)
 
 

@@ -6,7 +6,7 @@ a model is to a toolbox"): ``build_network(model_cfg)`` once, then
 ``forward((ipts, labels, types, views, seqL))``, which returns ``training_feat``,
 ``visual_summary`` and ``inference_feat``. A :class:`ModelAdapter` says how one network meets that
 contract; :class:`HostModel` is the part of a host's class that is the same in every host. What
-differs between hosts stands in :mod:`gaitext.toolboxes.hosts`.
+differs between hosts stands in :mod:`gaitext.toolboxes.toolbox`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from gaitext import transforms
 from gaitext.config import Settings
 from gaitext.errors import ConfigError
 from gaitext.models.signature import SignatureExtractor
-
-__all__ = ["Host", "HostInputs", "HostModel", "HostOutput", "ListedTransform", "ModelAdapter"]
 
 log = logging.getLogger("gaitext")
 

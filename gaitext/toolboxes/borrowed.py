@@ -18,8 +18,6 @@ from gaitext.models.heads import BNNeck
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import HostInputs
 
-__all__ = ["ToolboxSignature", "borrow", "own_inputs", "quiet_randomness", "reason"]
-
 #: The trainer's class, in both toolboxes: what a model's class has of its own comes before it.
 _TRAINER = "BaseModel"
 

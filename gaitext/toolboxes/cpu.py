@@ -25,8 +25,6 @@ from torch import nn
 
 from gaitext.execution.memory import keep_freed_memory
 
-__all__ = ["main", "redirect"]
-
 log = logging.getLogger(__name__)
 
 #: Functions that make a tensor on the device they are given.

@@ -20,11 +20,9 @@ import torch
 import gaitext
 from gaitext.errors import GaitextError
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect
 from gaitext.toolboxes.link import clash_lines, link_state
 from gaitext.toolboxes.run import environment
-
-__all__ = ["Check", "DoctorReport", "doctor"]
+from gaitext.toolboxes.toolbox import EXTENSION_POINTS, Toolbox, detect
 
 State = Literal["ok", "warn", "fail"]
 

@@ -11,9 +11,7 @@ from typing import Literal
 from gaitext.errors import DataError, ToolboxError
 from gaitext.store import atomic_path
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect, static_clashes
-
-__all__ = ["LinkReport", "LinkState", "clash_lines", "link", "link_state", "plugin_text", "unlink"]
+from gaitext.toolboxes.toolbox import EXTENSION_POINTS, Toolbox, detect, static_clashes
 
 #: Raised when the file's text changes in a way that older links should be renewed for.
 FORMAT = 2

@@ -25,8 +25,6 @@ from gaitext.toolboxes.models import (
 from gaitext.toolboxes.samplers import BalancedTripletSampler, RepeatTripletSampler
 from gaitext.transforms.base import Transform
 
-__all__ = ["EVALUATIONS", "EVALUATION_CHECKS", "LOSSES", "MODELS", "SAMPLERS", "SUPPLIED", "TRANSFORMS", "adapter_for"]
-
 MODELS: dict[str, type[ModelAdapter]] = {
     adapter.name: adapter
     for adapter in (

@@ -20,10 +20,8 @@ from typing import Any
 
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
 from gaitext.toolboxes.registered import MARK, exposed, model_class, reporting
-
-__all__ = ["Registration", "plug_in", "registration"]
+from gaitext.toolboxes.toolbox import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
 
 log = logging.getLogger("gaitext")
 

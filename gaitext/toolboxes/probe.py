@@ -18,10 +18,8 @@ import torch
 
 from gaitext.store import write_json
 from gaitext.toolboxes.cpu import redirect
-from gaitext.toolboxes.hosts import EXTENSION_POINTS, Toolbox, detect
 from gaitext.toolboxes.registered import MARK
-
-__all__ = ["probe"]
+from gaitext.toolboxes.toolbox import EXTENSION_POINTS, Toolbox, detect
 
 
 def probe(root: Path, toolbox: Toolbox) -> dict[str, Any]:

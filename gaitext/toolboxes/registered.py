@@ -16,12 +16,10 @@ from gaitext.models.folding import unsettled
 from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs, HostModel, ModelAdapter
 from gaitext.toolboxes.borrowed import ToolboxSignature, borrow
-from gaitext.toolboxes.hosts import Toolbox
 from gaitext.toolboxes.parts import adapter_for
 from gaitext.toolboxes.rehearsal import sample_batch
+from gaitext.toolboxes.toolbox import Toolbox
 from gaitext.toolboxes.validate import validate_config
-
-__all__ = ["MARK", "ToolboxModel", "exposed", "log_lines", "model_class", "reporting"]
 
 #: Attribute that tells gaitext's parts from a toolbox's.
 MARK = "__gaitext__"

@@ -22,8 +22,6 @@ from gaitext.store import Leaf, choose, read_partition
 from gaitext.toolboxes.adapter import Host, HostInputs
 from gaitext.toolboxes.borrowed import ToolboxSignature, quiet_randomness, reason
 
-__all__ = ["Rehearsed", "rehearse", "sample_batch"]
-
 log = logging.getLogger("gaitext")
 
 #: Tried in turn where nobody says what a model's frames look like.

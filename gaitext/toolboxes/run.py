@@ -21,11 +21,9 @@ import gaitext
 from gaitext.config import load_yaml, merge, naming_file
 from gaitext.errors import ConfigError, ToolboxError, nearest
 from gaitext.execution import cores
-from gaitext.toolboxes.hosts import Toolbox, detect
 from gaitext.toolboxes.link import link_state
+from gaitext.toolboxes.toolbox import Toolbox, detect
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
-
-__all__ = ["check_linked", "environment", "run", "visible_gpus"]
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,6 @@ from torch.utils.data import Sampler
 from gaitext.errors import ConfigError
 from gaitext.training.sampling import draw_batch, repeat_conditions
 
-__all__ = ["BalancedTripletSampler", "RepeatTripletSampler", "SeededTripletSampler"]
-
 #: GaitPT's for CASIA-B.
 _REPEATS: Mapping[str, int] = MappingProxyType({"bg": 3, "cl": 3})
 

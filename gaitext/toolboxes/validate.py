@@ -23,20 +23,7 @@ from gaitext.store import read_partition, root_within
 from gaitext.store.contract import folder_path
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import ListedTransform
-from gaitext.toolboxes.hosts import EXTENSION_POINTS, TOOLBOXES, Toolbox
-
-__all__ = [
-    "arguments_for",
-    "check_arguments",
-    "check_evaluation",
-    "check_losses",
-    "check_shape",
-    "check_transforms",
-    "compare_with_data",
-    "listed_transforms",
-    "uses_gaitext",
-    "validate_config",
-]
+from gaitext.toolboxes.toolbox import EXTENSION_POINTS, TOOLBOXES, Toolbox
 
 #: Sections that hold keys and values.
 _KEYED = ("data_cfg", "evaluator_cfg", "fabric_cfg", "model_cfg", "optimizer_cfg", "scheduler_cfg", "trainer_cfg")

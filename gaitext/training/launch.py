@@ -20,8 +20,6 @@ from gaitext.errors import ConfigError, GaitextError, import_extra
 from gaitext.execution.memory import keep_freed_memory
 from gaitext.store import atomic_path
 
-__all__ = ["launch", "leads", "process_count", "repeatable", "resolve_device", "resolve_precision"]
-
 log = logging.getLogger(__name__)
 
 #: What gloo and NCCL say where the process at the other end is gone.

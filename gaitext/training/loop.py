@@ -27,8 +27,6 @@ from gaitext.losses.loss import world_size
 from gaitext.store import atomic_path, disk_errors
 from gaitext.training.runs import write_checkpoint
 
-__all__ = ["CsvLog", "Means", "TrainingLoop", "show", "summary_writer", "write_scalars"]
-
 log = logging.getLogger(__name__)
 
 

@@ -18,20 +18,6 @@ from gaitext.checkpoints import read_file
 from gaitext.errors import CheckpointError, ConfigError
 from gaitext.store import atomic_path, clear_all_temporaries, only_one
 
-__all__ = [
-    "alone",
-    "check_steps",
-    "checkpoint_path",
-    "latest_checkpoint",
-    "read_checkpoint",
-    "restore_optimizer",
-    "restore_schedule",
-    "set_aside",
-    "set_later_aside",
-    "warn_of_schedule",
-    "write_checkpoint",
-]
-
 log = logging.getLogger(__name__)
 
 

@@ -17,17 +17,6 @@ import numpy.typing as npt
 
 from gaitext.errors import ConfigError, DataError, suggest
 
-__all__ = [
-    "FrameSampling",
-    "condition_of",
-    "draw_balanced",
-    "draw_batch",
-    "draw_some",
-    "group",
-    "repeat_conditions",
-    "sample_frames",
-]
-
 Indices = npt.NDArray[np.int64]
 SampleType = Literal[
     "fixed_ordered", "fixed_unordered", "unfixed_ordered", "unfixed_unordered", "all_ordered", "all_unordered"

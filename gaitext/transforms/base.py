@@ -26,8 +26,6 @@ import numpy.typing as npt
 
 from gaitext.errors import DataError
 
-__all__ = ["Array", "RandomTransform", "SeededTransform", "Transform", "checked"]
-
 Array = npt.NDArray[Any]
 
 

@@ -12,18 +12,6 @@ from gaitext.pose.decoding import decode_heatmaps
 from gaitext.skeleton import PartitionLike, joint_mirror, merge_parts, part_mirror, resolve_partition
 from gaitext.transforms.base import Array, RandomTransform, Transform, checked
 
-__all__ = [
-    "HeatmapFlip",
-    "HeatmapInput",
-    "HeatmapMerge",
-    "HeatmapPretreatment",
-    "HeatmapRegenerate",
-    "PoseToHeatmap",
-    "draw_heatmaps",
-    "fit_person",
-    "mirror_heatmaps",
-]
-
 
 class HeatmapInput(Transform):
     """Checks heatmaps and makes them float32: put it first in every list.

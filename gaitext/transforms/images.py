@@ -17,8 +17,6 @@ from gaitext.video.digests import sha256
 if TYPE_CHECKING:
     from gaitext.models import FixedFBCNN
 
-__all__ = ["ArtifactCorrection", "CropInput", "SilhouetteInput"]
-
 
 class SilhouetteInput(Transform):
     """Checks silhouettes, makes them float32 in 0..1 and cuts their sides off.

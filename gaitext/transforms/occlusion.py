@@ -20,8 +20,6 @@ from gaitext.occlusion import (
 )
 from gaitext.transforms.base import Array, SeededTransform, checked
 
-__all__ = ["OcclusionHeatmaps", "OcclusionPoses", "OcclusionSilhouettes"]
-
 Range = Sequence[float]
 
 

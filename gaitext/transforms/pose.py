@@ -12,26 +12,6 @@ from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.skeleton import coco_rows, joint_mirror, resolve_order
 from gaitext.transforms.base import Array, RandomTransform, Transform, checked
 
-__all__ = [
-    "PoseBoxInput",
-    "PoseFlip",
-    "PoseInput",
-    "PoseJointNoise",
-    "PoseMirror",
-    "PoseNormalize",
-    "PoseOrder",
-    "PosePointNoise",
-    "PoseToAlignment",
-    "RandomPose",
-    "as_poses",
-    "found_joints",
-    "mirror_about_mean",
-    "mirror_poses",
-    "moved",
-    "normalize_by_box",
-    "order_joints",
-]
-
 
 def as_poses(sequence: Array, *, where: str) -> Array:
     """A float32 copy of poses [T, 17, 3] (x, y, score) or [T, 17, 2] (x, y).

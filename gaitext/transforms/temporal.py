@@ -12,8 +12,6 @@ from gaitext.errors import ConfigError, suggest
 from gaitext.transforms.base import Array, RandomTransform, SeededTransform, checked
 from gaitext.transforms.pose import RandomPose, found_joints
 
-__all__ = ["HeatmapReverse", "PosePace", "PoseReverse", "PoseWindow", "change_pace", "reverse", "window_frames"]
-
 
 def reverse(sequence: Array) -> Array:
     """Run a sequence [T, …] backwards."""

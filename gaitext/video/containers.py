@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["Wholeness", "look_over"]
-
 #: Matroska's elements that hold others: a Segment, and the Clusters in it.
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 _EBML = b"\x1a\x45\xdf\xa3"

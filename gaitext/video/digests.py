@@ -12,8 +12,6 @@ from pathlib import Path
 from gaitext.errors import VideoError
 from gaitext.video.frames import frame_files
 
-__all__ = ["content_sha256", "digest", "sha256"]
-
 #: Nanoseconds. A file that changed so short a time ago may change again within its clock's tick.
 _SETTLED = 2_000_000_000
 #: Path -> what its file was when it was read, and its SHA-256.

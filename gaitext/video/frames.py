@@ -18,17 +18,6 @@ import numpy.typing as npt
 
 from gaitext.errors import VideoError, import_extra
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "frame_files",
-    "frame_sizes",
-    "has_alpha",
-    "is_image",
-    "natural_key",
-    "pixel_aspect",
-    "read_images",
-]
-
 #: Suffixes (lower case) of the files in a folder that are frames.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 

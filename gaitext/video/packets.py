@@ -22,9 +22,6 @@ from typing import Any
 
 from gaitext.errors import VideoError
 
-__all__ = ["FrameNumbers", "Picture", "Pictures", "REENCODE", "reason"]
-
-
 #: Profiles whose parameter sets say more of the samples (7.3.2.1.1).
 _HIGH = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}
 _SLICE, _IDR, _SPS, _PPS = 1, 5, 7, 8

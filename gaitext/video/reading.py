@@ -23,20 +23,7 @@ from gaitext.video.containers import Wholeness, look_over
 from gaitext.video.frames import frame_files, frame_sizes, has_alpha, pixel_aspect, read_images
 from gaitext.video.packets import REENCODE, Picture, Pictures, reason
 
-__all__ = [
-    "VIDEO_SUFFIXES",
-    "VideoInfo",
-    "count_frames",
-    "decode",
-    "frame_times",
-    "is_video",
-    "probe",
-    "read_frames",
-    "read_timed",
-    "sizes",
-]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Frame = npt.NDArray[np.uint8]
 #: A file, or one in memory.
@@ -371,7 +358,7 @@ class _Notes:
         key = (str(self.path), what)
         if isinstance(self.path, Path) and key not in _warned:
             _warned.add(key)
-            logger.warning("%s: %s", self.path, what)
+            log.warning("%s: %s", self.path, what)
 
 
 def _display(frame: Any) -> tuple[bool, bool, bool]:

@@ -13,9 +13,7 @@ from gaitext.making import refuse_twins
 from gaitext.video.frames import is_image
 from gaitext.video.reading import VIDEO_SUFFIXES, is_video
 
-__all__ = ["VideoSource", "expected", "find_videos", "is_named_as_video", "name_passed_over"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: What belongs beside videos: boxes, and what systems leave in folders.
 _BESIDE = {".csv", ".txt", ".json"}
@@ -115,7 +113,7 @@ def name_passed_over(root: Path, files: Iterable[Path]) -> None:
     named = [str(file.relative_to(root)) for file in files if not expected(file)]
     if named:
         more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
-        logger.warning(
+        log.warning(
             "%s: passed over, being no video in a video's place, or none that decodes: %s%s",
             root,
             ", ".join(named[:_SHOWN]),
@@ -170,7 +168,7 @@ def _leads_above(link: Path) -> bool:
     target, place = os.path.realpath(link), os.path.realpath(link.parent)
     climbs = os.path.commonpath([target, place]) == target
     if climbs:
-        logger.warning("%s links to a folder above it and is left out", link)
+        log.warning("%s links to a folder above it and is left out", link)
     return climbs
 
 

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from gaitext.errors import GaitextError, VideoError, import_extra
 from gaitext.store import atomic_path, is_full
 
-__all__ = ["Timed", "encode", "h264_options", "write_video"]
-
 Frame = npt.NDArray[np.uint8]
 #: When a frame is shown, in ticks of a time base, and the frame.
 Timed = tuple[int, npt.ArrayLike]

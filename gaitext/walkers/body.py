@@ -17,9 +17,6 @@ import numpy as np
 
 from gaitext.walkers.gait import Gait, angles
 
-__all__ = ["JOINT_RADII", "Body", "move", "sample_body", "stride_length"]
-
-
 #: Mean stature and its standard deviation, metres: (women, men).
 STATURE = ((1.62, 0.068), (1.755, 0.073))
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from gaitext.walkers.settings import CameraSettings
 
-__all__ = ["boxes", "camera_axes", "in_frame", "place", "project", "visibility"]
-
 #: Nearest depth at which anything is projected, metres.
 NEAR = 0.5
 

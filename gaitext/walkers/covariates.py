@@ -13,8 +13,6 @@ import numpy as np
 from gaitext.errors import ConfigError, nearest
 from gaitext.walkers.gait import LIMB_CURVES, POSTURE, TRUNK_CURVES, Gait, change_speed
 
-__all__ = ["COVARIATES", "Clothes", "covariate", "dress"]
-
 #: Known covariates and what they mean.
 COVARIATES: dict[str, str] = {
     "nm": "normal walk",

@@ -23,8 +23,6 @@ from gaitext.walkers.scene import Scene
 from gaitext.walkers.settings import VideoSettings, WalkerSettings
 from gaitext.walkers.walk import Walk, frame_count, make_walk
 
-__all__ = ["Written", "dataset_bytes", "normalise_silhouette", "write_dataset", "write_footage"]
-
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
 #: Says what a folder of walkers holds.

@@ -11,8 +11,6 @@ from gaitext.walkers.looks import Floats, Looks, Material
 from gaitext.walkers.solids import Solids
 from gaitext.walkers.walk import Walk
 
-__all__ = ["Figure", "build"]
-
 _NOSE, _EYES, _EARS, _SHOULDERS, _ELBOWS, _WRISTS = 0, (1, 2), (3, 4), (5, 6), (7, 8), (9, 10)
 _HIPS, _KNEES, _ANKLES = (11, 12), (13, 14), (15, 16)
 _UP = np.array([0.0, 0.0, 1.0])

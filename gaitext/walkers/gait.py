@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["LIMB_CURVES", "POSTURE", "TRUNK_CURVES", "Gait", "angles", "change_speed", "mean_gait", "vary"]
-
 _HARMONICS = 6
 #: Rows of :attr:`Gait.limbs`. Flexion and dorsiflexion are positive; thigh and upper arm are
 #: measured in space, from the vertical.

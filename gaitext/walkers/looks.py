@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TILE", "Looks", "Material", "draw_looks", "noise"]
-
 Floats = npt.NDArray[np.floating[Any]]
 
 #: A garment's texture repeats after this many centimetres.

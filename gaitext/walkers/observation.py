@@ -13,8 +13,6 @@ from gaitext.store.contract import HEATMAP_SHAPE
 from gaitext.walkers.settings import WalkerSettings
 from gaitext.walkers.walk import Stream, Walk, walk_generator
 
-__all__ = ["Observation", "observe", "render_heatmaps"]
-
 _SIZE = HEATMAP_SHAPE[1:]
 #: σ of a peak whose limb had no thickness, heatmap pixels; HRNet is trained on targets of σ = 2.
 _SIGMA = 1.6

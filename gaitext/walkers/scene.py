@@ -15,9 +15,6 @@ from gaitext.walkers.settings import CameraSettings
 from gaitext.walkers.solids import Hits, draw
 from gaitext.walkers.walk import Stream, Walk, walk_generator
 
-__all__ = ["Scene"]
-
-
 #: Hair covers the head above this cosine of the angle from its up.
 _CROWN = 0.62
 #: Below the ears only what looks this far backwards is hair.

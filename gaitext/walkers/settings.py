@@ -11,8 +11,6 @@ from gaitext.errors import ConfigError
 from gaitext.store.contract import CONTENTS, PROTOCOLS
 from gaitext.walkers.covariates import covariate
 
-__all__ = ["CONTENT", "CameraSettings", "VideoSettings", "WalkerSettings", "view_degrees"]
-
 #: All that a walk can be written as: the leaf's sequences, and a video with its boxes.
 CONTENT: tuple[str, ...] = (*CONTENTS, "video")
 

@@ -20,8 +20,6 @@ import numpy.typing as npt
 from gaitext.walkers.camera import NEAR, camera_axes, project
 from gaitext.walkers.settings import CameraSettings
 
-__all__ = ["Hits", "Solids", "draw"]
-
 Floats = npt.NDArray[np.floating[Any]]
 
 #: Beyond this slope of the outline a tapered capsule is all but its larger sphere.

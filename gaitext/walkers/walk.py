@@ -19,8 +19,6 @@ from gaitext.walkers.covariates import Clothes, dress
 from gaitext.walkers.gait import Gait, change_speed, mean_gait, vary
 from gaitext.walkers.settings import CameraSettings, WalkerSettings, view_degrees
 
-__all__ = ["Stream", "Walk", "frame_count", "make_walk", "sample_identity", "walk_generator"]
-
 
 class Stream(IntEnum):
     """What a generator is for. Different streams share no random number.

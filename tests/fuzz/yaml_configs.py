@@ -21,7 +21,7 @@ import yaml
 from gaitext.config import load_yaml
 from gaitext.errors import GaitextError
 from gaitext.restoration.settings import CorrectionConfig
-from gaitext.standalone.check import validated
+from gaitext.standalone.settings import HostConfig
 from gaitext.walkers import WalkerSettings
 
 from .damage import sentence
@@ -145,8 +145,8 @@ def check(path: Path) -> str:
         AssertionError: an error that does not name the file.
     """
     readers: tuple[Callable[[], object], ...] = (
-        lambda: validated(path, training=True, world_size=1),
-        lambda: validated(path, training=False, world_size=1),
+        lambda: HostConfig.checked(path, training=True, world_size=1),
+        lambda: HostConfig.checked(path, training=False, world_size=1),
         lambda: CorrectionConfig.read(path),
         lambda: WalkerSettings.parse(load_yaml(path), where=str(path)),
     )

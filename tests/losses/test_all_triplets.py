@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gaitext.errors import ConfigError, ShapeError
 from gaitext.losses import AllTripletsLoss, TripletLoss, all_triplets_loss
-from gaitext.standalone.host import LossSum
+from gaitext.standalone.building import LossSum
 
 
 def _batch(labels: list[int], *shape: int, seed: int = 0, spread: float = 1.0) -> tuple[Tensor, Tensor]:

@@ -20,8 +20,8 @@ from gaitext import standalone
 from gaitext.config import load_yaml
 from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError
 from gaitext.losses import CrossEntropyLoss, TripletLoss
+from gaitext.standalone.building import LossSum
 from gaitext.standalone.data import Request, SequenceDataset, build_chains, find_leaves
-from gaitext.standalone.host import LossSum
 from gaitext.standalone.settings import HostConfig
 from gaitext.store import write_leaf
 from gaitext.toolboxes.parts import MODELS

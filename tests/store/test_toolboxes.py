@@ -16,7 +16,7 @@ import pytest
 
 from gaitext import store
 from gaitext.convert import convert_dataset
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 
 from .maps import heatmaps
 

@@ -18,8 +18,8 @@ from gaitext.errors import ConfigError, ToolboxError
 from gaitext.studies import Cell, Running, parse_study, run_study
 from gaitext.studies import toolbox as toolbox_host
 from gaitext.studies.recognition import RecognitionStudy
-from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.link import link
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from tests.toolboxes.checkout import needs
 from tests.toolboxes.fake import make_toolbox
 

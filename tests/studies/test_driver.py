@@ -19,7 +19,7 @@ from gaitext.studies import Cell, Running, run_study
 from gaitext.studies import tasks as tasks_module
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tasks import Task, finish, perform
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 
 def work(argument: tuple[Path, dict[str, Any], str]) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from gaitext.toolboxes.hosts import Toolbox, detect
 from gaitext.toolboxes.link import link, unlink
 from gaitext.toolboxes.run import run
+from gaitext.toolboxes.toolbox import Toolbox, detect
 
 from . import data
 

@@ -9,7 +9,7 @@ import pytest
 
 from gaitext import store
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 from . import data
 from .checkout import linked_copy

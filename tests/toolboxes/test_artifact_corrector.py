@@ -16,7 +16,7 @@ from gaitext.evaluation import evaluate_pose
 from gaitext.losses import CoordinateL1Loss
 from gaitext.models import FBCNN
 from gaitext.pose import decode_heatmaps, load_estimator, soft_argmax
-from gaitext.standalone.host import LossSum
+from gaitext.standalone.building import LossSum
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import Host, HostModel
 from gaitext.toolboxes.models import ArtifactCorrectorAdapter

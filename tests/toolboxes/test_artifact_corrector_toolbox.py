@@ -19,7 +19,7 @@ from gaitext import standalone, store
 from gaitext.evaluation import evaluate_pose
 from gaitext.models import FBCNN, load_fbcnn
 from gaitext.pose import decode_heatmaps, load_estimator
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 from gaitext.transforms import ArtifactCorrection
 
 from . import data

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 
 from .checkout import linked_copy, needs
 

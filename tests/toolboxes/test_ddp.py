@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from gaitext import standalone, store
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 from . import data
 from .checkout import launch, needs

@@ -20,7 +20,7 @@ from torch import Tensor
 from gaitext import checkpoints, evaluation, geometry, store, transforms
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import HostInputs
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 from . import data
 from .checkout import add_capture, launch, needs

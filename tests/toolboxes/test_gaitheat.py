@@ -13,8 +13,8 @@ from gaitext import geometry
 from gaitext.errors import ConfigError, DataError
 from gaitext.standalone.data import build_chains
 from gaitext.toolboxes.adapter import HostModel
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
 from gaitext.toolboxes.models import GaitHeatAdapter
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 from gaitext.toolboxes.validate import validate_config
 
 from . import data

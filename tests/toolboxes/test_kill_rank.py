@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 from . import data, killing
 from .checkout import needs

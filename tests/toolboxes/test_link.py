@@ -9,8 +9,8 @@ import pytest
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import link as linking
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import TOOLBOXES, detect
 from gaitext.toolboxes.link import link, link_state, plugin_text, unlink
+from gaitext.toolboxes.toolbox import TOOLBOXES, detect
 
 from .checkout import hashes
 from .fake import make_toolbox

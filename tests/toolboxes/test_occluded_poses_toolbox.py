@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 
 from . import data
 from .checkout import add_capture, launch, needs

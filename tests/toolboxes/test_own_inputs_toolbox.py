@@ -14,7 +14,7 @@ import torch
 
 from gaitext import store
 from gaitext.models import OcclusionEvaluator
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 from . import data
 from .checkout import add_capture, launch, needs

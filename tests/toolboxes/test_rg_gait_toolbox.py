@@ -15,7 +15,7 @@ import torch
 from gaitext import checkpoints, store
 from gaitext.evaluation import evaluate_OEM
 from gaitext.models import GaitBase, OcclusionEvaluator
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.transforms import SilhouetteInput
 
 from . import data

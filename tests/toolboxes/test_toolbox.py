@@ -15,8 +15,8 @@ import torch
 from gaitext import standalone, store
 from gaitext.models import GaitHeat
 from gaitext.toolboxes.doctor import doctor
-from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.models import GaitHeatAdapter
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.transforms import OcclusionHeatmaps
 
 from . import data

@@ -17,8 +17,8 @@ import torch
 from gaitext import checkpoints, standalone, store
 from gaitext.evaluation import evaluate_PsyMo, write_result
 from gaitext.models import GaitPT
-from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.models import GaitPTAdapter
+from gaitext.toolboxes.toolbox import TOOLBOXES
 
 from . import data
 from .checkout import add_capture, launch, needs

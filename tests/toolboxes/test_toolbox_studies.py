@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gaitext.studies import Running, parse_study, run_study
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.walkers import WalkerSettings, write_dataset
 
 pytestmark = [pytest.mark.toolbox, pytest.mark.slow]

@@ -11,7 +11,7 @@ import pytest
 from gaitext import store
 from gaitext.errors import ConfigError, DataError
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.toolboxes.validate import check_transforms, uses_gaitext, validate_config
 from gaitext.transforms.base import RandomTransform, Transform
 

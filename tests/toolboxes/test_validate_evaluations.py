@@ -14,9 +14,9 @@ import torch
 from gaitext.errors import ConfigError
 from gaitext.evaluation import EvaluationResult, Table, evaluate_PsyMo
 from gaitext.toolboxes import parts
-from gaitext.toolboxes.hosts import TOOLBOXES
 from gaitext.toolboxes.link import link
 from gaitext.toolboxes.registered import log_lines
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.toolboxes.validate import uses_gaitext, validate_config
 
 from . import data

@@ -34,7 +34,7 @@ from gaitext import store
 from gaitext.errors import GaitextError
 from gaitext.models import OcclusionEvaluator
 from gaitext.toolboxes.cpu import redirect
-from gaitext.toolboxes.hosts import detect
+from gaitext.toolboxes.toolbox import detect
 
 EVALUATOR = {"channels": [2, 4, 4], "feature_size": 6}
 FRAMES = 4

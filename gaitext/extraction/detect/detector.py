@@ -16,8 +16,6 @@ from gaitext.errors import ConfigError
 from gaitext.execution.stages import ahead
 from gaitext.video import probe, read_frames
 
-__all__ = ["DETECTORS", "Detections", "Detector", "Frame", "detect_video", "load_detector", "overlap", "suppress"]
-
 Frame = npt.NDArray[np.uint8]
 #: float64 [N, 5]: x, y, w, h in frame pixels and the score in 0..1, by descending score.
 Detections = npt.NDArray[np.float64]

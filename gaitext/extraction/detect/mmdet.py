@@ -18,9 +18,7 @@ from gaitext.extraction.detect.detector import Detections, Frame
 from gaitext.pose import openmmlab
 from gaitext.video import sha256
 
-__all__ = ["MmdetDetector", "MmdetDetectorSettings", "load"]
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _PERSONS = {"person", "pedestrian"}
 
@@ -78,7 +76,7 @@ class MmdetDetector:
             )
         self._model: Any = openmmlab.build(registry.MODELS, loaded.model, "mmdet", 0, str(self.path))
         if checkpoint is None:
-            logger.warning("%s: no checkpoint, so the weights are random", self.path.name)
+            log.warning("%s: no checkpoint, so the weights are random", self.path.name)
         else:
             openmmlab.load_weights(self._model, Path(checkpoint))
         device = options.device

@@ -33,8 +33,6 @@ from gaitext.errors import ConfigError, ShapeError
 from gaitext.extraction.detect.detector import Detections, Frame, suppress
 from gaitext.pose.onnx import INPUT_TYPES, onnx_sha256, open_session
 
-__all__ = ["LAYOUTS", "Layout", "OnnxDetector", "OnnxDetectorSettings", "find_layout", "load"]
-
 Array = npt.NDArray[Any]
 _GREY = 114  # what YOLO networks are trained to find around letterboxed pictures
 

@@ -16,10 +16,7 @@ from gaitext.video import is_video
 from gaitext.video.frames import is_image
 from gaitext.video.sources import expected, is_named_as_video
 
-__all__ = ["Clip", "Found", "find_own", "folders", "folders_below", "in_order", "videos_and_frame_folders", "views"]
-
-
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def _below(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[Pat
     for entry in below:
         real = os.path.realpath(entry)
         if real in above:
-            logger.warning("%s links to a folder above it and is left out", entry)
+            log.warning("%s links to a folder above it and is left out", entry)
         else:
             yield from _below(entry, above | {real})
 

@@ -20,8 +20,6 @@ from gaitext.making import Progress, Recipe, make_all
 from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
 from gaitext.video.frames import is_image
 
-__all__ = ["DATASETS", "prepare", "prepare_videos"]
-
 #: Name -> what finds its sequences below a folder.
 VIDEOS: dict[str, Callable[[Path], Found]] = {
     "casia-b": find_casia_b,

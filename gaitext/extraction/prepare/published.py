@@ -14,8 +14,6 @@ from gaitext.extraction.prepare.items import Clip, Found, in_order, videos_and_f
 from gaitext.store.contract import PROTOCOLS
 from gaitext.video.frames import is_image, natural_key
 
-__all__ = ["CASIA_B_SPLIT", "casia_b_names", "find_casia_b", "find_ccpg", "find_sustech1k"]
-
 _CASIA_B = re.compile(r"(\d{3})-((?:nm|bg|cl)-\d{2})-(\d{3})")
 #: The large-sample split that everybody reports: the first 74 people train, the other 50 test.
 CASIA_B_SPLIT = ([f"{i:03d}" for i in range(1, 75)], [f"{i:03d}" for i in range(75, 125)])

@@ -14,8 +14,6 @@ import numpy as np
 from gaitext.errors import ConfigError, DataError
 from gaitext.making import Entry, Report
 
-__all__ = ["PrepareReport", "draw", "read_record", "refuse_overlap"]
-
 _SHOWN = 10
 
 

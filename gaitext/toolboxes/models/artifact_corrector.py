@@ -19,8 +19,6 @@ from gaitext.pose import TEMPERATURE, TorchEstimator, decode_heatmaps, load_esti
 from gaitext.restoration.objective import CorrectionObjective, heatmap_mse, rescaled
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
-__all__ = ["ArtifactCorrectorAdapter", "ArtifactCorrectorSettings", "HostedCorrector", "pad_sequences"]
-
 
 class ArtifactCorrectorSettings(Settings):
     """``model_cfg`` of ``ArtifactCorrector``.

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from gaitext.models.gaitbase import GaitBase, GaitBaseSettings
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ModelAdapter
 
-__all__ = ["GaitBaseAdapter"]
-
 
 class GaitBaseAdapter(ModelAdapter):
     """GaitBase on silhouettes: what OpenGait's ``Baseline`` is, for hosts that have none.

@@ -15,8 +15,6 @@ from gaitext.models.gaitheat_settings import AlignmentSettings, GaitHeatSettings
 from gaitext.skeleton import SPINE_JOINTS, resolve_partition
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
-__all__ = ["GaitHeatAdapter"]
-
 
 class GaitHeatAdapter(ModelAdapter):
     """GaitHeat: heatmaps first, then what its alignment reads (``alignment.keypoints``).

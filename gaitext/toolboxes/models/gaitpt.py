@@ -12,8 +12,6 @@ from gaitext.models.gaitpt import GaitPT, GaitPTSettings
 from gaitext.skeleton import resolve_order
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
-__all__ = ["GaitPTAdapter"]
-
 #: Coordinates divided by the frame's width or height hardly leave -1 … 2; pixels are in the hundreds.
 _LARGEST = 10.0
 

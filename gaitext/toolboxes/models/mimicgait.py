@@ -16,8 +16,6 @@ from gaitext.models.signature import SignatureExtractor
 from gaitext.toolboxes.adapter import Host, HostInputs
 from gaitext.toolboxes.models.rg_gait import RGGaitAdapter
 
-__all__ = ["MimicGaitAdapter"]
-
 
 class MimicGaitAdapter(RGGaitAdapter):
     """MimicGait on the inputs of its teacher, ``gse.model_cfg.model``.

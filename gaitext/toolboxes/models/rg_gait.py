@@ -25,8 +25,6 @@ from gaitext.toolboxes.borrowed import ToolboxSignature
 from gaitext.toolboxes.models.rg_gait_oem import detached, sequence_keys
 from gaitext.toolboxes.rehearsal import rehearse
 
-__all__ = ["RGGaitAdapter"]
-
 
 class _OwnSignature(NetworkSignature):
     """One of gaitext's networks in a host: its adapter knows which inputs it reads."""

@@ -15,8 +15,6 @@ from gaitext.models.rg_gait_settings import RGGaitOEMSettings
 from gaitext.occlusion import OCCLUSION_TYPES
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ModelAdapter
 
-__all__ = ["RGGaitOEMAdapter", "detached", "sequence_keys"]
-
 
 def detached(inputs: HostInputs) -> list[Tensor]:
     """The inputs without their gradients, which nobody uses."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaitext.toolboxes.hosts import Toolbox
+from gaitext.toolboxes.toolbox import Toolbox
 from tests.toolboxes.matrix.walkers import INPUTS, training_identities
 
 Config = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 from tests.toolboxes.checkout import git_status, hashes, linked_copy
 from tests.toolboxes.matrix.configs import CASES, MODELS, Place, checkpoint
 from tests.toolboxes.matrix.page import markdown

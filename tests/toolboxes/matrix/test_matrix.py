@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import pytest
 
-from gaitext.toolboxes.hosts import TOOLBOXES, Toolbox
+from gaitext.toolboxes.toolbox import TOOLBOXES, Toolbox
 from tests.toolboxes.checkout import needs
 from tests.toolboxes.matrix.configs import CASES, EVALUATED, MODELS, PROCESSES, not_applicable
 from tests.toolboxes.matrix.conftest import Matrix

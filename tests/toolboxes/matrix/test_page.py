@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gaitext.toolboxes.hosts import TOOLBOXES
+from gaitext.toolboxes.toolbox import TOOLBOXES
 from tests.toolboxes.checkout import git_status, linked_copy
 from tests.toolboxes.fake import make_toolbox
 from tests.toolboxes.matrix import conftest, runs

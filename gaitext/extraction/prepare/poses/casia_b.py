@@ -20,8 +20,6 @@ from gaitext.extraction.prepare.poses.frames import Array, FrameError, Poses
 from gaitext.extraction.prepare.poses.text import parse_joints
 from gaitext.extraction.prepare.published import casia_b_names
 
-__all__ = ["Rows", "find_casia_b_poses", "read_casia_b_poses"]
-
 _NAME = re.compile(rb"(\d{3})[-/](nm|bg|cl)-(\d{2})[-/](\d{3})[-/_](\d{1,9})\.[A-Za-z]+")
 #: A file, and where a run of a walk's rows begins and ends in it.
 Span = tuple[Path, int, int]

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.skeleton import COCO_JOINTS
 
-__all__ = ["JOINTS", "FrameError", "Poses", "Unusable", "clean", "joints", "read_source", "seen"]
-
 Array = npt.NDArray[np.float32]
 
 JOINTS = len(COCO_JOINTS)

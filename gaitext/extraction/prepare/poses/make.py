@@ -38,8 +38,6 @@ from gaitext.store import (
 from gaitext.store.contract import POSES_FRAME
 from gaitext.video.digests import content_sha256
 
-__all__ = ["POSES", "prepare_poses"]
-
 
 def _find_heatmap_poses(root: Path) -> Found:
     """The poses beside heatmaps, below ``root/sequences`` or ``root``: leaves that extract or walkers made."""

@@ -33,9 +33,6 @@ from gaitext.extraction.prepare.poses.frames import (
 from gaitext.store.contract import PROTOCOLS
 from gaitext.video.frames import natural_key
 
-__all__ = ["PEOPLE", "find_psymo", "follow", "follow_tracks", "read_psymo"]
-
-
 #: Of 312 people, numbered from 0.
 PEOPLE = [f"{number:03d}" for number in range(312)]
 _VIEWPOINTS = (0, 45, 90)

@@ -16,8 +16,6 @@ from gaitext.extraction.prepare.poses.frames import read_source
 from gaitext.extraction.prepare.poses.psymo import PEOPLE
 from gaitext.store import read_partition, write_json
 
-__all__ = ["PSYMO_SPLIT", "Split", "psymo_identity", "read_split", "toolbox_split"]
-
 #: gaitext's own, see the file.
 PSYMO_SPLIT = Path(__file__).parent.parent / "data" / "psymo_split.json"
 

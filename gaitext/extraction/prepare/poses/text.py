@@ -16,8 +16,6 @@ from gaitext.extraction.prepare.items import Clip, Found, folders, views
 from gaitext.extraction.prepare.poses.frames import JOINTS, Array, FrameError, Poses, Unusable, joints, read_source
 from gaitext.video.frames import natural_key
 
-__all__ = ["GAIT3D", "GREW", "find_gait3d_poses", "find_grew_poses", "parse_joints", "read_texts"]
-
 #: How the names of the frames' texts end.
 GREW, GAIT3D = "_2d_pose.txt", ".txt"
 #: Of a frame's text, bytes.

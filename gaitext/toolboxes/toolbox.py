@@ -13,8 +13,6 @@ from pathlib import Path
 
 from gaitext.errors import ToolboxError
 
-__all__ = ["EXTENSION_POINTS", "TOOLBOXES", "ExtensionPoint", "Toolbox", "detect", "static_clashes"]
-
 
 @dataclass(frozen=True)
 class ExtensionPoint:

@@ -17,7 +17,7 @@ from gaitext.cli.app import (
     Seed,
     app,
     console,
-    print_evaluation,
+    result_table,
 )
 
 TableFile = Annotated[Path | None, typer.Option("--table", help="Write the result to this .md, .csv or .json.")]
@@ -83,7 +83,7 @@ def run_test(
         seed=seed,
         quiet=quiet,
     )
-    print_evaluation(result.evaluation)
+    _print_evaluation(result.evaluation)
     if result.embeddings is not None:
         console.print(f"embeddings in {result.embeddings}", soft_wrap=True, highlight=False)
     if table is not None:
@@ -111,6 +111,16 @@ def evaluate(
 
     options: dict[str, Any] = {"gallery": gallery, "exclude_same_walk": exclude_same_walk or None}
     given = {name: value for name, value in options.items() if value is not None}
-    print_evaluation(evaluate_file(embeddings, dataset, metric=metric, table=table, **given))
+    _print_evaluation(evaluate_file(embeddings, dataset, metric=metric, table=table, **given))
     if table is not None:
         console.print(f"result in {table}", soft_wrap=True, highlight=False)
+
+
+def _print_evaluation(evaluation: Any) -> None:
+    """Print which protocol it was, and an evaluation's tables and notes."""
+    if getattr(evaluation, "protocol", None):
+        console.print(evaluation.protocol, soft_wrap=True, highlight=False, markup=False)
+    for table in getattr(evaluation, "tables", []):
+        console.print(result_table(table.title, table.columns, [(name, table.cells(v)) for name, v in table.rows]))
+    for note in getattr(evaluation, "notes", []):
+        console.print(f"Note: {note}", soft_wrap=True, highlight=False)

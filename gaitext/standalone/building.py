@@ -21,17 +21,6 @@ from gaitext.toolboxes.parts import LOSSES, MODELS, SAMPLERS, adapter_for
 from gaitext.toolboxes.samplers import SeededTripletSampler
 from gaitext.toolboxes.validate import arguments_for, check_arguments
 
-__all__ = [
-    "EmbeddedModel",
-    "LossSum",
-    "build_model",
-    "build_optimizer",
-    "build_sampler",
-    "build_scheduler",
-    "check_model",
-    "load_weights",
-]
-
 log = logging.getLogger(__name__)
 
 
