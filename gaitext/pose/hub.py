@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from safetensors import SafetensorError
 from torch import nn
 
 from gaitext.errors import CheckpointError, ConfigError
 
 #: What ends the loading of a model that is damaged, incomplete or another's.
-_FAULTS = (OSError, ValueError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError)
+_FAULTS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 
 
 def read_json(model: str, name: str, prefix: str) -> dict[str, Any]:
