@@ -30,7 +30,7 @@ def draw_person(size: int = 256, shift: float = 0.0) -> tuple[np.ndarray, np.nda
     image[y > 0.8] = (0.35, 0.48, 0.25)
     mask = np.zeros((size, size), bool)
     for one, two, radius, colour in _LIMBS:
-        start, end = np.array(_PLACES[one]) + (shift, 0), np.array(_PLACES[two]) + (shift, 0)
+        start, end = (np.add(_PLACES[place], (shift, 0)) for place in (one, two))
         way = end - start
         along = ((x - start[0]) * way[0] + (y - start[1]) * way[1]) / max(way @ way, 1e-9)
         along = np.clip(along, 0, 1)

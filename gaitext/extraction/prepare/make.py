@@ -57,8 +57,9 @@ def prepare(
     """Make a tree and a partition of a dataset.
 
     Of videos ``out/videos/<id>/<type>/<view>`` for `gaitext extract` is made, of symbolic links or copies; of
-    released poses and silhouettes ``out/sequences`` for a toolbox (:func:`prepare_released`). Each sequence appears whole or not at all, and what is there already is not made again. ``out/prepared.json`` records
-    everything the report counts. One process at a time may write to ``out``.
+    released poses and silhouettes ``out/sequences`` for a toolbox (:func:`prepare_released`). Each sequence appears
+    whole or not at all, and what is there already is not made again. ``out/prepared.json`` records everything the
+    report counts. One process at a time may write to ``out``.
 
     Args:
         name: a key of :data:`DATASETS`, which says which of the options it takes.
