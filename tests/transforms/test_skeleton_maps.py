@@ -1,4 +1,4 @@
-"""SkeletonGait's maps, recomputed a pixel at a time, and against scikit-learn's and OpenCV's parts of OpenGait's tool."""
+"""SkeletonGait's maps, a pixel at a time, and against scikit-learn's and OpenCV's parts of OpenGait's tool."""
 
 import math
 
