@@ -123,7 +123,7 @@ def test_the_bundled_segmenter_from_video_to_silhouettes(tmp_path: Path) -> None
         assert truth is not None
         # Which column is the middle may turn on a pixel: the rule takes whole ones.
         shifted = [np.roll(truth, columns, 1) > 127 for columns in (-1, 0, 1)]
-        assert max(((found > 127) & each).sum() / ((found > 127) | each).sum() for each in shifted) > 0.93
+        assert max(((found > 127) & each).sum() / ((found > 127) | each).sum() for each in shifted) > 0.9
 
 
 def test_the_command(scene: tuple[Path, Path], tmp_path: Path) -> None:
