@@ -9,7 +9,7 @@ silhouettes of:
   (BSD-3-Clause; unzip their wheels into FOLDER) come with, whose outlines were drawn by hand as polygons on the frame
   enlarged to 900 pixels, and looked at.
 
-Each is given for the mask as it is, for the parts that hold joints (what extraction takes), and for the mean of three
+Each is given for the mask as it is, for its parts near the box that hold joints (what extraction takes), and for the mean of three
 frames' masks, for walkers.
 """
 
@@ -91,22 +91,22 @@ def main() -> None:
     segmenter, estimator = load_segmenter(arguments.segmenter), load_estimator(arguments.estimator)
     size = segmenter.input_size
 
-    def mask(frame: Frame, box: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    def mask(frame: Frame, box: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float32], ...]:
         square = crop_boxes(box[None], scale=arguments.scale, aspect=1.0)
         inside = apply(crop_matrices(square, *size), (np.stack((box[:2], box[:2] + box[2:])) - 0.5)[None])[0] + 0.5
         boxes = torch.from_numpy(np.concatenate((inside[0], inside[1] - inside[0]))[None]).float()
-        return segmenter.masks(crop_images(frame, square, size), boxes)[0].numpy(), square
+        return segmenter.masks(crop_images(frame, square, size), boxes)[0].numpy(), square, boxes[0].numpy()
 
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     cases = [*walkers(), *(hand_made(arguments.clips) if arguments.clips else ())]
     for case in cases:
-        soft, square = mask(case.frame, case.box)
+        soft, square, inside = mask(case.frame, case.box)
         crop = crop_boxes(case.box[None])
         heatmaps = estimator.heatmaps(crop_images(case.frame, crop, estimator.input_size))
         joints = decode_heatmaps(heatmaps.numpy())[0].astype(np.float64)
         in_frame = apply(invert(crop_matrices(crop, *heatmaps.shape[2:])), joints[None, :, :2])
         joints[:, :2] = apply(crop_matrices(square, *size), in_frame)[0]
-        kinds = {"as it is": soft > 0.5, "with joints": of_person(soft > 0.5, joints)}
+        kinds = {"as it is": soft > 0.5, "of the person": of_person(soft > 0.5, joints, inside)}
         if case.beside:
             kinds["of three frames"] = np.mean([soft, *(mask(*one)[0] for one in case.beside)], 0) > 0.5
         x, y, w, h = square[0]

@@ -149,13 +149,9 @@ class Pipeline:
 
     def _segment(self, slots: list[Slot], images: torch.Tensor) -> torch.Tensor:
         assert self.segmenter is not None
-        squares = np.stack([clip.squares[position] for clip, position in slots])
-        boxes = np.stack([clip.clip.boxes[position] for clip, position in slots])
-        matrices = crop_matrices(squares, *self.segmenter.input_size)
-        corners = np.stack((boxes[:, :2] - 0.5, boxes[:, :2] + boxes[:, 2:] - 0.5), 1)  # edges, where pixels are whole
-        corners = apply(matrices, corners) + 0.5
-        inside = torch.from_numpy(np.concatenate((corners[:, 0], corners[:, 1] - corners[:, 0]), 1)).float()
-        return self.segmenter.masks(images, inside.to(images.device))
+        size = self.segmenter.input_size
+        boxes = np.stack([clip.box_in_square(position, size) for clip, position in slots])
+        return self.segmenter.masks(images, torch.from_numpy(boxes).float().to(images.device))
 
     def _write(self, estimated: tuple[list[Slot], torch.Tensor | None, torch.Tensor | None]) -> None:
         slots, maps, masks = estimated
@@ -307,6 +303,12 @@ class ClipWriter:
         self.dropped[reason].append(int(self.clip.frames[position]))
         self.left -= 1
 
+    def box_in_square(self, position: int, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+        """x, y, w, h of a frame's box in the segmenter's crop of height and width ``size``."""
+        square, box = self.squares[position], self.clip.boxes[position]
+        scale = np.array(size[::-1]) / square[2:]
+        return np.concatenate(((box[:2] - square[:2]) * scale, box[2:] * scale))
+
     def _in_frame(
         self, poses: npt.NDArray[np.float32], chosen: npt.NDArray[np.int64], size: tuple[int, ...]
     ) -> npt.NDArray[np.float32]:
@@ -321,11 +323,12 @@ class ClipWriter:
         self, mask: npt.NDArray[np.bool_], joints: npt.NDArray[np.float32], position: int
     ) -> npt.NDArray[np.uint8] | None:
         """The silhouette of a frame, or None where its mask is empty or too small to be the person's."""
-        square, box = self.squares[position], self.clip.boxes[position]
+        height, width = mask.shape
+        box = self.box_in_square(position, (height, width))
         in_mask = joints.astype(np.float64)
-        in_mask[:, :2] = apply(crop_matrices(square[None], *mask.shape), in_mask[None, :, :2])[0]
-        person = of_person(mask, in_mask)
-        if person.sum() < _SMALL * mask.size * (box[2:] / square[2:]).prod():
+        in_mask[:, :2] = apply(crop_matrices(self.squares[position, None], height, width), in_mask[None, :, :2])[0]
+        person = of_person(mask, in_mask, box)
+        if person.sum() < _SMALL * box[2:].prod():
             return None
         return pretreat(person)
 

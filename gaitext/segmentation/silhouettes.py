@@ -19,6 +19,8 @@ NOBODY = 10_000
 _SEEN = 0.3
 #: How far a joint may lie beside its part of the mask, as a share of the crop's side.
 _NEAR = 0.03
+#: How far a person may reach beyond their box, as a share of its longer side: boxes are not exact.
+_BEYOND = 0.08
 
 
 def pretreat(picture: npt.NDArray[Any], size: int = 64) -> npt.NDArray[np.uint8] | None:
@@ -68,27 +70,37 @@ def pretreat(picture: npt.NDArray[Any], size: int = 64) -> npt.NDArray[np.uint8]
     return result
 
 
-def of_person(mask: Mask, joints: npt.NDArray[np.floating[Any]]) -> Mask:
-    """The parts of a mask that belong to the person whose joints are known.
+def of_person(mask: Mask, joints: npt.NDArray[np.floating[Any]], box: npt.NDArray[np.floating[Any]]) -> Mask:
+    """The parts of a mask that belong to the person whose joints and box are known.
 
-    Of its connected parts those are kept that have a joint on them, or beside them by no more than 3 % of the crop;
+    What lies outside the box, grown by 8 % of its longer side, is somebody else. Of the connected parts of what is
+    left those are kept that have a joint on them, or beside them by no more than 3 % of the crop;
     where none has, the largest.
 
     Args:
         mask: bool [H, W].
         joints: [17, 3], x, y in the mask's pixels, score.
+        box: x, y, w, h, in the mask's pixels.
 
     Returns:
         bool [H, W].
     """
+    x, y, w, h = np.asarray(box, np.float64)
+    beyond = _BEYOND * max(w, h)
+    rows, columns = (
+        slice(max(round(low - beyond), 0), max(round(low + side + beyond), 0)) for low, side in ((y, h), (x, w))
+    )
+    inside = np.zeros_like(mask)
+    inside[rows, columns] = mask[rows, columns]
+    mask = inside
     parts, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:
         return mask
     height, width = mask.shape
     near = max(1, round(_NEAR * max(height, width)))
     kept: set[int] = set()
-    for x, y, _ in np.rint(joints[joints[:, 2] > _SEEN]).astype(int):
-        window = parts[max(y - near, 0) : max(y + near + 1, 0), max(x - near, 0) : max(x + near + 1, 0)]
+    for column, row, _ in np.rint(joints[joints[:, 2] > _SEEN]).astype(int):
+        window = parts[max(row - near, 0) : max(row + near + 1, 0), max(column - near, 0) : max(column + near + 1, 0)]
         kept.update(np.unique(window).tolist())
     kept.discard(0)
     if not kept:

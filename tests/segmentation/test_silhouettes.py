@@ -131,23 +131,36 @@ def test_the_parts_that_hold_joints_are_kept() -> None:
     mask[64:80, 45:50] = True  # their foot
     mask[5:90, 80:99] = True  # somebody else, larger
     mask[0:3, 0:3] = True
-    both = of_person(mask, joints((50, 30), (47, 82)))
+    box = np.array([0.0, 0, 100, 100])
+    both = of_person(mask, joints((50, 30), (47, 82)), box)
     expected = mask.copy()
     expected[:, 80:] = False
     expected[:3, :3] = False
     np.testing.assert_array_equal(both, expected)  # a joint two pixels below the foot counts as on it
-    alone = of_person(mask, joints((50, 30), (47, 90), (90, 40), score=0.9)[[0, *[3] * 16]])
+    alone = of_person(mask, joints((50, 30), (47, 90), (90, 40), score=0.9)[[0, *[3] * 16]], box)
     assert alone[10:60, 40:60].all()
     assert not alone[64:, :].any()
     # Joints that are not seen, or on nothing, or outside the crop: the largest part.
     for nowhere in (joints((50, 30), score=0.2), joints((20, 95)), joints((-40, 500), (1000, -7))):
-        found = of_person(mask, nowhere)
+        found = of_person(mask, nowhere, box)
         assert found.sum() == 85 * 19
         assert found[5:90, 80:99].all()
 
 
 def test_one_part_is_kept_as_it_is() -> None:
     mask = draw_person(64)[1]
-    np.testing.assert_array_equal(of_person(mask, joints((0, 0))), mask)
+    box = np.array([0.0, 0, 64, 64])
+    np.testing.assert_array_equal(of_person(mask, joints((0, 0)), box), mask)
     empty = np.zeros((8, 8), bool)
-    assert not of_person(empty, joints((1, 1))).any()
+    assert not of_person(empty, joints((1, 1)), box).any()
+
+
+def test_what_lies_far_outside_the_box_is_somebody_else() -> None:
+    mask = np.ones((100, 120), bool)
+    box = np.array([30.0, 10, 25, 50])  # grown by 4 pixels on all sides
+    found = of_person(mask, joints((40, 30)), box)
+    expected = np.zeros_like(mask)
+    expected[6:64, 26:59] = True
+    np.testing.assert_array_equal(found, expected)
+    assert mask.all()  # the argument is left as it was
+    assert not of_person(mask, joints((40, 30)), np.array([-90.0, 0, 30, 60])).any()
