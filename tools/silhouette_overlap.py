@@ -9,8 +9,8 @@ silhouettes of:
   (BSD-3-Clause; unzip their wheels into FOLDER) come with, whose outlines were drawn by hand as polygons on the frame
   enlarged to 900 pixels, and looked at.
 
-Each is given for the mask as it is, for its parts near the box that hold joints (what extraction takes), and for the mean of three
-frames' masks, for walkers.
+Each is given for the mask as it is, for its parts near the box that hold joints (what extraction takes), and, for
+walkers, for the mean of three frames' masks.
 """
 
 from __future__ import annotations
