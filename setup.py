@@ -12,6 +12,8 @@ EXTRAS = {
     "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
     "plot": ["matplotlib>=3.7"],
     "coco": ["pycocotools>=2.0.6"],
+    "detr": ["transformers>=4.48", "torchvision"],
+    "track": ["trackers>=2.6"],
     "vitpose": ["transformers>=4.48"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -22,7 +22,13 @@ def extract(
         str | None,
         typer.Option(help="MOT-challenge CSV, COCO json, a folder that mirrors the tree, or `full`."),
     ] = None,
-    detector: Annotated[str | None, typer.Option(help="mmdet:CONFIG:CHECKPOINT or onnx:FILE finds the boxes.")] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="bundled, detr:MODEL, mmdet:CONFIG:CHECKPOINT or onnx:FILE finds them. \\[default: bundled]"),
+    ] = None,
+    tracker: Annotated[
+        str, typer.Option(help="Joins its boxes: overlap, sort, bytetrack, ocsort or botsort; ?max_gap=15&….")
+    ] = "overlap",
     identity: Annotated[
         str | None,
         typer.Option("--id", help="Folder name; may hold {track}, {clip}, {video}; in a tree {id}, {type}, {view}."),
@@ -50,7 +56,7 @@ def extract(
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
 ) -> None:
     """Make sequences of heatmaps, poses and silhouettes from video: one clip, or a dataset of them."""
-    from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
+    from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, load_tracker
 
     settings = ExtractSettings.parse(
         {
@@ -75,8 +81,17 @@ def extract(
 
         load_corrector(correct)  # an error once, and not of every video
         correction = partial(correction_of_crops, correct)
+    following = load_tracker(tracker)
     sources = find_sources(source, boxes, out)
     report = extract_dataset(
-        sources, estimator, out, settings, detector=detector, segmenter=segmenter, correction=correction, **work
+        sources,
+        estimator,
+        out,
+        settings,
+        detector=detector,
+        tracker=following,
+        segmenter=segmenter,
+        correction=correction,
+        **work,
     )
     conclude(report, "dataset_root", out / "sequences")

@@ -26,7 +26,7 @@ from gaitext.extraction.boxes import Boxes, Source, find_tracks
 from gaitext.extraction.clips import CONTENT, Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.pipeline import OTHER_VIDEO, ClipWriter, Pipeline
-from gaitext.extraction.tracker import Track, longest
+from gaitext.extraction.tracker import Track, TrackerSettings, longest
 from gaitext.geometry import crop_boxes
 from gaitext.making import (
     Entry,
@@ -78,6 +78,7 @@ def extract_dataset(
     settings: ExtractSettings | None = None,
     *,
     detector: str | Detector | None = None,
+    tracker: TrackerSettings | None = None,
     segmenter: str | Segmenter = "bundled",
     correction: Callable[[], Correction] | None = None,
     **work: Unpack[Work],
@@ -93,8 +94,9 @@ def extract_dataset(
         out: output folder, on a file system that all workers see.
         settings: names, cutting, filtering and form.
         detector: finds the boxes of sources that have none: a specification for
-            :func:`~gaitext.extraction.detect.load_detector`, or a detector. Its boxes are kept in
-            ``out/boxes``.
+            :func:`~gaitext.extraction.detect.load_detector`, or a detector; None: the one in the package. Its
+            boxes are kept in ``out/boxes``.
+        tracker: how its boxes are joined to tracks.
         segmenter: makes the masks where ``settings.content`` asks for silhouettes: a specification for
             :func:`gaitext.segmentation.load_segmenter`, or a segmenter.
         correction: called once in each worker; gives what is done to crops before the estimator sees them.
@@ -122,7 +124,8 @@ def extract_dataset(
         become="be written to",
         how="put {id}, {type}, {view} or {video} into --id, --type or --view",
     )
-    return make_all(Extraction(Path(out), settings, estimator, detector, correction, segmenter), sources, **work)
+    recipe = Extraction(Path(out), settings, estimator, detector, correction, tracker, segmenter)
+    return make_all(recipe, sources, **work)
 
 
 def extract_video(
@@ -194,7 +197,6 @@ class _Tools:
     """What a worker loads once and uses for all its videos."""
 
     estimator: PoseEstimator
-    detector: Detector | None
     correction: Correction | None
     segmenter: Segmenter | None
 
@@ -208,6 +210,7 @@ class Extraction(Recipe[Source, ExtractReport]):
     estimator: str | PoseEstimator
     detector: str | Detector | None = None
     correction: Callable[[], Correction] | None = None
+    tracker: TrackerSettings | None = None
     segmenter: str | Segmenter = "bundled"
 
     report = ExtractReport
@@ -226,18 +229,24 @@ class Extraction(Recipe[Source, ExtractReport]):
             if len(devices) > 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
         _ = self._tools
+        if self.detector is not None:
+            _ = self._detector
 
     @cached_property
     def _tools(self) -> _Tools:
         return _Tools(
             load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
-            load_detector(self.detector) if isinstance(self.detector, str) else self.detector,
             None if self.correction is None else self.correction(),
             self._segmenter() if "silhouettes" in self.settings.content else None,
         )
 
     def _segmenter(self) -> Segmenter:
         return load_segmenter(self.segmenter) if isinstance(self.segmenter, str) else self.segmenter
+
+    @cached_property
+    def _detector(self) -> Detector:
+        chosen = "bundled" if self.detector is None else self.detector
+        return load_detector(chosen) if isinstance(chosen, str) else chosen
 
     def make(self, source: Source, resume: bool, progress: Progress | None) -> ExtractReport:
         report = ExtractReport()
@@ -259,12 +268,7 @@ class Extraction(Recipe[Source, ExtractReport]):
             raise VideoError("no such file or folder", where=video, how="check the path of the video")
         tracks, found_by = source.tracks(), None
         if tracks is None:
-            detector = self._tools.detector
-            if detector is None:
-                raise DataError(
-                    "has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector"
-                )
-            tracks, found_by = find_tracks(source, detector, self.out)
+            tracks, found_by = find_tracks(source, self._detector, self.out, self.tracker)
         clips = self._clips(source, tracks, report)
         tools, records, info = self._tools, Records(self.out), probe(video)
         todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)

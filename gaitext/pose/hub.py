@@ -45,7 +45,10 @@ def read_json(model: str, name: str, prefix: str) -> dict[str, Any]:
     if not Path(model).is_dir() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise ConfigError("no such folder", where=model, how=f"check the path after '{prefix}:'")
     try:
-        path = Path(str(cached_file(model, name, local_files_only=is_cut_off(model))))
+        found = cached_file(model, name, local_files_only=is_cut_off(model))
+        if found is None:  # of some names it says nothing
+            raise OSError("it is not there")
+        path = Path(str(found))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{name} cannot be had ({first_line(error)})",
