@@ -71,7 +71,7 @@ setup(
     packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
     package_dir={"gaitext.configs": "configs"},
     package_data={
-        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt", "**/*.safetensors", "**/NOTICE"],
+        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE"],
         "gaitext.configs": ["*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[

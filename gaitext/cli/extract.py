@@ -15,9 +15,12 @@ from gaitext.cli.app import Form, Source, WorkOptions, app, conclude, partition,
 @working
 def extract(
     source: Source,
-    estimator: Annotated[str, typer.Option(help="onnx:FILE, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or bundled.")],
     out: Annotated[Path, typer.Option(help="Folder to write the dataset to; several videos may share it.")],
     work: WorkOptions,
+    estimator: Annotated[
+        str,
+        typer.Option(help="movenet, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or onnx:FILE, each with its ?OPTION=VALUE."),
+    ] = "movenet",
     boxes: Annotated[
         str | None,
         typer.Option(help="MOT-challenge CSV, COCO json, a folder that mirrors the tree, or `full`."),

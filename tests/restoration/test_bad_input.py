@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError, VideoError
 from gaitext.models import FBCNN
-from gaitext.pose.bundled import PoseNet
+from gaitext.pose.movenet import MoveNet
 from gaitext.restoration import ApplySettings, DegradeSettings, correct_dataset, degrade_video, load_corrector
 from gaitext.transforms import ArtifactCorrection
 from gaitext.video import frame_times, probe, read_frames, write_video
@@ -34,7 +34,7 @@ COMMANDS = {
     "apply": ["correct", "apply", "CHECKPOINT", "--device", "cpu"],
     "frames": ["correct", "apply", "CHECKPOINT", "--device", "cpu", "--as", "frames"],
     "extract": [
-        *("extract", "--estimator", "bundled", "--boxes", "full"),
+        *("extract", "--estimator", "movenet:lightning", "--boxes", "full"),
         *("--min-score", "0", "--min-frames", "1", "--correct", "CHECKPOINT"),
     ],
 }
@@ -302,7 +302,7 @@ def bad_checkpoint(path: Path, good: Path, kind: str) -> None:
     elif kind == "cut":
         path.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     elif kind == "other network":
-        torch.save({"model": PoseNet().state_dict()}, path)
+        torch.save({"model": MoveNet().state_dict()}, path)
     elif kind == "not a layer":
         torch.save({"model": {"head.weight": torch.zeros(4)}}, path)
     elif kind == "one missing":
