@@ -81,7 +81,7 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
     """
     named, written = split_options(specification)
     prefix, colon, rest = named.partition(":")
-    if prefix == "movenet:lightning":
+    if prefix == "bundled":
         raise ConfigError(
             "gaitext no longer has the estimator 'bundled', which knew rendered walkers only",
             where="estimator",
