@@ -80,6 +80,7 @@ setup(
         "pydantic>=2.6",
         "PyYAML>=6",
         "rich>=13",
+        "ruamel.yaml>=0.18",
         "safetensors>=0.4.3",
         "scipy>=1.10",
         "torch>=2.4",

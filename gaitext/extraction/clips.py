@@ -134,10 +134,15 @@ class ExtractReport(Report):
             f"dropped frames: {self.dropped['score']} below the score, {self.dropped['outside']} outside the frame"
             + (f", {self.dropped['mask']} without a mask of the person" if self.dropped["mask"] else ""),
         ]
-        lines += [f"not the longest track: {track}, {boxes} boxes" for track, boxes in self.left_out.items()]
-        lines += [f"not written: {leaf}: {why}" for leaf, why in self.skipped.items()]
-        lines += [f"doubtful: {leaf}: {why}; are these the boxes of this video?" for leaf, why in self.doubtful.items()]
-        lines += [f"left from other settings: {leaf}" for leaf in self.stale]
+        boxes = {track: f"{count} boxes" for track, count in self.left_out.items()}
+        lines += self.several("not the longest track", boxes, all_in=self.listed)
+        lines += self.several("not written", self.skipped, all_in=self.listed)
+        if self.skipped:
+            lines.append("To mend it: longer clips, or lower --min-frames or --min-score")
+        lines += self.several("doubtful", self.doubtful)
+        if self.doubtful:
+            lines.append("To mend it: look whether these are the boxes of these videos")
+        lines += self.several("left from other settings", dict.fromkeys(self.stale, ""))
         return "\n".join(lines + self.failures())
 
 

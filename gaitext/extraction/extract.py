@@ -256,7 +256,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         try:
             self.extract(source, report, resume, progress)
         except GaitextError as error:  # what was finished before it stands, and is reported, too
-            report.failed[source.name] = str(error)
+            report.fail(source.name, error)
         finally:
             ours.setLevel(level)
         return report
@@ -393,7 +393,7 @@ class Extraction(Recipe[Source, ExtractReport]):
 
     def conclude(self, report: ExtractReport) -> None:
         """Collect the records, and add to ``report`` what is left of other settings."""
-        entries = Records(self.out).write_manifest(report.failed)
+        entries = Records(self.out).write_manifest(report.failed, left_out=report.left_out)
         mine = {*report.written, *report.standing, *report.skipped}
         videos = {_origin(entries[leaf]) for leaf in mine if leaf in entries}
         report.stale = [

@@ -15,9 +15,18 @@ from gaitext.extraction.boxes import find_sources
 from gaitext.extraction.prepare.items import Clip, Found, find_own
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, find_ccpg, find_sustech1k
 from gaitext.extraction.prepare.released import RELEASED, prepare_released
-from gaitext.extraction.prepare.report import PrepareReport, draw, read_record, refuse_overlap
+from gaitext.extraction.prepare.report import PrepareReport, read_record, refuse_overlap
 from gaitext.making import Progress, Recipe, make_all
-from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
+from gaitext.store import (
+    clear_all_temporaries,
+    disk_errors,
+    draw_partition,
+    make_folder,
+    only_one,
+    read_partition,
+    write_json,
+    write_partition,
+)
 from gaitext.video.frames import is_image
 
 #: Name -> what finds its sequences below a folder.
@@ -132,7 +141,7 @@ def prepare_videos(
         )
     found = find_own(root, pattern) if name == "own" and pattern is not None else VIDEOS[name](root)
     identities = sorted({clip.identity for clip in found.clips})
-    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else draw(identities, train_share, seed))
+    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else draw_partition(identities, train_share, seed))
 
     videos = out / "videos"
     refuse_overlap(root, videos)
@@ -147,7 +156,7 @@ def prepare_videos(
         names = {clip.name for clip in found.clips}
         report.stale = [source.name for source in find_sources(videos) if source.name not in names]
         report.count_people(identities, train, test)
-        write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
+        write_partition(report.partition, train, test)
         record = {
             "dataset": name,
             "root": os.path.abspath(root),

@@ -22,13 +22,14 @@ from gaitext.extraction.prepare.poses.psymo import find_psymo, read_psymo
 from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_identity, read_split, toolbox_split
 from gaitext.extraction.prepare.poses.text import GAIT3D, GREW, find_gait3d_poses, find_grew_poses, read_texts
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
-from gaitext.extraction.prepare.report import PrepareReport, draw, read_record, refuse_overlap
+from gaitext.extraction.prepare.report import PrepareReport, read_record, refuse_overlap
 from gaitext.extraction.prepare.silhouettes import PATTERN, find_silhouettes, read_silhouettes
 from gaitext.making import Entry, Progress, Recipe, make_all
 from gaitext.store import (
     clear_all_temporaries,
     clear_staging,
     disk_errors,
+    draw_partition,
     leaves,
     make_folder,
     only_one,
@@ -267,7 +268,7 @@ def prepare_released(
     else:
         found = dataset.find(root)
     if people is None:
-        people = Split(*draw(sorted({clip.identity for clip in found.clips}), train_share, seed))
+        people = Split(*draw_partition(sorted({clip.identity for clip in found.clips}), train_share, seed))
 
     make_folder(sequences)
     with only_one(out):
