@@ -132,19 +132,19 @@ class LeafWriter:
             self.abandon()
             raise
 
-    def carry(self, path: Path, frames: int) -> None:
-        """Copy a finished file of so many frames into the leaf, as it is.
+    def carry(self, path: Path, frames: int, stem: str | None = None) -> None:
+        """Copy a finished file of so many frames into the leaf, as it is; under another name, where one is given.
 
         Raises:
             DataError: the disk is full. The leaf is abandoned then.
         """
         try:
             with disk_errors(self.leaf.path):
-                shutil.copyfile(path, self._folder() / path.name)
+                shutil.copyfile(path, self._folder() / f"{stem or path.stem}.pkl")
         except BaseException:
             self.abandon()
             raise
-        self._carried[path.stem] = frames
+        self._carried[stem or path.stem] = frames
 
     def _folder(self) -> Path:
         if self._staging is None:
