@@ -12,6 +12,8 @@ EXTRAS = {
     "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
     "plot": ["matplotlib>=3.7"],
     "coco": ["pycocotools>=2.0.6"],
+    "detr": ["transformers>=4.48", "torchvision"],
+    "track": ["trackers>=2.6"],
     "vitpose": ["transformers>=4.48"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -54,7 +56,6 @@ EXTRAS["test"] = [
     "pytest-xdist>=3.5",
     "pytorch-metric-learning>=2.5",
     "ruff>=0.6",
-    "scipy>=1.10",
     "types-PyYAML",
 ]
 
@@ -79,7 +80,9 @@ setup(
         "pydantic>=2.6",
         "PyYAML>=6",
         "rich>=13",
+        "ruamel.yaml>=0.18",
         "safetensors>=0.4.3",
+        "scipy>=1.10",
         "torch>=2.4",
         "typer>=0.12",
     ],

@@ -25,7 +25,13 @@ def extract(
         str | None,
         typer.Option(help="MOT-challenge CSV, COCO json, a folder that mirrors the tree, or `full`."),
     ] = None,
-    detector: Annotated[str | None, typer.Option(help="mmdet:CONFIG:CHECKPOINT or onnx:FILE finds the boxes.")] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="bundled, detr:MODEL, mmdet:CONFIG:CHECKPOINT or onnx:FILE finds them. \\[default: bundled]"),
+    ] = None,
+    tracker: Annotated[
+        str, typer.Option(help="Joins its boxes: overlap, sort, bytetrack, ocsort or botsort; ?max_gap=15&….")
+    ] = "overlap",
     identity: Annotated[
         str | None,
         typer.Option("--id", help="Folder name; may hold {track}, {clip}, {video}; in a tree {id}, {type}, {view}."),
@@ -36,6 +42,10 @@ def extract(
         str | None, typer.Option(help="all or longest. \\[default: all of a lone video, the longest in a tree]")
     ] = None,
     clip_frames: Annotated[int | None, typer.Option(help="Cut tracks into sequences of this many boxes.")] = None,
+    content: Annotated[
+        str | None, typer.Option(help="Comma-separated, of heatmaps,poses,poses_frame,boxes (default), silhouettes.")
+    ] = None,
+    segmenter: Annotated[str, typer.Option(help="Of silhouettes: bundled, or hf:NAME_OR_FOLDER.")] = "bundled",
     min_frames: Annotated[int, typer.Option(help="Shorter sequences are not written, but reported.")] = 10,
     min_score: Annotated[float, typer.Option(help="Frames with a lower mean keypoint score are dropped.")] = 0.4,
     crop_scale: Annotated[
@@ -48,8 +58,8 @@ def extract(
     ] = None,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
 ) -> None:
-    """Make heatmap sequences from video: one clip, or a dataset of them."""
-    from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
+    """Make sequences of heatmaps, poses and silhouettes from video: one clip, or a dataset of them."""
+    from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, load_tracker
 
     settings = ExtractSettings.parse(
         {
@@ -64,6 +74,7 @@ def extract(
             "batch_size": batch_size,
             "form": form.value,
             "merge": partition(merge),
+            **({} if content is None else {"content": content}),
         },
         where="extract",
     )
@@ -73,6 +84,17 @@ def extract(
 
         load_corrector(correct)  # an error once, and not of every video
         correction = partial(correction_of_crops, correct)
+    following = load_tracker(tracker)
     sources = find_sources(source, boxes, out)
-    report = extract_dataset(sources, estimator, out, settings, detector=detector, correction=correction, **work)
+    report = extract_dataset(
+        sources,
+        estimator,
+        out,
+        settings,
+        detector=detector,
+        tracker=following,
+        segmenter=segmenter,
+        correction=correction,
+        **work,
+    )
     conclude(report, "dataset_root", out / "sequences")

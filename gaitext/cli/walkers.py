@@ -19,6 +19,9 @@ def walkers(
     types: Annotated[str | None, typer.Option(help="Comma-separated, such as nm-01,nm-05,bg-01,cl-01.")] = None,
     views: Annotated[str | None, typer.Option(help="Comma-separated, such as 000,090,180.")] = None,
     frames: Annotated[str | None, typer.Option(help="Per sequence: N or MIN-MAX. \\[default: 40-60]")] = None,
+    people: Annotated[
+        int | None, typer.Option(help="In a clip: the one it is named after, and passers-by. \\[default: 1]")
+    ] = None,
     roll: Annotated[float | None, typer.Option(help="Degrees the camera is turned about its axis.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. \\[default: 0]")] = None,
     content: Annotated[
@@ -46,6 +49,7 @@ def walkers(
         "types": _names(types),
         "views": _names(views),
         "frames": None if frames is None else _frames(frames),
+        "people": people,
         "camera": None if roll is None else {"roll": roll},
         "seed": seed,
         "content": _names(content),

@@ -4,7 +4,7 @@ from gaitext.extraction.boxes import Source, find_sources, read_boxes
 from gaitext.extraction.clips import ExtractReport, ExtractSettings
 from gaitext.extraction.crops import crop_images
 from gaitext.extraction.extract import Correction, extract_dataset, extract_video
-from gaitext.extraction.tracker import Track
+from gaitext.extraction.tracker import Track, TrackerSettings, load_tracker
 
 __all__ = [
     "Correction",
@@ -12,9 +12,11 @@ __all__ = [
     "ExtractSettings",
     "Source",
     "Track",
+    "TrackerSettings",
     "crop_images",
     "extract_dataset",
     "extract_video",
     "find_sources",
+    "load_tracker",
     "read_boxes",
 ]

@@ -15,7 +15,7 @@ from gaitext.errors import DataError, VideoError
 from gaitext.extraction.coco import read_all_boxes, read_coco
 from gaitext.extraction.detect import Detector, detect_video
 from gaitext.extraction.mot import read_mot
-from gaitext.extraction.tracker import Track, TrackerSettings, track
+from gaitext.extraction.tracker import Track, TrackerSettings, track, tracker_entry
 from gaitext.making import Entry, as_read_back
 from gaitext.store import atomic_path, clear_temporaries, write_json
 from gaitext.video import digest, sizes
@@ -216,7 +216,7 @@ def find_tracks(
     settings = settings or TrackerSettings()
     boxes = out / "boxes" / f"{box_name(source)}.csv"
     note = boxes.with_suffix(".found.json")
-    found_by: Entry = {"detector": detector.settings, "tracker": settings.model_dump(mode="json")}
+    found_by: Entry = {"detector": detector.settings, "tracker": tracker_entry(settings)}
     made_with = as_read_back({"video_digest": digest(source.path), **found_by})
     known = _read_note(note)
     if known is not None and boxes.is_file():
@@ -237,7 +237,8 @@ def find_tracks(
         raise DataError(
             f"no person could be followed: detections in {seen} of {len(detections)} frames",
             where=source.path,
-            how="look at the video, lower the detector's score threshold or the tracker's min_length, or give --boxes",
+            how="look at the video, let the detector see it larger (--detector 'bundled?size=1024') or be content with "
+            "less (?score=…), lower the tracker's min_length, or give --boxes",
         )
     clear_temporaries(boxes)
     clear_temporaries(note)

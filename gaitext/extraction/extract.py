@@ -23,10 +23,10 @@ from gaitext.errors import DataError, GaitextError, VideoError, import_extra
 from gaitext.execution import worker_index
 from gaitext.execution.memory import keep_freed_memory
 from gaitext.extraction.boxes import Boxes, Source, find_tracks
-from gaitext.extraction.clips import Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
+from gaitext.extraction.clips import CONTENT, Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.pipeline import OTHER_VIDEO, ClipWriter, Pipeline
-from gaitext.extraction.tracker import Track, longest
+from gaitext.extraction.tracker import Track, TrackerSettings, longest
 from gaitext.geometry import crop_boxes
 from gaitext.making import (
     Entry,
@@ -40,7 +40,9 @@ from gaitext.making import (
     video_digest,
 )
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
+from gaitext.segmentation import SCALE, Segmenter, load_segmenter
 from gaitext.store import clear_staging
+from gaitext.store.contract import CONTENTS
 from gaitext.video import digest, probe
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def extract_dataset(
     settings: ExtractSettings | None = None,
     *,
     detector: str | Detector | None = None,
+    tracker: TrackerSettings | None = None,
+    segmenter: str | Segmenter = "bundled",
     correction: Callable[[], Correction] | None = None,
     **work: Unpack[Work],
 ) -> ExtractReport:
@@ -90,8 +94,11 @@ def extract_dataset(
         out: output folder, on a file system that all workers see.
         settings: names, cutting, filtering and form.
         detector: finds the boxes of sources that have none: a specification for
-            :func:`~gaitext.extraction.detect.load_detector`, or a detector. Its boxes are kept in
-            ``out/boxes``.
+            :func:`~gaitext.extraction.detect.load_detector`, or a detector; None: the one in the package. Its
+            boxes are kept in ``out/boxes``.
+        tracker: how its boxes are joined to tracks.
+        segmenter: makes the masks where ``settings.content`` asks for silhouettes: a specification for
+            :func:`gaitext.segmentation.load_segmenter`, or a segmenter.
         correction: called once in each worker; gives what is done to crops before the estimator sees them.
             Picklable.
         work: ``resume``, ``workers``, ``engine``, ``shard``, ``quiet``, ``progress``, see
@@ -117,7 +124,8 @@ def extract_dataset(
         become="be written to",
         how="put {id}, {type}, {view} or {video} into --id, --type or --view",
     )
-    return make_all(Extraction(Path(out), settings, estimator, detector, correction), sources, **work)
+    recipe = Extraction(Path(out), settings, estimator, detector, correction, tracker, segmenter)
+    return make_all(recipe, sources, **work)
 
 
 def extract_video(
@@ -127,6 +135,7 @@ def extract_video(
     out: str | Path,
     settings: ExtractSettings | None = None,
     *,
+    segmenter: str | Segmenter = "bundled",
     correction: Correction | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> ExtractReport:
@@ -149,7 +158,8 @@ def extract_video(
             the person fills the frame.
         estimator: a specification for :func:`gaitext.pose.load_estimator`, or an estimator.
         out: output folder; several videos may share it.
-        settings: names, cutting, filtering and form.
+        settings: names, cutting, filtering, contents and form.
+        segmenter: as of :func:`extract_dataset`.
         correction: what is done to crops before the estimator sees them; recorded.
         progress: called with (crops done, crops to do) after every batch.
 
@@ -167,7 +177,7 @@ def extract_video(
     """
     started, report = time.perf_counter(), ExtractReport()
     given: Boxes = boxes if isinstance(boxes, dict) else ("full" if boxes == "full" else Path(boxes))
-    recipe = Extraction(Path(out), settings or ExtractSettings(), estimator)
+    recipe = Extraction(Path(out), settings or ExtractSettings(), estimator, segmenter=segmenter)
     recipe.correction = None if correction is None else lambda: correction
     try:
         recipe.extract(Source(Path(video), boxes=given), report, True, progress)
@@ -187,8 +197,8 @@ class _Tools:
     """What a worker loads once and uses for all its videos."""
 
     estimator: PoseEstimator
-    detector: Detector | None
     correction: Correction | None
+    segmenter: Segmenter | None
 
 
 @dataclass
@@ -200,6 +210,8 @@ class Extraction(Recipe[Source, ExtractReport]):
     estimator: str | PoseEstimator
     detector: str | Detector | None = None
     correction: Callable[[], Correction] | None = None
+    tracker: TrackerSettings | None = None
+    segmenter: str | Segmenter = "bundled"
 
     report = ExtractReport
     label, steps = "videos", "crops"
@@ -217,14 +229,24 @@ class Extraction(Recipe[Source, ExtractReport]):
             if len(devices) > 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
         _ = self._tools
+        if self.detector is not None:
+            _ = self._detector
 
     @cached_property
     def _tools(self) -> _Tools:
         return _Tools(
             load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
-            load_detector(self.detector) if isinstance(self.detector, str) else self.detector,
             None if self.correction is None else self.correction(),
+            self._segmenter() if "silhouettes" in self.settings.content else None,
         )
+
+    def _segmenter(self) -> Segmenter:
+        return load_segmenter(self.segmenter) if isinstance(self.segmenter, str) else self.segmenter
+
+    @cached_property
+    def _detector(self) -> Detector:
+        chosen = "bundled" if self.detector is None else self.detector
+        return load_detector(chosen) if isinstance(chosen, str) else chosen
 
     def make(self, source: Source, resume: bool, progress: Progress | None) -> ExtractReport:
         report = ExtractReport()
@@ -234,7 +256,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         try:
             self.extract(source, report, resume, progress)
         except GaitextError as error:  # what was finished before it stands, and is reported, too
-            report.failed[source.name] = str(error)
+            report.fail(source.name, error)
         finally:
             ours.setLevel(level)
         return report
@@ -246,12 +268,7 @@ class Extraction(Recipe[Source, ExtractReport]):
             raise VideoError("no such file or folder", where=video, how="check the path of the video")
         tracks, found_by = source.tracks(), None
         if tracks is None:
-            detector = self._tools.detector
-            if detector is None:
-                raise DataError(
-                    "has no boxes", where=video, how="give --boxes (a file, a folder, or full) or --detector"
-                )
-            tracks, found_by = find_tracks(source, detector, self.out)
+            tracks, found_by = find_tracks(source, self._detector, self.out, self.tracker)
         clips = self._clips(source, tracks, report)
         tools, records, info = self._tools, Records(self.out), probe(video)
         todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)
@@ -262,7 +279,8 @@ class Extraction(Recipe[Source, ExtractReport]):
             records.folder.mkdir(parents=True, exist_ok=True)
             batch = self.settings.batch_size or getattr(tools.estimator, "batch_size", None) or _BATCH
             correct = None if tools.correction is None else tools.correction.correct
-            Pipeline(todo, tools.estimator, batch, records, report, progress, correct).over(video, boxes)
+            pipeline = Pipeline(todo, tools.estimator, batch, records, report, progress, correct, tools.segmenter)
+            pipeline.over(video, boxes)
         if not report.written and not report.standing:
             listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
             raise DataError(
@@ -324,7 +342,8 @@ class Extraction(Recipe[Source, ExtractReport]):
                 "made_with": decided,
             }
             crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
-            todo.append(ClipWriter(clip, crops, entry, settings, self.out))
+            squares = crop_boxes(clip.boxes, scale=SCALE, aspect=1 / float(pixel_aspect))
+            todo.append(ClipWriter(clip, crops, squares, entry, settings, self.out))
         return todo
 
     def _decides(
@@ -346,6 +365,10 @@ class Extraction(Recipe[Source, ExtractReport]):
         }
         if tools.correction is not None:  # so that records without one stay as they are
             decided["corrector"] = tools.correction.settings
+        if settings.content != CONTENT:
+            decided["content"] = settings.content
+        if tools.segmenter is not None:
+            decided["segmenter"] = tools.segmenter.settings
         if pixel_aspect != 1:
             decided["pixel_aspect"] = str(pixel_aspect)
         return as_read_back(decided)
@@ -355,7 +378,9 @@ class Extraction(Recipe[Source, ExtractReport]):
         size = getattr(estimator, "heatmap_size", HEATMAP_SHAPE[1:])
         # What a compact form takes depends on the heatmaps; a tenth is less than it ever did.
         share = 1.0 if self.settings.form == "plain" else 0.1
-        each = int(np.prod(size)) * 2 * (17 if self.settings.merge is None else 1) * share
+        maps = int(np.prod(size)) * 2 * (17 if self.settings.merge is None else 1) * share
+        contents = self.settings.content
+        each = sum(maps if name == "heatmaps" else CONTENTS[name].frame_bytes for name in contents)
         needed = each * sum(writer.left for writer in todo)
         self.out.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.out).free
@@ -368,7 +393,7 @@ class Extraction(Recipe[Source, ExtractReport]):
 
     def conclude(self, report: ExtractReport) -> None:
         """Collect the records, and add to ``report`` what is left of other settings."""
-        entries = Records(self.out).write_manifest(report.failed)
+        entries = Records(self.out).write_manifest(report.failed, left_out=report.left_out)
         mine = {*report.written, *report.standing, *report.skipped}
         videos = {_origin(entries[leaf]) for leaf in mine if leaf in entries}
         report.stale = [

@@ -6,15 +6,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
+from scipy.optimize import linear_sum_assignment
 
 from gaitext.config import Settings
-from gaitext.errors import DataError, ShapeError
-from gaitext.extraction.detect.detector import overlap
+from gaitext.errors import ConfigError, DataError, ShapeError, suggest
+from gaitext.extraction.detect.detector import overlap, parse_options
 
 #: Pixels. No frame is as large, and arithmetic with these is exact enough.
 _FARTHEST = 1e6
@@ -107,24 +108,63 @@ def check_pixels(boxes: Iterable[Sequence[float]], where: object) -> None:
 
 Array = npt.NDArray[np.float64]
 
-#: Velocity is measured over this many detections: one step alone is mostly the detector's jitter.
-_MEMORY = 6
+#: Velocity is measured over this many detections: over a few it is the detector's jitter and the swing of the limbs.
+_MEMORY = 20
+_IOU = 0.3
+
+
+Method = Literal["overlap", "sort", "bytetrack", "ocsort", "botsort"]
 
 
 class TrackerSettings(Settings):
     """How boxes are joined.
 
     Attributes:
-        iou: a box continues a track if it overlaps the predicted box by at least this.
+        method: ``overlap``, gaitext's own, or one of the library trackers
+            (:mod:`gaitext.extraction.library_trackers`).
+        iou: a box continues a track if it overlaps the predicted box by at least this; None: 0.3, and
+            the library's own of its trackers.
         min_score: boxes with a lower score are not looked at.
+        new_score: boxes with a lower score begin no track, but may continue one (Zhang et al., ByteTrack, 2022).
         max_gap: a track goes on after at most this many frames without a box.
         min_length: tracks with fewer boxes are not returned: flickers of the detector.
     """
 
-    iou: float = Field(default=0.3, gt=0, le=1)
-    min_score: float = Field(default=0.4, ge=0, le=1)
+    method: Method = "overlap"
+    iou: float | None = Field(default=None, gt=0, le=1)
+    min_score: float = Field(default=0.2, ge=0, le=1)
+    new_score: float = Field(default=0.4, ge=0, le=1)
     max_gap: int = Field(default=15, ge=0)
     min_length: int = Field(default=5, ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TrackerSettings:
+        if self.new_score < self.min_score:
+            raise ValueError(f"new_score ({self.new_score}) is below min_score ({self.min_score})")
+        return self
+
+
+def load_tracker(specification: str) -> TrackerSettings:
+    """The settings of a tracker written as ``bytetrack`` or ``overlap?max_gap=30&min_score=0.2``.
+
+    Raises:
+        ConfigError: no such tracker or option (the known ones are named), or a value out of range.
+    """
+    method, options = parse_options(specification, "tracker")
+    known = get_args(Method)
+    if method not in known:
+        raise ConfigError(f"unknown tracker '{method}'", where="tracker", how=suggest(method, known))
+    return TrackerSettings.parse({**options, "method": method}, where=f"tracker {method}")
+
+
+def tracker_entry(settings: TrackerSettings) -> dict[str, Any]:
+    """What of a tracker decides its tracks, as plain JSON values."""
+    entry = settings.model_dump(mode="json")
+    if settings.method != "overlap":
+        from gaitext.extraction.library_trackers import library_version
+
+        entry["trackers"] = library_version()
+    return entry
 
 
 @dataclass
@@ -148,10 +188,11 @@ class _Running:
 def track(detections: Iterable[npt.ArrayLike], settings: TrackerSettings | None = None) -> dict[int, Track]:
     """Join the boxes of consecutive frames into tracks.
 
-    In each frame the open tracks' predicted boxes and the new boxes are matched so that the sum of
-    their overlaps is largest; pairs that overlap less than ``iou`` are not made. A box without a
-    track opens one. Gaps are filled with boxes in between, marked in :attr:`Track.filled`. The
-    order of the boxes within a frame does not matter, and there is nothing random.
+    By ``overlap``, the default: in each frame the open tracks' predicted boxes and the new boxes are matched so
+    that the sum of their overlaps is largest; pairs that overlap less than ``iou`` are not made, and boxes of at
+    least ``new_score`` choose first. A box of that score without a track opens one. With every method gaps are filled
+    with boxes in between, marked in :attr:`Track.filled`. The order of the boxes within a frame does not matter, and
+    there is nothing random.
 
     Args:
         detections: for each frame in turn [N, 5]: x, y, w, h in frame pixels, and the score; [0, 5]
@@ -163,28 +204,42 @@ def track(detections: Iterable[npt.ArrayLike], settings: TrackerSettings | None 
 
     Raises:
         ShapeError: boxes that are not [N, 5] or not finite, or of no size.
+        MissingDependencyError: the method is one of the library trackers, which is not installed.
     """
     settings = settings or TrackerSettings()
+    each = (_looked_at(given, frame, settings.min_score) for frame, given in enumerate(detections, 1))
+    if settings.method == "overlap":
+        found = _by_overlap(each, settings)
+    else:
+        from gaitext.extraction.library_trackers import follow
+
+        found = [_Running(frames, boxes) for frames, boxes in follow(each, settings)]
+    kept = [one for one in found if len(one.frames) >= settings.min_length]
+    kept.sort(key=lambda one: (one.frames[0], one.boxes[0].tolist()))
+    return {number: _filled(number, one) for number, one in enumerate(kept, 1)}
+
+
+def _by_overlap(detections: Iterable[Array], settings: TrackerSettings) -> list[_Running]:
+    iou = _IOU if settings.iou is None else settings.iou
     running: list[_Running] = []
     done: list[_Running] = []
-    for frame, given in enumerate(detections, 1):
-        boxes = _checked(given, frame)
-        boxes = boxes[boxes[:, 4] >= settings.min_score]
-        boxes = boxes[np.lexsort(boxes.T[::-1])]  # whatever order they came in
+    for frame, boxes in enumerate(detections, 1):
         done += [one for one in running if frame - one.frames[-1] > settings.max_gap + 1]
         running = [one for one in running if frame - one.frames[-1] <= settings.max_gap + 1]
         predicted = np.array([one.predict(frame) for one in running]).reshape(-1, 4)
         shared = overlap(predicted, boxes)
-        shared[shared < settings.iou] = 0
-        free = set(range(len(boxes)))
-        for row, column in assign(shared):
+        sure = boxes[:, 4] >= settings.new_score
+        taken = _assign(np.where(sure, shared, 0), iou)
+        # A track that was seen a frame ago may go on with a box of a low score: of somebody half hidden, mostly.
+        open_rows = np.array([one.frames[-1] == frame - 1 for one in running], bool)
+        open_rows[[row for row, _ in taken]] = False
+        taken += _assign(np.where(open_rows[:, None] & ~sure, shared, 0), iou)
+        for row, column in taken:
             running[row].frames.append(frame)
             running[row].boxes.append(boxes[column])
-            free.remove(column)
-        running += [_Running([frame], [boxes[column]]) for column in sorted(free)]
-    kept = [one for one in done + running if len(one.frames) >= settings.min_length]
-    kept.sort(key=lambda one: (one.frames[0], one.boxes[0].tolist()))
-    return {number: _filled(number, one) for number, one in enumerate(kept, 1)}
+            sure[column] = False
+        running += [_Running([frame], [boxes[column]]) for column in np.flatnonzero(sure)]
+    return done + running
 
 
 def longest(tracks: dict[int, Track]) -> tuple[Track, list[Track]]:
@@ -209,49 +264,17 @@ def longest(tracks: dict[int, Track]) -> tuple[Track, list[Track]]:
     return first, others
 
 
-def assign(gains: Array) -> list[tuple[int, int]]:
-    """The one-to-one pairs with the largest sum of gains; pairs that gain nothing are not made.
+def _assign(shared: Array, least: float) -> list[tuple[int, int]]:
+    """One-to-one pairs (row, column) with the largest sum of overlaps [N, M], none of less than ``least``."""
+    gains = np.where(shared >= least, shared, 0)
+    return [(row, column) for row, column in zip(*linear_sum_assignment(gains, maximize=True)) if gains[row, column]]
 
-    Shortest augmenting paths (Jonker and Volgenant 1987), O(n³), by rows.
 
-    Args:
-        gains: float64 [N, M], none negative.
-
-    Returns:
-        (row, column) by ascending row.
-    """
-    if gains.size == 0:
-        return []
-    if gains.shape[0] > gains.shape[1]:
-        return sorted((row, column) for column, row in assign(gains.T))
-    costs = gains.max() - gains
-    rows, columns = costs.shape
-    row_price, column_price = np.zeros(rows), np.zeros(columns + 1)
-    owner = np.full(columns + 1, -1)  # the row of each column; the last column is where a search starts
-    for row in range(rows):
-        owner[columns] = row
-        cheapest = np.full(columns, np.inf)
-        came_from = np.full(columns, columns)
-        visited = np.zeros(columns + 1, bool)
-        column = columns
-        while owner[column] >= 0:
-            visited[column] = True
-            at = owner[column]
-            slack = costs[at] - row_price[at] - column_price[:columns]
-            better = ~visited[:columns] & (slack < cheapest)
-            cheapest[better], came_from[better] = slack[better], column
-            following = int(np.where(visited[:columns], np.inf, cheapest).argmin())
-            step = cheapest[following]
-            row_price[owner[visited]] += step
-            column_price[visited] -= step
-            cheapest[~visited[:columns]] -= step
-            column = following
-        while column != columns:
-            owner[column] = owner[came_from[column]]
-            column = int(came_from[column])
-        owner[columns] = -1
-    pairs = ((int(owner[column]), column) for column in range(columns))
-    return sorted((row, column) for row, column in pairs if row >= 0 and gains[row, column] > 0)
+def _looked_at(given: npt.ArrayLike, frame: int, least: float) -> Array:
+    """A frame's boxes of at least this score, whatever order they came in."""
+    boxes = _checked(given, frame)
+    boxes = boxes[boxes[:, 4] >= least]
+    return boxes[np.lexsort(boxes.T[::-1])]
 
 
 def _checked(given: npt.ArrayLike, frame: int) -> Array:

@@ -79,9 +79,9 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
         ShapeError: it is no network of COCO-17 heatmaps.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = _split(specification)
+    named, written = split_options(specification)
     prefix, colon, rest = named.partition(":")
-    if prefix == "movenet:lightning":
+    if prefix == "bundled":
         raise ConfigError(
             "gaitext no longer has the estimator 'bundled', which knew rendered walkers only",
             where="estimator",
@@ -101,7 +101,7 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
             raise ConfigError(f"unknown option '{option}'", where=specification, how=suggest(option, accepted))
         if option in written and option in options:
             raise ConfigError(f"option '{option}' is given twice", where=specification)
-    loaded: PoseEstimator = factory(model, **_typed(factory, written, specification), **options)
+    loaded: PoseEstimator = factory(model, **typed_options(factory, written, specification), **options)
     return loaded
 
 
@@ -145,7 +145,7 @@ def mirror_heatmaps(heatmaps: torch.Tensor, shift: bool = False) -> torch.Tensor
     return torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1) if shift else mirrored
 
 
-def _split(specification: str) -> tuple[str, dict[str, str]]:
+def split_options(specification: str) -> tuple[str, dict[str, str]]:
     """``PREFIX:MODEL`` and the options of ``PREFIX:MODEL?OPTION=VALUE&…``."""
     named, _, query = specification.partition("?")
     options: dict[str, str] = {}
@@ -161,7 +161,7 @@ def _split(specification: str) -> tuple[str, dict[str, str]]:
     return named, options
 
 
-def _typed(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:
+def typed_options(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:
     """Options written as text, as the types that the signature of ``factory`` asks for."""
     hints = get_type_hints(factory.__init__) if options else {}  # type: ignore[misc]
     typed = {}

@@ -1,13 +1,13 @@
 """Walkers: synthetic gait, from anthropometry and joint angles to heatmaps and video on disk.
 
-:func:`make_walk` makes one walk, :class:`Scene` its frames in pixels, :func:`observe` what a pose
-estimator sees of it, and
-:func:`write_dataset` a data set in the toolboxes' layout. Identity is in how a body is built and
-how it moves, and nowhere else: clothes, limb thickness, camera and noise are drawn per walk from
-other generators.
+:func:`make_walk` makes one walk, :func:`make_company` several that cross, :class:`Scene` their frames in pixels,
+:func:`observe` what a pose estimator sees of a walk, and :func:`write_dataset` a data set in the toolboxes' layout.
+Identity is in how a body is built and how it moves, and nowhere else: clothes, limb thickness, camera and noise are
+drawn per walk from other generators.
 """
 
 from gaitext.store.contract import PROTOCOLS
+from gaitext.walkers.company import make_company
 from gaitext.walkers.covariates import COVARIATES, Clothes
 from gaitext.walkers.dataset import Written, dataset_bytes, normalise_silhouette, write_dataset
 from gaitext.walkers.observation import Observation, observe
@@ -28,6 +28,7 @@ __all__ = [
     "WalkerSettings",
     "Written",
     "dataset_bytes",
+    "make_company",
     "make_walk",
     "normalise_silhouette",
     "observe",

@@ -81,26 +81,33 @@ _CAPSULES = np.array(
 )
 
 
-def visibility(joints: np.ndarray, stature: float, camera: CameraSettings) -> np.ndarray:
-    """How well the body lets each of the joints [T, 17, 3] (world axes) be seen: [T, 17] in 0 (hidden) … 1 (seen).
+def visibility(
+    joints: np.ndarray, stature: float, camera: CameraSettings, other: np.ndarray | None = None
+) -> np.ndarray:
+    """How well a body lets each of the joints [T, 17, 3] (world axes) be seen: [T, 17] in 0 (hidden) … 1 (seen).
 
-    Capsules about the limbs, trunk and head hide joints behind them, softly at their rims; ``stature`` in metres.
+    Capsules about the limbs, trunk and head hide joints behind them, softly at their rims. The body is the joints'
+    own, or that of ``other`` joints [T, 17, 3]; ``stature`` is its, in metres.
     """
-    flat, depth = project(np.concatenate((joints, joints[:, 3:5].mean(1, keepdims=True)), 1), camera)
+    body = joints if other is None else other
+    at_joints, joints_depth = project(joints, camera)
+    flat, depth = project(np.concatenate((body, body[:, 3:5].mean(1, keepdims=True)), 1), camera)
     first, second = _CAPSULES[:, 0].astype(int), _CAPSULES[:, 1].astype(int)
     radius = _CAPSULES[:, 2] * stature
     start, end = flat[:, first], flat[:, second]  # [T, C, 2]
     along = end - start
     length = np.maximum((along**2).sum(-1), 1e-9)
-    offset = flat[:, :17, None] - start[:, None]  # [T, 17, C, 2]
+    offset = at_joints[:, :, None] - start[:, None]  # [T, 17, C, 2]
     share = np.clip((offset * along[:, None]).sum(-1) / length[:, None], 0, 1)
     gap = np.linalg.norm(offset - share[..., None] * along[:, None], axis=-1)
     at = depth[:, first][:, None] * (1 - share) + depth[:, second][:, None] * share
     reach = gap * at / camera.focal / radius  # in radii: below 1 is inside the capsule's outline
-    behind = (depth[:, :17, None] - at) / radius  # in radii: the face's points lie at about 1
+    behind = (joints_depth[:, :, None] - at) / radius  # in radii: the face's points lie at about 1
     hidden = _smooth(1.15 - reach, 0.3) * _smooth(behind - 0.55, 0.4)
     own = (np.arange(17)[:, None] == first) | (np.arange(17)[:, None] == second)
-    return np.prod(1 - hidden * ~own, axis=-1)
+    if other is None:
+        hidden = hidden * ~own
+    return np.prod(1 - hidden, axis=-1)
 
 
 def _smooth(x: np.ndarray, width: float) -> np.ndarray:

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import gaitext
 from gaitext.errors import ConfigError, DataError, ShapeError, import_extra
 from gaitext.making import Entry, Progress, Recipe, Report, holding, make_all
-from gaitext.store import atomic_path, clear_staging, write_json, write_leaf
+from gaitext.store import atomic_path, clear_staging, write_leaf, write_partition
 from gaitext.store.contract import CONTENTS
 from gaitext.video import write_video
+from gaitext.walkers.company import is_in_frame, make_company
 from gaitext.walkers.observation import observe
 from gaitext.walkers.scene import Scene
 from gaitext.walkers.settings import VideoSettings, WalkerSettings
-from gaitext.walkers.walk import Walk, frame_count, make_walk
+from gaitext.walkers.walk import Walk, frame_count
 
 #: Changes whenever equal settings would give other files.
 GENERATOR = 1
@@ -29,6 +30,8 @@ GENERATOR = 1
 _RECORD = "walkers.json"
 #: Where videos and their boxes lie in a data set.
 _FOOTAGE = {"videos": ".mp4", "boxes": ".csv"}
+#: Where everybody's boxes lie, and the passers-by's leaves.
+_PEOPLE = "people"
 
 #: An identity's number, a type and a view; and the three as folders' names.
 Item = tuple[int, str, str]
@@ -60,9 +63,12 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
 
     A leaf ``sequences/<id>/<type>/<view>`` holds the sequences of ``settings.content``; names, shapes and units
     of their files are :data:`gaitext.store.contract.CONTENTS`. With ``video``, ``videos/<id>/<type>/<view>.mp4``
-    (H.264) and ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. A heatmap takes
-    104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume:
-    finished walks are kept. One process at a time may write to ``out``.
+    (H.264) and ``boxes/<id>/<type>/<view>.csv`` (MOT challenge) stand beside ``sequences``. With several ``people``
+    in a clip, both are still of the one it is named after; ``people/<id>/<type>/<view>.csv`` has everybody's boxes
+    as the MOT challenge writes its ground truth (frame, id, x, y, w, h, 1, class 1, share seen), the named one
+    being 1, and ``people/<id>/<type>/<view>-2`` and so on are the others' leaves. A heatmap takes
+    104 KB a frame. Files depend on the settings only, not on ``workers``. Run it again to resume: finished walks are
+    kept. One process at a time may write to ``out``.
 
     Args:
         settings: what to make.
@@ -83,9 +89,10 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
         recipe = _Walks(settings, out)
         names = [settings.identity_name(i + 1) for i in range(settings.identities)]
         split = settings.training
-        write_json(out / "partition.json", {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
+        write_partition(out / "partition.json", names[:split], names[split:])
         clear_staging(out / "sequences")
-        for folder, suffix in _FOOTAGE.items():
+        clear_staging(out / _PEOPLE)
+        for folder, suffix in (*_FOOTAGE.items(), (_PEOPLE, ".csv")):
             for rest in (out / folder).glob(f"*/*/.*.tmp{suffix}"):
                 rest.unlink(missing_ok=True)
         items = list(_items(settings))
@@ -130,37 +137,64 @@ class _Walks(Recipe[Item, Written]):
         if not self.settings.sequences:
             return True
         # Leaves appear whole (store.write_leaf); one that somebody has thinned out is made again.
-        leaf = (self.out / "sequences").joinpath(*self._name(item))
         expected = {CONTENTS[name].file for name in self.settings.sequences}
-        return leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected
+        leaves = [root.joinpath(*name) for root, name in self._leaves(item)]
+        return all(leaf.is_dir() and {file.name for file in leaf.iterdir()} == expected for leaf in leaves)
+
+    def _leaves(self, item: Item) -> list[tuple[Path, Name]]:
+        """Root and name of everybody's leaf, the named person's first."""
+        identity, kind, view = self._name(item)
+        others = [(self.out / _PEOPLE, (identity, kind, f"{view}-{n}")) for n in range(2, self.settings.people + 1)]
+        return [(self.out / "sequences", (identity, kind, view)), *others]
+
+    def _people(self, item: Item) -> Path:
+        """Everybody's boxes."""
+        identity, kind, view = self._name(item)
+        return self.out / _PEOPLE / identity / kind / f"{view}.csv"
 
     def has_video(self, item: Item) -> bool:
         """Whether the walk's video and boxes stand, or none are asked for; files appear whole."""
-        return "video" not in self.settings.content or all(
-            file.is_file() for file in _files(self.out, self._name(item))
-        )
+        files = _files(self.out, self._name(item))
+        files += [self._people(item)] if self.settings.people > 1 else []
+        return "video" not in self.settings.content or all(file.is_file() for file in files)
 
     def make(self, item: Item, resume: bool, progress: Progress | None) -> Written:
         """Write what a walk lacks: its video and boxes, then its leaf."""
         settings, out, name = self.settings, self.out, self._name(item)
-        walk = make_walk(settings, *item)
+        company = make_company(settings, *item)
+        walk = company[0]
         lacks_video, lacks_leaf = not self.has_video(item), not self.has_leaf(item)
         outlined = lacks_leaf and "silhouettes" in settings.content
-        shapes: list[np.ndarray] = []
+        shapes: list[list[np.ndarray]] = []  # of each frame, everybody's
+        if lacks_video or outlined:
+            scene = Scene(walk, settings.seed, company[1:])
         if lacks_video:
-            scene = Scene(walk, settings.seed)
             frames = _outlined_frames(scene, shapes) if outlined else (scene.frame(t)[0] for t in range(len(scene)))
             write_footage(out, name, frames, walk.boxes, walk.fps, settings.video)
+            if len(company) > 1:
+                _write_people(self._people(item), company, scene)
         elif outlined:
-            scene = Scene(walk, settings.seed)
-            shapes = [normalise_silhouette(scene.silhouette(t)) for t in range(len(scene))]
+            shapes = [[normalise_silhouette(one) for one in scene.silhouettes(t)] for t in range(len(scene))]
         if lacks_leaf:
-            arrays = _sequences(walk, settings)
-            if outlined:
-                arrays["silhouettes"] = np.stack(shapes)
-            chosen = {CONTENTS[content].stem: arrays[content] for content in settings.sequences}
-            write_leaf(out / "sequences", *name, chosen)
+            for number, (one, (root, leaf)) in enumerate(zip(company, self._leaves(item))):
+                arrays = _sequences(one, settings)
+                if outlined:
+                    arrays["silhouettes"] = np.stack([shape[number] for shape in shapes])
+                chosen = {CONTENTS[content].stem: arrays[content] for content in settings.sequences}
+                write_leaf(root, *leaf, chosen)
         return replace(self.report(), written=1, frames=len(walk))
+
+
+def _write_people(path: Path, company: list[Walk], scene: Scene) -> None:
+    """Everybody's boxes while in the frame, as the MOT challenge writes its ground truth."""
+    present = [is_in_frame(walk) for walk in company]
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        for t in range(len(scene)):
+            shares = scene.shares_seen(t)
+            for number, walk in enumerate(company):
+                if present[number][t]:
+                    box = ",".join(f"{value:.2f}" for value in walk.boxes[t])
+                    stream.write(f"{t + 1},{number + 1},{box},1,1,{shares[number]:.2f}\n")
 
 
 def _files(out: Path, name: Name) -> list[Path]:
@@ -169,11 +203,11 @@ def _files(out: Path, name: Name) -> list[Path]:
     return [out / folder / identity / kind / f"{view}{suffix}" for folder, suffix in _FOOTAGE.items()]
 
 
-def _outlined_frames(scene: Scene, shapes: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """A scene's frames; their silhouettes are added to ``shapes`` on the way."""
+def _outlined_frames(scene: Scene, shapes: list[list[np.ndarray]]) -> Iterator[np.ndarray]:
+    """A scene's frames; everybody's silhouettes are added to ``shapes`` on the way."""
     for t in range(len(scene)):
-        frame, silhouette = scene.frame(t)
-        shapes.append(normalise_silhouette(silhouette))
+        frame, silhouettes = scene.frame_of_all(t)
+        shapes.append([normalise_silhouette(one) for one in silhouettes])
         yield frame
 
 
@@ -196,7 +230,7 @@ def _description(settings: WalkerSettings) -> dict[str, Any]:
     """What walkers.json says."""
     # Settings of no effect are left out: folders from before they existed are still resumed.
     unused = set() if "video" in settings.content else {"video"}
-    unused |= {"diversity"} if settings.diversity == 1 else set()
+    unused |= {name for name in ("diversity", "people") if getattr(settings, name) == 1}
     return {
         "gaitext": gaitext.__version__,
         "generator": GENERATOR,
@@ -239,7 +273,7 @@ def _differences(found: dict[str, Any], asked: dict[str, Any], prefix: str = "")
 
 def dataset_bytes(settings: WalkerSettings, walks: Iterable[Item] | None = None) -> int:
     """How much disk the walks take, in bytes, videos roughly; default: all walks of the data set."""
-    each = sum(CONTENTS[name].frame_bytes for name in settings.sequences)
+    each = settings.people * sum(CONTENTS[name].frame_bytes for name in settings.sequences)
     each += _video_bytes(settings) if "video" in settings.content else 0
     return each * sum(frame_count(settings, *item) for item in (_items(settings) if walks is None else walks))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ _NAPE = -0.35
 
 
 class Scene:
-    """One walk as a camera sees it.
+    """Walks as a camera sees them: one, and others who pass by.
 
     Garments, hair, light, background and the camera's gain and noise are drawn from (seed,
     identity, type, view) by a generator of their own, so they say nothing about who walks; body
@@ -31,6 +33,8 @@ class Scene:
     Args:
         walk: from :func:`gaitext.walkers.make_walk`; its camera decides the frame's size.
         seed: of the looks; ``settings.seed`` in a data set.
+        others: who else is in the picture (:func:`gaitext.walkers.passers_by`), filmed by the same camera for as
+            many frames; place and light are those of ``walk``.
 
     >>> from gaitext.walkers import WalkerSettings, make_walk
     >>> scene = Scene(make_walk(WalkerSettings(frames=30), 1, "nm-01", "090"), seed=0)
@@ -43,27 +47,25 @@ class Scene:
     looks: Looks
     figure: Figure
 
-    def __init__(self, walk: Walk, seed: int) -> None:
+    def __init__(self, walk: Walk, seed: int, others: Sequence[Walk] = ()) -> None:
         rng = walk_generator(Stream.LOOKS, seed, walk.identity, walk.kind, walk.view)
         self.walk = walk
         self.looks = looks = draw_looks(walk.clothes.colours, walk.clothes.coat, rng)
-        self.figure = build(walk, looks)
+        self._people = [
+            _Dressed(walk, looks),
+            *(_Dressed(other, _looks_beside(other, seed, looks)) for other in others),
+        ]
+        self.figure = self._people[0].figure
         camera = walk.camera
         size = (camera.height, camera.width)
-        self._gain = (255 * looks.gain).astype(np.float32)
         empty = _draw_background(camera, rng) * (0.4 + 0.6 * looks.ambient)
-        empty = _softened(np.clip(empty * self._gain, 0, 255), looks.blur)
+        empty = _softened(np.clip(empty * (255 * looks.gain).astype(np.float32), 0, 255), looks.blur)
         self._empty = np.rint(empty).astype(np.int16)
         # One sheet of noise, paint elsewhere in every frame, is as good as a sheet a frame.
         sheet = looks.noise * rng.standard_normal((size[0] + 64, size[1] + 64, 3), dtype=np.float32)
         sheet = 0.6 * sheet + 0.8 * sheet[..., 1:2]  # mostly of brightness
         self._noise = np.rint(sheet).astype(np.int16)
         self._noise_offsets = rng.integers(0, 64, (len(walk), 2))
-        self._turn = camera_axes(camera).T
-        up = np.array([0.0, 0.0, 1.0])
-        self._directions = np.stack((looks.light @ self._turn, up @ self._turn, [0.0, 0, -1]), 1).astype(np.float32)
-        self._texels = 100 * np.linalg.norm(self.figure.end - self.figure.start, axis=-1).astype(np.float32)
-        self._tiles = looks.tiles.reshape(-1, 3) * self._gain
 
     def __len__(self) -> int:
         return len(self.walk)
@@ -79,39 +81,95 @@ class Scene:
         Raises:
             DataError: there is no such frame.
         """
-        hits, silhouette = self._look(t)
+        rgb, silhouettes = self.frame_of_all(t)
+        return rgb, silhouettes[0]
+
+    def frame_of_all(self, t: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Draw a frame: :meth:`frame`, with everybody's silhouette, bool [people, H, W]; no two share a pixel."""
+        looked = self._look(t)
         camera = self.walk.camera
         image = self._empty.copy()
-        self._cast_shadow(image, t)
-        seen = hits.piece >= 0
-        if seen.any():
-            painted = np.zeros((*seen.shape, 4), np.float32)
-            painted[seen, :3] = self._paint(hits, seen, t)
-            painted[seen, 3] = 1
-            painted = _softened(painted, self.looks.blur)
-            behind = image[hits.rows, hits.columns]
-            behind[:] = np.rint(behind * (1 - painted[..., 3:]) + painted[..., :3])
+        for person in self._people:
+            person.cast_shadow(image, t)
+        for number in _farthest_first(looked):
+            self._people[number].paint(image, looked[number], t)
         y, x = self._noise_offsets[t]
         image += self._noise[y : y + camera.height, x : x + camera.width]
         np.maximum(image, 0, out=image)
         np.minimum(image, 255, out=image)
-        return image.astype(np.uint8), silhouette
+        return image.astype(np.uint8), self._outlines(looked)
 
     def silhouette(self, t: int) -> npt.NDArray[np.bool_]:
         """The silhouette of :meth:`frame` alone, in a third of the time."""
-        return self._look(t)[1]
+        silhouette: npt.NDArray[np.bool_] = self.silhouettes(t)[0]
+        return silhouette
 
-    def _look(self, t: int) -> tuple[Hits, npt.NDArray[np.bool_]]:
-        """What is seen of the figure, and where in the frame."""
+    def silhouettes(self, t: int) -> npt.NDArray[np.bool_]:
+        """The silhouettes of :meth:`frame_of_all` alone."""
+        return self._outlines(self._look(t))
+
+    def shares_seen(self, t: int) -> npt.NDArray[np.float64]:
+        """Of everybody's part within the frame the share that nobody nearer hides, [people] in 0 … 1; 0 of nothing."""
+        looked = self._look(t)
+        whole = np.array([np.count_nonzero(hits.piece >= 0) for hits in looked])
+        return self._outlines(looked).sum((1, 2)) / np.maximum(whole, 1)
+
+    def _look(self, t: int) -> list[Hits]:
+        """What is seen of each figure, were it alone."""
         if not 0 <= t < len(self):
             raise DataError(f"no frame {t} in a walk of {len(self)}", where="Scene")
-        camera = self.walk.camera
-        hits = draw(self.figure.solids(t), camera)
-        silhouette = np.zeros((camera.height, camera.width), bool)
-        silhouette[hits.rows, hits.columns] = hits.piece >= 0
-        return hits, silhouette
+        return [draw(person.figure.solids(t), self.walk.camera) for person in self._people]
 
-    def _paint(self, hits: Hits, seen: npt.NDArray[np.bool_], t: int) -> Floats:
+    def _outlines(self, looked: Sequence[Hits]) -> npt.NDArray[np.bool_]:
+        """Whose each pixel is: [people, H, W]."""
+        camera = self.walk.camera
+        owner = np.full((camera.height, camera.width), -1, np.int16)
+        for number in _farthest_first(looked):
+            hits = looked[number]
+            owner[hits.rows, hits.columns][hits.piece >= 0] = number
+        outlines: npt.NDArray[np.bool_] = owner == np.arange(len(looked), dtype=np.int16)[:, None, None]
+        return outlines
+
+
+def _farthest_first(looked: Sequence[Hits]) -> list[int]:
+    """In which order figures are drawn. People walk apart: none is both before and behind another."""
+    depths = [np.median(hits.depth[hits.piece >= 0]) if (hits.piece >= 0).any() else np.inf for hits in looked]
+    return sorted(range(len(looked)), key=lambda number: -float(depths[number]))
+
+
+def _looks_beside(walk: Walk, seed: int, place: Looks) -> Looks:
+    """How somebody looks in the light, and before the camera, of a place."""
+    rng = walk_generator(Stream.LOOKS, seed, walk.identity, walk.kind, walk.view)
+    own = draw_looks(walk.clothes.colours, walk.clothes.coat, rng)
+    shared = ("light", "sun", "ambient", "shadow", "gain", "blur", "noise")
+    return replace(own, **{name: getattr(place, name) for name in shared})
+
+
+class _Dressed:
+    """A walk's figure with its clothes on, to be painted into pictures."""
+
+    def __init__(self, walk: Walk, looks: Looks) -> None:
+        self.walk = walk
+        self.looks = looks
+        self.figure = build(walk, looks)
+        self._turn = camera_axes(walk.camera).T
+        up = np.array([0.0, 0.0, 1.0])
+        self._directions = np.stack((looks.light @ self._turn, up @ self._turn, [0.0, 0, -1]), 1).astype(np.float32)
+        self._texels = 100 * np.linalg.norm(self.figure.end - self.figure.start, axis=-1).astype(np.float32)
+        self._tiles = looks.tiles.reshape(-1, 3) * (255 * looks.gain).astype(np.float32)
+
+    def paint(self, image: npt.NDArray[np.int16], hits: Hits, t: int) -> None:
+        """Paint what the camera sees of the figure over the picture."""
+        seen = hits.piece >= 0
+        if seen.any():
+            painted = np.zeros((*seen.shape, 4), np.float32)
+            painted[seen, :3] = self._colours(hits, seen, t)
+            painted[seen, 3] = 1
+            painted = _softened(painted, self.looks.blur)
+            behind = image[hits.rows, hits.columns]
+            behind[:] = np.rint(behind * (1 - painted[..., 3:]) + painted[..., :3])
+
+    def _colours(self, hits: Hits, seen: npt.NDArray[np.bool_], t: int) -> Floats:
         """Colours [N, 3] of the pixels seen."""
         looks, figure = self.looks, self.figure
         piece = hits.piece[seen].astype(np.intp)
@@ -157,7 +215,7 @@ class Scene:
             hair &= (share[here] > 0.5) | (front < _NAPE)
             material[here[hair]] = Material.HAIR
 
-    def _cast_shadow(self, image: npt.NDArray[np.int16], t: int) -> None:
+    def cast_shadow(self, image: npt.NDArray[np.int16], t: int) -> None:
         """Darken the ground softly below the feet and the body."""
         walk, camera = self.walk, self.walk.camera
         if self.looks.shadow <= 0 or camera.elevation <= 0.1:

@@ -87,6 +87,7 @@ class WalkerSettings(Settings):
         missed: probability that a well seen joint is missed in a frame.
         box_jitter: standard deviation of a box's centre and size, as a share of its height.
         camera: the camera domain.
+        people: how many are in a clip: the one it is named after, and passers-by who come the other way.
         content: what is written of a walk: sequences of its leaf, and ``video`` with its boxes.
         video: how videos are encoded, where ``content`` asks for them.
     """
@@ -104,6 +105,7 @@ class WalkerSettings(Settings):
     missed: Share = 0.01
     box_jitter: float = Field(0.008, ge=0, le=0.05)
     camera: CameraSettings = CameraSettings()
+    people: int = Field(1, ge=1, le=6)
     content: tuple[Content, ...] = ("heatmaps", "poses", "poses_frame", "boxes")
     video: VideoSettings = VideoSettings()
 

@@ -35,6 +35,7 @@ class Stream(IntEnum):
     OBSERVATION = 5
     LENGTH = 6
     LOOKS = 7
+    COMPANY = 8
 
 
 def identity_generator(seed: int, identity: int) -> np.random.Generator:
@@ -114,7 +115,16 @@ def frame_count(settings: WalkerSettings, identity: int, kind: str, view: str) -
     return int(walk_generator(Stream.LENGTH, settings.seed, identity, kind, view).integers(fewest, most + 1))
 
 
-def make_walk(settings: WalkerSettings, identity: int, kind: str, view: str) -> Walk:
+def make_walk(
+    settings: WalkerSettings,
+    identity: int,
+    kind: str,
+    view: str,
+    *,
+    frames: int | None = None,
+    aside: tuple[float, float] = (0.0, 0.0),
+    may_leave: bool = False,
+) -> Walk:
     """Make one walk, a function of (settings, identity, kind, view) and of nothing else.
 
     The same identity walks a little differently each time: speed, phase, posture and curves vary
@@ -124,6 +134,9 @@ def make_walk(settings: WalkerSettings, identity: int, kind: str, view: str) -> 
         identity: 1 … ``settings.identities`` (larger numbers are people too).
         kind: a type, such as ``"bg-01"``; need not be one of ``settings.types``.
         view: degrees as a name, such as ``"090"``.
+        frames: how many; None: as many as the settings draw.
+        aside: metres (x, y) that the path's middle lies beside the camera's.
+        may_leave: whether the path may leave the frame.
 
     Raises:
         ConfigError: unknown type or view, identity below 1, or a path that leaves the frame.
@@ -133,7 +146,8 @@ def make_walk(settings: WalkerSettings, identity: int, kind: str, view: str) -> 
     """
     if identity < 1:
         raise ConfigError(f"identity {identity}: identities are numbered from 1", where="make_walk")
-    degrees, camera, frames = view_degrees(view), settings.camera, frame_count(settings, identity, kind, view)
+    degrees, camera = view_degrees(view), settings.camera
+    frames = frame_count(settings, identity, kind, view) if frames is None else frames
     session, clothing, filming = (
         walk_generator(stream, settings.seed, identity, kind, view)
         for stream in (Stream.SESSION, Stream.BODY, Stream.PLACE)
@@ -146,13 +160,13 @@ def make_walk(settings: WalkerSettings, identity: int, kind: str, view: str) -> 
     phase = _phase(gait.cadence, frames, settings.fps, session)
     motion = move(body, gait, phase)
     progress = (phase - phase.mean()) / (2 * np.pi) * stride_length(body, gait)
-    shift = (float(filming.normal(0, 0.1)), float(filming.normal(0, 0.15)))
+    shift = (aside[0] + float(filming.normal(0, 0.1)), aside[1] + float(filming.normal(0, 0.15)))
     heading = degrees + float(filming.normal(0, 1.0))
     world = place(np.concatenate((motion.joints, motion.extra), 1), progress, heading, camera, shift)
 
     points, depth = project(world, camera)
     keypoints, seen = points[:, :17], in_frame(points[:, :17], depth[:, :17], camera)
-    if (seen.mean(1) < 0.5).any():
+    if not may_leave and (seen.mean(1) < 0.5).any():
         raise ConfigError(
             f"{identity}/{kind}/{view} leaves the frame",
             where="camera",

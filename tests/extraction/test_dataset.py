@@ -12,8 +12,9 @@ import pytest
 
 from gaitext.errors import DataError
 from gaitext.execution import parse_shard
-from gaitext.extraction import ExtractSettings, Source, extract_dataset, find_sources
+from gaitext.extraction import ExtractSettings, Source, extract_dataset, find_sources, read_boxes
 from gaitext.extraction.boxes import find_tracks
+from gaitext.extraction.detect import overlap
 from gaitext.extraction.tracker import longest
 from gaitext.making import Records
 from gaitext.store import CompactSequence, leaves, open_sequence, read_leaf
@@ -86,13 +87,13 @@ def test_what_is_broken_stops_nobody_else(tree: Path, tmp_path: Path, workers: i
     shutil.copytree(tree / "boxes", tmp_path / "boxes")
     broken = tmp_path / "videos" / f"{PLACES[1]}.mp4"
     broken.write_bytes(broken.read_bytes()[:700])
-    (tmp_path / "boxes" / f"{PLACES[2]}.csv").unlink()
+    (tmp_path / "boxes" / f"{PLACES[2]}.csv").unlink()  # so the detector in the package looks for people
     sources = find_sources(tmp_path / "videos", tmp_path / "boxes")
     estimator = f"onnx:{tree / 'dots.onnx'}"
     report = extract_dataset(sources, estimator, tmp_path / "out", workers=workers, quiet=True)
     assert report.written == [PLACES[0], PLACES[3]]
     assert sorted(report.failed) == PLACES[1:3]
-    assert "000.mp4: has no boxes" in report.failed[PLACES[2]]
+    assert "000.mp4: no person could be followed" in report.failed[PLACES[2]]
     assert "090.mp4" in report.failed[PLACES[1]]
     assert all(f"FAILED: {name}" in str(report) for name in PLACES[1:3])
     assert sorted(json.loads((tmp_path / "out/manifest.json").read_text())["failed"]) == PLACES[1:3]
@@ -195,6 +196,29 @@ def test_a_detector_finds_the_longest_track_once(tmp_path: Path) -> None:
     given = source.tracks()
     assert given is not None
     np.testing.assert_allclose(given[1].boxes, tracks[1].boxes)
+
+
+def test_the_detector_in_the_package_is_asked_where_none_is_named_and_no_boxes_are(tmp_path: Path) -> None:
+    from gaitext.extraction.tracker import load_tracker
+    from gaitext.walkers import CameraSettings, WalkerSettings, write_dataset
+
+    camera = CameraSettings(width=320, height=240, focal=260, distance=5.0, elevation=1.2)
+    settings = WalkerSettings(
+        identities=2, protocol="own", types=("nm-01",), views=("090",), frames=12, content=("video",), camera=camera
+    )
+    write_dataset(settings, tmp_path / "films", quiet=True)
+    video = tmp_path / "films/videos/001/nm-01/090.mp4"
+    (true,) = read_boxes(tmp_path / "films/boxes/001/nm-01/090.csv").values()
+    out = tmp_path / "out"
+    source = Source(video, "001", "nm-01", "090")
+    report = extract_dataset([source], Counting(), out, tracker=load_tracker("overlap?min_length=6"), quiet=True)
+    assert report.written == ["001/nm-01/090"]
+    entry = json.loads((out / "records/001/nm-01/090.json").read_text())["made_with"]["detector"]
+    assert (entry["detector"]["detector"], entry["tracker"]["min_length"]) == ("bundled", 6)
+    (found,) = read_boxes(out / "boxes/001/nm-01/090.csv").values()
+    assert len(found.frames) >= 10
+    shared = [overlap(a[None], b[None])[0, 0] for a, b in zip(found.boxes, true.boxes[found.frames - 1])]
+    assert np.mean(shared) > 0.75
 
 
 def test_two_sources_for_one_sequence(tree: Path, tmp_path: Path) -> None:

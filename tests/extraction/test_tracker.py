@@ -1,42 +1,16 @@
-"""The tracker: assignment against all permutations, invariants, and crossings worked by hand."""
+"""The tracker: invariants, crossings worked by hand, and the library's trackers on the same."""
 
-from itertools import permutations
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from gaitext.errors import ShapeError
-from gaitext.extraction.tracker import Track, TrackerSettings, assign, longest, track
+from gaitext.errors import ConfigError, MissingDependencyError, ShapeError
+from gaitext.extraction.tracker import Track, TrackerSettings, load_tracker, longest, track
 
-ANY = TrackerSettings(min_length=1, min_score=0)
-
-
-@settings(deadline=None)
-@given(
-    arrays.arrays(np.float64, st.tuples(st.integers(0, 5), st.integers(0, 5)), elements=st.integers(0, 4).map(float))
-)
-def test_assignment_is_the_best_of_all(gains: np.ndarray) -> None:
-    pairs = assign(gains)
-    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)
-    assert all(gains[pair] > 0 for pair in pairs)
-    tall = gains if gains.shape[0] <= gains.shape[1] else gains.T
-    best = max(
-        sum(tall[row, column] for row, column in enumerate(order))
-        for order in permutations(range(tall.shape[1]), tall.shape[0])
-    )
-    assert sum(gains[pair] for pair in pairs) == best
-
-
-def test_assignment_agrees_with_scipy() -> None:
-    optimize = pytest.importorskip("scipy.optimize")
-    draw = np.random.default_rng(0)
-    for shape in ((8, 8), (3, 20), (20, 3), (30, 29)):
-        gains = draw.random(shape) * (draw.random(shape) < 0.5)
-        rows, columns = optimize.linear_sum_assignment(gains, maximize=True)
-        assert sum(gains[pair] for pair in assign(gains)) == pytest.approx(gains[rows, columns].sum())
+ANY = TrackerSettings(min_length=1, min_score=0, new_score=0)
 
 
 def walk(
@@ -115,6 +89,70 @@ def test_what_is_left_out() -> None:
     assert [one.boxes[0, 0] for one in tracks.values()] == [100]
     assert track([]) == {}
     assert track([[], np.zeros((0, 5))]) == {}
+
+
+def test_a_low_score_continues_a_track_but_begins_none() -> None:
+    one, stranger = walk(range(1, 21), 0, 2), walk(range(1, 21), 300, 2, score=0.35)
+    for frame in range(9, 13):  # half hidden
+        one[frame][4] = 0.35
+    (found,) = track(scene(one, stranger)).values()
+    assert found.boxes.tolist() == [box[:4] for box in one.values()]
+    assert found.filled is not None
+    assert not found.filled.any()
+    # One who was lost a frame ago is taken up by a sure box alone.
+    del one[9]
+    (found,) = track(scene(one, stranger)).values()
+    assert found.filled is not None
+    assert found.frames[found.filled].tolist() == [9, 10, 11, 12]
+    # And not where low scores are not looked at.
+    (found,) = track(scene(one, stranger), TrackerSettings(min_score=0.4)).values()
+    assert found.frames[found.filled].tolist() == [9, 10, 11, 12]
+
+
+def test_a_sure_box_is_chosen_before_an_unsure_one_that_overlaps_more() -> None:
+    before, sure, unsure = [0.0, 0, 20, 60, 0.9], [4.0, 0, 20, 60, 0.9], [0.0, 0, 20, 60, 0.3]
+    (found,) = track([[before], [unsure, sure]], TrackerSettings(min_length=2)).values()
+    assert found.boxes[:, 0].tolist() == [0, 4]
+
+
+@pytest.mark.parametrize("method", ["sort", "bytetrack", "ocsort", "botsort"])
+def test_the_librarys_trackers_walk_through_a_crossing(method: str) -> None:
+    pytest.importorskip("trackers")
+    # One is taller, as people are: where both are at one place, the library's motion models alone do not tell.
+    one, two = (
+        walk(range(1, 42), 0, 5),
+        {f: [x, 42, 20, 68, s] for f, (x, _, _, _, s) in walk(range(1, 42), 200, -5).items()},
+    )
+    first, second = track(scene(one, two), load_tracker(f"{method}?min_score=0.1&iou=0.1")).values()
+    for found, true in ((first, one), (second, two)):
+        given = {frame: box[:4] for frame, box in true.items()}
+        # Which frame a library's track begins with is its own matter.
+        assert found.frames[0] <= 3
+        assert found.frames[-1] == 41
+        assert [given[frame] for frame in found.frames.tolist()] == found.boxes.tolist()
+    assert first.filled is not None
+    assert not first.filled.any()
+
+
+def test_a_tracker_by_name() -> None:
+    assert load_tracker("overlap") == TrackerSettings()
+    assert load_tracker("bytetrack?max_gap=30&min_score=0.2") == TrackerSettings(
+        method="bytetrack", max_gap=30, min_score=0.2
+    )
+    for text, message in (
+        ("bytetrak", "did you mean 'bytetrack'"),
+        ("overlap?gap=3", "gap"),
+        ("overlap?min_score=0.6", "new_score .* is below min_score"),
+        ("overlap?max_gap", "is no option"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_tracker(text)
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(MissingDependencyError, match=r"gaitext\[track\]"):
+        track([[]], load_tracker("botsort"))
 
 
 @pytest.mark.parametrize("boxes", [[[1, 2, 3, 4]], [1, 2, 3, 4, 5], [[0, 0, 0, 1, 1]], [[0, 0, float("nan"), 1, 1]]])

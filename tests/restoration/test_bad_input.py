@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -116,11 +117,16 @@ def test_of_a_tree_the_good_are_done_and_the_bad_named(corrector: Path, tmp_path
     left = results(tmp_path / "out")
     assert left
     assert all(name.startswith("001/nm-01/000") for name in left)
+    failed = json.loads((tmp_path / "out/manifest.json").read_text())["failed"]
+    assert len(failed) == len(bad)
     for name, why in bad.items():
-        assert re.search(rf"FAILED: 001/nm-01/{name}[^\n]*({why})[^\n]*\nTo mend it: ", done.output), (
-            name,
-            done.output,
-        )
+        (said_of_it,) = (said for item, said in failed.items() if item.startswith(f"001/nm-01/{name}"))
+        assert re.search(rf"({why})[^\n]*\nTo mend it: ", said_of_it)
+    # Each kind is said once, with how to mend it, and everything is named.
+    said = re.findall(r"FAILED: ([^:\n]*): [^\n]*\nTo mend it: [^\n]*(?:\n  also ([^\n]*))?", done.output)
+    assert len(said) == done.output.count("FAILED: ") < len(bad)
+    named = [name for first, others in said for name in (first.split()[-1], *filter(None, others.split(", ")))]
+    assert sorted(named) == sorted(failed)
     assert "Errno" not in done.output
 
 

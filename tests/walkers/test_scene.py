@@ -35,7 +35,7 @@ def test_the_silhouette_is_that_of_every_solids_rays(kind: str, view: str) -> No
 
 def depths(scene: Scene, t: int) -> np.ndarray:
     """Depth of what is seen at each pixel, [H, W] metres."""
-    hits, silhouette = scene._look(t)
+    hits, silhouette = scene._look(t)[0], scene.silhouette(t)
     depth = np.full(silhouette.shape, np.inf)
     depth[hits.rows, hits.columns] = hits.depth
     return depth

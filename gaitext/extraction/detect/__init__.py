@@ -1,4 +1,4 @@
-"""Person detectors behind one protocol: mmdet, and ONNX files of the YOLO kind."""
+"""Person detectors behind one protocol: the package's own, transformers', mmdet's, and ONNX files of the YOLO kind."""
 
 from gaitext.extraction.detect.detector import DETECTORS, Detector, detect_video, load_detector, overlap, suppress
 

@@ -44,45 +44,63 @@ class Detector(Protocol):
 
 #: Prefix of a detector's specification -> (module, function of the text after the prefix and options).
 DETECTORS: dict[str, tuple[str, str]] = {
-    "onnx": ("gaitext.extraction.detect.onnx", "load"),
+    "bundled": ("gaitext.extraction.detect.bundled", "load"),
+    "detr": ("gaitext.extraction.detect.detr", "load"),
     "mmdet": ("gaitext.extraction.detect.mmdet", "load"),
+    "onnx": ("gaitext.extraction.detect.onnx", "load"),
 }
+#: Those whose specification is the prefix alone.
+_WITHOUT_MODEL = ("bundled",)
 
 
 def load_detector(specification: str) -> Detector:
-    """Load a detector from ``onnx:FILE`` or ``mmdet:CONFIG[:CHECKPOINT]``.
+    """Load a detector from ``bundled``, ``detr:MODEL``, ``mmdet:CONFIG[:CHECKPOINT]`` or ``onnx:FILE``.
 
-    Options follow a question mark: ``onnx:yolo11n.onnx?score=0.4&iou=0.6``. They are the fields of
-    :class:`~gaitext.extraction.detect.onnx.OnnxDetectorSettings` and
-    :class:`~gaitext.extraction.detect.mmdet.MmdetDetectorSettings`.
+    Options follow a question mark: ``detr:PekingU/rtdetr_r18vd?score=0.4``. They are the fields of
+    :class:`~gaitext.extraction.detect.bundled.BundledDetectorSettings`,
+    :class:`~gaitext.extraction.detect.detr.DetrDetectorSettings`,
+    :class:`~gaitext.extraction.detect.mmdet.MmdetDetectorSettings` and
+    :class:`~gaitext.extraction.detect.onnx.OnnxDetectorSettings`.
 
     Raises:
         ConfigError: unknown prefix or option, nothing after the prefix, or a model that cannot be
             loaded.
         MissingDependencyError: the library behind it is not installed.
     """
-    prefix, _, rest = specification.partition(":")
-    known = ", ".join(f"{name}:…" for name in sorted(DETECTORS))
+    named, options = parse_options(specification, "detector")
+    prefix, colon, rest = named.partition(":")
     if prefix not in DETECTORS:
+        known = ", ".join(name if name in _WITHOUT_MODEL else f"{name}:…" for name in sorted(DETECTORS))
         raise ConfigError(f"unknown detector '{specification}'", where="detector", how=f"known ones: {known}")
-    rest, _, text = rest.partition("?")
-    if not rest:
-        raise ConfigError(f"'{specification}' names no model", where="detector", how=f"write {prefix}:FILE")
+    if prefix in _WITHOUT_MODEL and colon:
+        raise ConfigError(f"'{specification}' names a model", where="detector", how=f"write {prefix}")
+    if prefix not in _WITHOUT_MODEL and not rest:
+        raise ConfigError(f"'{specification}' names no model", where="detector", how=f"write {prefix}:MODEL")
+    module, function = DETECTORS[prefix]
+    loaded: Detector = getattr(importlib.import_module(module), function)(rest, options)
+    return loaded
+
+
+def parse_options(specification: str, where: str) -> tuple[str, dict[str, str]]:
+    """A specification ``NAME?KEY=VALUE&…`` taken apart.
+
+    Raises:
+        ConfigError: what follows the question mark is no KEY=VALUE, or a key is given twice.
+    """
+    named, _, text = specification.partition("?")
     options: dict[str, str] = {}
     for part in filter(None, text.split("&")):
         key, equals, value = part.partition("=")
         if not equals:
             raise ConfigError(
                 f"'{part}' in '{specification}' is no option",
-                where="detector",
+                where=where,
                 how="options are KEY=VALUE, joined by &",
             )
         if key in options:
             raise ConfigError(f"option '{key}' is given twice", where=specification)
         options[key] = value
-    module, function = DETECTORS[prefix]
-    loaded: Detector = getattr(importlib.import_module(module), function)(rest, options)
-    return loaded
+    return named, options
 
 
 def detect_video(
