@@ -85,7 +85,8 @@ def main() -> None:
             here = (high >= low) & (high < top)
             counts.append(f"{low}-{top}: {int((best[here] >= 0.5).sum())}/{int(here.sum())}")
         mean = best[best >= 0.5].mean()
-        print(f"{name}: {', '.join(counts)}; overlap {mean:.3f}; others {wrong}; {1e3 * np.median(seconds):.0f} ms of a core")
+        milliseconds = 1e3 * np.median(seconds)
+        print(f"{name}: {', '.join(counts)}; overlap {mean:.3f}; others {wrong}; {milliseconds:.0f} ms of a core")
 
 
 if __name__ == "__main__":

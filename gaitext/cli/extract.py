@@ -43,7 +43,11 @@ def extract(
     ] = None,
     clip_frames: Annotated[int | None, typer.Option(help="Cut tracks into sequences of this many boxes.")] = None,
     content: Annotated[
-        str | None, typer.Option(help="Comma-separated, of heatmaps,poses,poses_frame,boxes (default), silhouettes.")
+        str | None,
+        typer.Option(
+            help="Of heatmaps,poses,poses_frame,boxes,silhouettes. "
+            "\\[default: all; no silhouettes with --boxes or --detector]"
+        ),
     ] = None,
     segmenter: Annotated[str, typer.Option(help="Of silhouettes: bundled, or hf:NAME_OR_FOLDER.")] = "bundled",
     min_frames: Annotated[int, typer.Option(help="Shorter sequences are not written, but reported.")] = 10,

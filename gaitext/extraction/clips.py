@@ -20,7 +20,8 @@ from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 from gaitext.store.contract import check_template, folder_name
 
-#: What extraction can write into a leaf, in the order of the files; and what it writes if nothing else is asked for.
+#: What extraction can write into a leaf, in the order of the files; and what it writes if nothing is asked for, and
+#: boxes or a detector are given.
 Content = Literal["heatmaps", "poses", "poses_frame", "boxes", "silhouettes"]
 CONTENT: tuple[Content, ...] = ("heatmaps", "poses", "poses_frame", "boxes")
 
@@ -52,7 +53,8 @@ class ExtractSettings(Settings):
             ``compact`` (8 bits), or ``lossless`` (float16 without the zeros); see
             :mod:`gaitext.store`.
         content: which of a leaf's files are written, of ``heatmaps``, ``poses``, ``poses_frame``, ``boxes`` and
-            ``silhouettes``; a text of names with commas between will do. Which frames are kept depends on
+            ``silhouettes``; a text of names with commas between will do. None: all of them, but no silhouettes
+            where boxes or a detector are given. Which frames are kept depends on
             ``silhouettes`` alone: those are dropped that have no mask of the person.
         merge: a partition (a name, or lists of joints) whose parts the 17 heatmaps are merged to
             before they are stored (``alignment.merge: offline``); None stores all 17.
@@ -68,7 +70,7 @@ class ExtractSettings(Settings):
     crop_scale: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     form: Form = "plain"
-    content: tuple[Content, ...] = CONTENT
+    content: tuple[Content, ...] | None = None
     merge: PartitionLike | None = None
 
     @field_validator("content", mode="before")
@@ -78,7 +80,9 @@ class ExtractSettings(Settings):
 
     @field_validator("content")
     @classmethod
-    def _once(cls, content: tuple[Content, ...]) -> tuple[Content, ...]:
+    def _once(cls, content: tuple[Content, ...] | None) -> tuple[Content, ...] | None:
+        if content is None:
+            return None
         if not content:
             raise ValueError(f"names nothing: give some of {', '.join(get_args(Content))}")
         return tuple(name for name in get_args(Content) if name in content)
@@ -141,7 +145,7 @@ class ExtractReport(Report):
             lines.append("To mend it: longer clips, or lower --min-frames or --min-score")
         lines += self.several("doubtful", self.doubtful)
         if self.doubtful:
-            lines.append("To mend it: look whether these are the boxes of these videos")
+            lines.append("To mend it: look at the crops: are these the boxes of this video?")
         lines += self.several("left from other settings", dict.fromkeys(self.stale, ""))
         return "\n".join(lines + self.failures())
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from gaitext.errors import DataError, GaitextError, VideoError, import_extra
 from gaitext.execution import worker_index
 from gaitext.execution.memory import keep_freed_memory
 from gaitext.extraction.boxes import Boxes, Source, find_tracks
-from gaitext.extraction.clips import CONTENT, Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
+from gaitext.extraction.clips import CONTENT, Clip, Content, ExtractReport, ExtractSettings, leaf_name, plan_clips
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.pipeline import OTHER_VIDEO, ClipWriter, Pipeline
 from gaitext.extraction.tracker import Track, TrackerSettings, longest
@@ -198,7 +198,6 @@ class _Tools:
 
     estimator: PoseEstimator
     correction: Correction | None
-    segmenter: Segmenter | None
 
 
 @dataclass
@@ -231,15 +230,17 @@ class Extraction(Recipe[Source, ExtractReport]):
         _ = self._tools
         if self.detector is not None:
             _ = self._detector
+        if self.settings.content is not None and "silhouettes" in self.settings.content:
+            _ = self._segmenter
 
     @cached_property
     def _tools(self) -> _Tools:
         return _Tools(
             load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
             None if self.correction is None else self.correction(),
-            self._segmenter() if "silhouettes" in self.settings.content else None,
         )
 
+    @cached_property
     def _segmenter(self) -> Segmenter:
         return load_segmenter(self.segmenter) if isinstance(self.segmenter, str) else self.segmenter
 
@@ -271,15 +272,17 @@ class Extraction(Recipe[Source, ExtractReport]):
             tracks, found_by = find_tracks(source, self._detector, self.out, self.tracker)
         clips = self._clips(source, tracks, report)
         tools, records, info = self._tools, Records(self.out), probe(video)
-        todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)
+        contents = self._contents(source)
+        todo = self._remaining(clips, source, info.pixel_aspect, found_by, contents, report, resume)
         if todo:
             _check_reach(todo, info.frames, video, boxes)
-            self._check_space(todo, tools.estimator)
+            self._check_space(todo, tools.estimator, contents)
             # With a records folder there, a leaf it does not name is one whose recording was cut off.
             records.folder.mkdir(parents=True, exist_ok=True)
             batch = self.settings.batch_size or getattr(tools.estimator, "batch_size", None) or _BATCH
             correct = None if tools.correction is None else tools.correction.correct
-            pipeline = Pipeline(todo, tools.estimator, batch, records, report, progress, correct, tools.segmenter)
+            segmenter = self._segmenter if "silhouettes" in contents else None
+            pipeline = Pipeline(todo, tools.estimator, batch, records, report, progress, correct, segmenter)
             pipeline.over(video, boxes)
         if not report.written and not report.standing:
             listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
@@ -289,6 +292,12 @@ class Extraction(Recipe[Source, ExtractReport]):
                 how=f"look at the crops: is {boxes} of this video, are the boxes on the persons, and is the network's "
                 "normalisation right? Or lower --min-score or --min-frames",
             )
+
+    def _contents(self, source: Source) -> tuple[Content, ...]:
+        """Which files the source's leaves get."""
+        if self.settings.content is not None:
+            return self.settings.content
+        return get_args(Content) if source.boxes is None and self.detector is None else CONTENT
 
     def _clips(self, source: Source, tracks: dict[int, Track], report: ExtractReport) -> list[Clip]:
         """The clips of the tracks that are wanted; the others go into the report."""
@@ -307,6 +316,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         source: Source,
         pixel_aspect: Fraction,
         found_by: Entry | None,
+        contents: tuple[Content, ...],
         report: ExtractReport,
         resume: bool,
     ) -> list[ClipWriter]:
@@ -318,7 +328,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         aspect = width / height / float(pixel_aspect)
         recognised, todo = digest(video), []
         for clip in clips:
-            decided = self._decides(clip, recognised, scale, pixel_aspect, found_by)
+            decided = self._decides(clip, recognised, scale, pixel_aspect, found_by, contents)
             known, folder = records.get(clip.leaf), self.out / "sequences" / clip.leaf
             same = known is not None and made_with(known) == decided
             if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
@@ -343,11 +353,17 @@ class Extraction(Recipe[Source, ExtractReport]):
             }
             crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
             squares = crop_boxes(clip.boxes, scale=SCALE, aspect=1 / float(pixel_aspect))
-            todo.append(ClipWriter(clip, crops, squares, entry, settings, self.out))
+            todo.append(ClipWriter(clip, crops, squares, entry, settings, contents, self.out))
         return todo
 
     def _decides(
-        self, clip: Clip, recognised: str, scale: float, pixel_aspect: Fraction, found_by: Entry | None
+        self,
+        clip: Clip,
+        recognised: str,
+        scale: float,
+        pixel_aspect: Fraction,
+        found_by: Entry | None,
+        contents: tuple[Content, ...],
     ) -> Entry:
         """All that decides a clip's sequence."""
         tools, settings = self._tools, self.settings
@@ -365,21 +381,20 @@ class Extraction(Recipe[Source, ExtractReport]):
         }
         if tools.correction is not None:  # so that records without one stay as they are
             decided["corrector"] = tools.correction.settings
-        if settings.content != CONTENT:
-            decided["content"] = settings.content
-        if tools.segmenter is not None:
-            decided["segmenter"] = tools.segmenter.settings
+        if contents != CONTENT:
+            decided["content"] = contents
+        if "silhouettes" in contents:
+            decided["segmenter"] = self._segmenter.settings
         if pixel_aspect != 1:
             decided["pixel_aspect"] = str(pixel_aspect)
         return as_read_back(decided)
 
-    def _check_space(self, todo: Sequence[ClipWriter], estimator: PoseEstimator) -> None:
+    def _check_space(self, todo: Sequence[ClipWriter], estimator: PoseEstimator, contents: tuple[Content, ...]) -> None:
         """Raise where the sequences cannot fit on the disk, before any work is done."""
         size = getattr(estimator, "heatmap_size", HEATMAP_SHAPE[1:])
         # What a compact form takes depends on the heatmaps; a tenth is less than it ever did.
         share = 1.0 if self.settings.form == "plain" else 0.1
         maps = int(np.prod(size)) * 2 * (17 if self.settings.merge is None else 1) * share
-        contents = self.settings.content
         each = sum(maps if name == "heatmaps" else CONTENTS[name].frame_bytes for name in contents)
         needed = each * sum(writer.left for writer in todo)
         self.out.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ import torch
 
 from gaitext.errors import DataError, VideoError
 from gaitext.execution.stages import Behind, ahead
-from gaitext.extraction.clips import Clip, ExtractReport, ExtractSettings
+from gaitext.extraction.clips import Clip, Content, ExtractReport, ExtractSettings
 from gaitext.extraction.crops import crop_images, overlaps
 from gaitext.geometry import apply, crop_matrices, invert
 from gaitext.making import Entry, Progress, Records, frame_ranges
@@ -190,6 +190,7 @@ class ClipWriter:
         squares: those of the segmenter, likewise.
         entry: what its record will say, but for the outcome.
         settings: thresholds and form.
+        contents: which files the leaf gets.
         out: output folder.
     """
 
@@ -200,10 +201,11 @@ class ClipWriter:
         squares: npt.NDArray[np.float64],
         entry: Entry,
         settings: ExtractSettings,
+        contents: tuple[Content, ...],
         out: Path,
     ) -> None:
         self.clip, self.crops, self.squares, self.entry = clip, crops, squares, entry
-        self.settings, self.out = settings, out
+        self.settings, self.contents, self.out = settings, contents, out
         self.left = len(clip.frames)
         self.kept: list[int] = []
         self.dropped: dict[str, list[int]] = defaultdict(list)
@@ -349,5 +351,5 @@ class ClipWriter:
             BOXES.stem: crops.astype(np.float32),
             SILHOUETTES.stem: silhouettes,
         }
-        asked = {CONTENTS[name].stem for name in self.settings.content}
+        asked = {CONTENTS[name].stem for name in self.contents}
         return {stem: frames for stem, frames in everything.items() if frames is not None and stem in asked}

@@ -53,6 +53,7 @@ class PoseEstimator(Protocol):
 #: Prefix of an estimator's specification -> (module, class). A class takes the text after the
 #: prefix and keyword options. Imported when asked for: each needs an extra of its own.
 ESTIMATORS: dict[str, tuple[str, str]] = {
+    "bundled": ("gaitext.pose.movenet_estimator", "MoveNetEstimator"),
     "mmpose": ("gaitext.pose.mmpose", "MMPoseEstimator"),
     "movenet": ("gaitext.pose.movenet_estimator", "MoveNetEstimator"),
     "onnx": ("gaitext.pose.onnx", "OnnxEstimator"),
@@ -60,7 +61,7 @@ ESTIMATORS: dict[str, tuple[str, str]] = {
     "vitpose": ("gaitext.pose.vitpose", "VitPoseEstimator"),
 }
 #: What those stand for whose specification may be the prefix alone.
-_MODEL = {"movenet": "thunder"}
+_MODEL = {"bundled": "thunder", "movenet": "thunder"}
 
 
 def load_estimator(specification: str, **options: Any) -> PoseEstimator:
@@ -68,7 +69,7 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
 
     Args:
         specification: ``PREFIX:MODEL`` or ``PREFIX:MODEL?OPTION=VALUE&…``; the prefix is a key of
-            :data:`ESTIMATORS`, and ``movenet`` alone is ``movenet:thunder``. Values are JSON, or text
+            :data:`ESTIMATORS`, and ``movenet`` alone, or ``bundled``, is ``movenet:thunder``. Values are JSON, or text
             where they are not.
         options: the estimator's own (see its class), beside those in the specification.
 
@@ -81,12 +82,6 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
     """
     named, written = split_options(specification)
     prefix, colon, rest = named.partition(":")
-    if prefix == "bundled":
-        raise ConfigError(
-            "gaitext no longer has the estimator 'bundled', which knew rendered walkers only",
-            where="estimator",
-            how="write movenet, which comes with gaitext, too",
-        )
     if prefix not in ESTIMATORS:
         known = ", ".join(f"{name}:…" if name not in _MODEL else name for name in sorted(ESTIMATORS))
         raise ConfigError(f"unknown estimator '{specification}'", where="estimator", how=f"known ones: {known}")

@@ -54,12 +54,16 @@ def test_bare_it_is_the_default_one() -> None:
         ("movenet:", "names no model"),
         ("movenet:thunder?person=left", "person"),
         ("movenet:lightnin", "lightning"),
-        ("bundled", "movenet"),
     ],
 )
 def test_bad_specifications(specification: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_estimator(specification)
+
+
+def test_what_comes_with_gaitext_is_thunder() -> None:
+    assert load_estimator("bundled").settings == load_estimator("movenet").settings
+    assert load_estimator("movenet").settings == load_estimator("movenet:thunder").settings
 
 
 def test_heatmaps_are_the_network_s(images: torch.Tensor) -> None:
