@@ -71,7 +71,7 @@ setup(
     packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
     package_dir={"gaitext.configs": "configs"},
     package_data={
-        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.pt", "**/*.safetensors", "**/NOTICE"],
+        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE"],
         "gaitext.configs": ["*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[
@@ -80,6 +80,7 @@ setup(
         "pydantic>=2.6",
         "PyYAML>=6",
         "rich>=13",
+        "ruamel.yaml>=0.18",
         "safetensors>=0.4.3",
         "scipy>=1.10",
         "torch>=2.4",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import ModuleType
+
+#: Names of one kind of failure that are listed, beside the first.
+_NAMED = 4
 
 
 class GaitextError(Exception):
@@ -15,6 +19,9 @@ class GaitextError(Exception):
         what: one sentence: what is wrong.
         where: the file, key or tensor it was found in.
         how: how to mend it.
+
+    Attributes:
+        origin: where in the code it was raised; see :func:`kind_of`.
     """
 
     def __init__(self, what: str, *, where: object = None, how: str | None = None) -> None:
@@ -25,14 +32,18 @@ class GaitextError(Exception):
         if how:
             lines.append(f"To mend it: {how}")
         super().__init__("\n".join(lines))
+        raised = sys._getframe(1)
+        self.origin = f"{raised.f_code.co_filename}:{raised.f_lineno}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need help to cross a process boundary.
-        return (_rebuild, (type(self), self.what, self.where, self.how))
+        return (_rebuild, (type(self), self.what, self.where, self.how, self.origin))
 
 
-def _rebuild(kind: type[GaitextError], what: str, where: str | None, how: str | None) -> GaitextError:
-    return kind(what, where=where, how=how)
+def _rebuild(kind: type[GaitextError], what: str, where: str | None, how: str | None, origin: str) -> GaitextError:
+    error = kind(what, where=where, how=how)
+    error.origin = origin
+    return error
 
 
 class ConfigError(GaitextError, ValueError):
@@ -61,6 +72,53 @@ class VideoError(GaitextError, RuntimeError):
 
 class MissingDependencyError(GaitextError, ImportError):
     """An optional dependency is not installed."""
+
+
+def kind_of(error: BaseException) -> Hashable:
+    """What kind of failure an error is: of one kind are those that one line of gaitext raised, whatever they name.
+
+    Errors of others are of one kind where type and text are the same.
+    """
+    return type(error), error.origin if isinstance(error, GaitextError) else str(error)
+
+
+def describe_failures(
+    failed: Mapping[str, BaseException], what: str, *, title: str = "", all_in: object = None
+) -> list[str]:
+    """Say each kind of failure once, in lines: how often, the first in full with how to mend it, the others' names.
+
+    Args:
+        failed: name -> the error that stopped it.
+        what: what failed, in the plural.
+        title: stands before each kind.
+        all_in: the file that holds all of them; without one every name is listed.
+    """
+    kinds: dict[Hashable, list[str]] = {}
+    for name, error in failed.items():
+        kinds.setdefault(kind_of(error), []).append(name)
+    lines = []
+    for names in kinds.values():
+        error = failed[names[0]]
+        why = str(error) if isinstance(error, GaitextError) else f"{type(error).__name__}: {error}"
+        count = "" if len(names) == 1 else f"{len(names)} {what}, such as "
+        lines.append(f"{title}{count}{names[0]}: {why}")
+        lines += also(names[1:], all_in)
+    return lines
+
+
+def also(names: Sequence[str], all_in: object = None) -> list[str]:
+    """A line of further names; a few, where a file holds all of them.
+
+    >>> also(["b", "c"]), also([])
+    (['  also b, c'], [])
+    >>> also(["b", "c", "d", "e", "f", "g"], "all.json")
+    ['  also b, c, d, e and 2 more; all are in all.json']
+    """
+    if not names:
+        return []
+    if all_in is None or len(names) <= _NAMED:
+        return [f"  also {', '.join(names)}"]
+    return [f"  also {', '.join(names[:_NAMED])} and {len(names) - _NAMED} more; all are in {all_in}"]
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 import gaitext
-from gaitext.errors import DataError, GaitextError
+from gaitext.errors import DataError, GaitextError, also, describe_failures
 from gaitext.execution import Engine, Outcome, Shard, map_sequences, parse_engine, raise_failures
 from gaitext.execution import progress as progress_bar
 from gaitext.store import (
@@ -73,14 +73,24 @@ class Report:
     people are to read of them.
 
     Attributes:
-        failed: name -> the error that stopped it.
+        failed: name -> the error that stopped it, as people read it; ``errors``: the error itself.
         seconds: wall time.
+        label: what the items are called; ``listed``: the file that names everything, where one was written.
         outcomes: name and outcome of every item, in their order; of the report of a whole job.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     outcomes: list[Outcome[str, Any]] = field(default_factory=list, repr=False, compare=False)
+    errors: dict[str, BaseException] = field(default_factory=dict, repr=False, compare=False)
+    label: str = field(default="items", repr=False, compare=False)
+    listed: Path | None = field(default=None, repr=False, compare=False)
+
+    def fail(self, name: str, error: BaseException) -> None:
+        """Take down an item's failure."""
+        known = isinstance(error, GaitextError)
+        self.failed[name] = str(error) if known else f"{type(error).__name__}: {error}"
+        self.errors[name] = error
 
     def add(self, other: Report) -> None:
         """Take in another report of the same recipe: lists are joined, counts added up.
@@ -101,8 +111,22 @@ class Report:
         raise_failures(self.outcomes, what)
 
     def failures(self) -> list[str]:
-        """A line for each failure."""
-        return [f"FAILED: {name}: {why}" for name, why in self.failed.items()]
+        """Each kind of failure once: :func:`gaitext.errors.describe_failures`."""
+        errors = {name: self.errors.get(name) or DataError(why) for name, why in self.failed.items()}
+        return describe_failures(errors, self.label, title="FAILED: ", all_in=self.listed)
+
+    def several(self, what: str, names: Mapping[str, str], *, all_in: Path | None = None) -> list[str]:
+        """Lines on what became of some, alike for all: name -> how it came to that; "" where there is no more to say.
+
+        Args:
+            what: of them.
+            all_in: the file that holds all of them; without one every name is listed.
+        """
+        if not names:
+            return []
+        first, *others = names
+        said = f"{first}: {names[first]}" if names[first] else first
+        return [f"{what}: {said}" if not others else f"{what}: {len(names)}, such as {said}", *also(others, all_in)]
 
 
 Item = TypeVar("Item")
@@ -199,14 +223,14 @@ def make_all(
     for outcome in outcomes:
         if outcome.result is not None:
             report.add(outcome.result)
-        elif isinstance(outcome.error, GaitextError):
-            report.failed[recipe.name(outcome.item)] = str(outcome.error)
-        else:
-            report.failed[recipe.name(outcome.item)] = f"{type(outcome.error).__name__}: {outcome.error}"
+        elif outcome.error is not None:
+            report.fail(recipe.name(outcome.item), outcome.error)
     report.outcomes = [Outcome(recipe.name(o.item), o.result, o.error) for o in outcomes]
     report.seconds = time.perf_counter() - started
+    report.label = recipe.label
     if recipe.manifest and shard is None:
         recipe.conclude(report)
+        report.listed = recipe.out / "manifest.json"
     return report
 
 
@@ -393,11 +417,12 @@ class Records:
         files = (path for path in self.folder.rglob("*.json") if not path.name.startswith("."))
         return sorted(path.relative_to(self.folder).as_posix().removesuffix(".json") for path in files)
 
-    def write_manifest(self, failed: dict[str, str]) -> dict[str, Entry]:
+    def write_manifest(self, failed: dict[str, str], **others: Any) -> dict[str, Entry]:
         """Write ``manifest.json``, ``{"leaves": {leaf: entry}, "failed": {source: why}}``, and return the entries.
 
         Args:
             failed: what failed in the command at hand; records that cannot be read are added to it.
+            others: further lists of that command, by their name.
         """
         entries = {}
         for leaf in self.names():
@@ -411,7 +436,7 @@ class Records:
         manifest = self.out / "manifest.json"
         with locked(self.out / ".lock"):  # of several commands that end at once
             clear_temporaries(manifest)
-            write_json(manifest, {"leaves": entries, "failed": failed})
+            write_json(manifest, {"leaves": entries, "failed": failed, **others})
         return entries
 
     def _path(self, leaf: str) -> Path:

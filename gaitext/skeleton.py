@@ -31,6 +31,10 @@ COCO_JOINTS: tuple[str, ...] = (
     "right_ankle",
 )
 
+#: Of each of COCO's joints, which of OpenPose's 18 it is: nose, neck, right arm, left arm, right leg, left leg, then
+#: eyes and ears from right to left, as OUMVLP-Pose has them. The neck is none of COCO's.
+OPENPOSE_18: tuple[int, ...] = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
+
 #: Shoulders and hips: neck and hip are their middles, and alignment reads nothing else.
 SPINE_JOINTS: tuple[int, ...] = (5, 6, 11, 12)
 

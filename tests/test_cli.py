@@ -163,7 +163,7 @@ def test_degrade(tmp_path: Path) -> None:
         "inspect DATA/walkers/sequences/001/nm-01/000 --sheet PLACE/s.png",
         "inspect DATA/walkers/sequences/001/nm-01/000 --overlay PLACE/o.mp4",
         "degrade VIDEOS/own/a_nm-01_000.mp4 --out PLACE",
-        "extract VIDEOS/own/a_nm-01_000.mp4 --out PLACE --boxes full --estimator bundled",
+        "extract VIDEOS/own/a_nm-01_000.mp4 --out PLACE --boxes full --estimator movenet:lightning",
         "prepare own VIDEOS/own --out PLACE",
     ],
     ids=lambda command: "-".join(word.lstrip("-") for word in command.split()[:1] + command.split()[-2:-1]),

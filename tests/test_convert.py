@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 
 from gaitext import store
 from gaitext.cli import app
-from gaitext.convert import convert_dataset
+from gaitext.convert import convert_dataset, convert_poses
 from gaitext.errors import ConfigError, DataError
-from gaitext.skeleton import PARTITIONS
+from gaitext.skeleton import COCO_JOINTS, PARTITIONS
+from gaitext.transforms.skeleton_maps import skeleton_maps
 
 from .store.maps import heatmaps
 
@@ -232,3 +233,75 @@ def test_a_source_that_has_changed_is_converted_again(source: Path, tmp_path: Pa
     assert (changed.written, changed.kept) == (1, count - 1)
     made = store.open_sequence(out / file.relative_to(data))
     np.testing.assert_array_equal(np.asarray(made[:]), np.asarray(store.open_sequence(file)))
+
+
+def pose_leaf(root: Path, kind: str, files: dict[str, np.ndarray]) -> None:
+    store.write_leaf(root, "00001", kind, "090", files)
+
+
+def openpose(frames: int = 12) -> np.ndarray:
+    rng = np.random.default_rng(frames)
+    return rng.uniform(1, 200, (frames, 18, 3))
+
+
+def test_openposes_18_joints_become_cocos_17(tmp_path: Path) -> None:
+    """By the names of both, from OpenPose's documentation."""
+    names = "nose neck r_shoulder r_elbow r_wrist l_shoulder l_elbow l_wrist r_hip r_knee r_ankle l_hip l_knee l_ankle"
+    order = [*names.split(), "r_eye", "l_eye", "r_ear", "l_ear"]
+    poses, sides = openpose(), {"left": "l", "right": "r"}
+    beside = np.ones((12, 64, 64), np.uint8)
+    pose_leaf(tmp_path / "in", "00", {"090": poses, "zsil": beside})
+    report = convert_poses(tmp_path / "in", tmp_path / "out", "coco17", quiet=True)
+    assert (report.written, report.failed) == (1, {})
+    folder = tmp_path / "out/00001/00/090"
+    assert sorted(path.name for path in folder.iterdir()) == ["2_poses_frame.pkl", "zsil.pkl"]
+    made = store.read_sequence(folder / "2_poses_frame.pkl")
+    assert (made.dtype, made.shape) == (np.float32, (12, 17, 3))
+    for joint, name in enumerate(COCO_JOINTS):
+        side, _, part = name.rpartition("_")
+        source = order.index(f"{sides[side]}_{part}" if side else name)
+        np.testing.assert_array_equal(made[:, joint], poses[:, source].astype(np.float32))
+    again = convert_poses(tmp_path / "in", tmp_path / "out", "coco17", quiet=True)
+    assert (again.written, again.kept) == (0, 1)
+
+
+def test_poses_become_skeletongaits_leaves(tmp_path: Path) -> None:
+    poses = np.random.default_rng(0).uniform(20, 300, (5, 17, 3))
+    poses[..., 2] = 0.8
+    silhouettes = np.full((5, 64, 64), 255, np.uint8)
+    pose_leaf(tmp_path / "in", "00", {"1_poses": poses * 0.1, "2_poses_frame": poses, "4_silhouettes": silhouettes})
+    pose_leaf(tmp_path / "in", "01", {"000": poses[..., :2], "mine": np.ones((5, 3, 64, 64), np.float16)})
+    report = convert_poses(tmp_path / "in", tmp_path / "out", "skeletongait", quiet=True)
+    assert report.written == 2
+    heatmap, beside = store.read_leaf(tmp_path / "out/00001/00/090")
+    assert (heatmap.dtype, heatmap.shape) == (np.uint8, (5, 2, 64, 64))
+    np.testing.assert_array_equal(heatmap, skeleton_maps(poses))
+    np.testing.assert_array_equal(beside, silhouettes)
+    assert sorted(p.name for p in (tmp_path / "out/00001/00/090").iterdir()) == ["0_heatmap.pkl", "1_sil.pkl"]
+    (alone,) = store.read_leaf(tmp_path / "out/00001/01/090")
+    np.testing.assert_array_equal(alone, skeleton_maps(np.concatenate((poses[..., :2], np.ones((5, 17, 1))), 2)))
+    with pytest.raises(ConfigError, match="other settings"):
+        convert_poses(tmp_path / "in", tmp_path / "out", "coco17", quiet=True)
+
+
+def test_poses_that_cannot_be_converted_are_named(tmp_path: Path) -> None:
+    pose_leaf(tmp_path / "in", "00", {"a": openpose()})
+    pose_leaf(tmp_path / "in", "01", {"a": openpose()[:, :17]})
+    pose_leaf(tmp_path / "in", "02", {"a": openpose(), "b": openpose()})
+    pose_leaf(tmp_path / "in", "03", {"a": np.ones((4, 64, 64), np.uint8)})
+    pose_leaf(tmp_path / "in", "04", {"a": np.where(openpose() < 50, np.nan, openpose())})
+    report = convert_poses(tmp_path / "in", tmp_path / "out", "coco17", quiet=True)
+    assert report.written == 1
+    for kind, what in (
+        ("01", "holds 17 joints, not 18"),
+        ("02", "a.pkl, b.pkl"),
+        ("03", "no pkl of numbers"),
+        ("04", "NaN"),
+    ):
+        assert what in report.failed[f"00001/{kind}/090"]
+    result = CliRunner().invoke(app, ["convert", str(tmp_path / "in"), str(tmp_path / "o"), "--to", "coco18"])
+    assert isinstance(result.exception, ConfigError)
+    assert "did you mean 'coco17'" in str(result.exception)
+    for arguments in ([], ["--to", "coco17", "--form", "plain"], ["--to", "coco17", "--floor", "0.1"]):
+        result = CliRunner().invoke(app, ["convert", str(tmp_path / "in"), str(tmp_path / "o"), *arguments])
+        assert isinstance(result.exception, ConfigError)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from gaitext import cli
@@ -33,17 +34,21 @@ def test_every_config_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_configs_are_listed_printed_and_copied(tmp_path: Path) -> None:
-    listed = CliRunner().invoke(cli.app, ["configs"]).output.split()
+    def config(*words: str) -> Result:
+        return CliRunner().invoke(cli.app, ["config", *words], catch_exceptions=False)
+
+    listed = config("list").output.split()
     assert listed == list(shipped_configs())
-    printed = CliRunner().invoke(cli.app, ["configs", "gaitpt/tiny"]).output
-    assert printed == (CONFIGS / "gaitpt" / "tiny.yaml").read_text()
-    assert CliRunner().invoke(cli.app, ["configs", "--copy", str(tmp_path)]).exit_code == 0
+    assert config("show", "gaitpt/tiny").output == (CONFIGS / "gaitpt" / "tiny.yaml").read_text()
+    assert config("copy", str(tmp_path)).exit_code == 0
     assert len(list(tmp_path.rglob("*.yaml"))) == len(listed)
+    assert config("copy", str(tmp_path / "one"), "gaitpt/tiny").exit_code == 0
+    assert [path.name for path in (tmp_path / "one").rglob("*.yaml")] == ["tiny.yaml"]
     (tmp_path / "gaitpt" / "tiny.yaml").write_text("mine: 1\n")
     with pytest.raises(DataError, match="is another"):
-        CliRunner().invoke(cli.app, ["configs", "--copy", str(tmp_path)], catch_exceptions=False)
+        config("copy", str(tmp_path))
     with pytest.raises(ConfigError, match="gaitpt/tiny"):
-        CliRunner().invoke(cli.app, ["configs", "gaitpt/tinny"], catch_exceptions=False)
+        config("show", "gaitpt/tinny")
 
 
 def test_the_folder_above_the_sequences_is_taken_or_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Compare two ways from video to heatmaps: gaitext's, and one image at a time with the same model.
 
-Run: python tools/bench_extract.py [--estimator bundled] [--frames 200] [--repeats 3]
+Run: python tools/bench_extract.py [--estimator movenet:lightning] [--frames 200] [--repeats 3]
      python tools/bench_extract.py --estimator mmpose:td-hm_hrnet-w32_8xb64-210e_coco-256x192 --frames 24
 
 One image at a time means what inference scripts do: decode a frame, cut the person out, run the
@@ -100,7 +100,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--estimator", default="bundled")
+    parser.add_argument("--estimator", default="movenet:lightning")
     parser.add_argument("--video", type=Path, help="instead of a walker")
     parser.add_argument("--boxes", type=Path, help="of --video; the first track is used")
     parser.add_argument("--frames", type=int, default=200)

@@ -75,7 +75,7 @@ def make(folder: Path, noise: float, floor: float) -> None:
         store.write_leaf(folder / FORMS[3], *place, {NAME: heatmaps}, {NAME: "compact"}, floor=floor)
         store.write_leaf(folder / FORMS[4], *place, {NAME: merge(heatmaps)}, {NAME: "compact"}, floor=floor)
     names = [settings.identity_name(i + 1) for i in range(IDENTITIES)]
-    store.write_json(folder / "partition.json", {"TRAIN_SET": names, "TEST_SET": []})
+    store.write_partition(folder / "partition.json", names, [])
     os.sync()
     store.write_json(record, made)
 

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("restoration",),
     ("extraction", "inspect", "convert"),
     ("evaluation", "walkers", "training"),
-    ("models", "losses", "transforms", "pose"),
+    ("models", "losses", "transforms", "pose", "segmentation"),
     ("making", "execution", "store", "video", "occlusion", "checkpoints"),
     ("skeleton", "geometry", "config", "errors"),
 )

@@ -1,4 +1,4 @@
-"""Draw what the bundled estimator finds in walkers it has never seen.
+"""Draw what MoveNet finds in rendered walkers.
 
 Run: python tools/draw_estimator.py OUT.png
 One column a walk: the crop from H.264 video, the heatmaps over it (left joints red, right joints
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     crops = torch.cat([crop_of(*walk, identity=i + 1) for i, walk in enumerate(WALKS)])
     out = parser.parse_args().out
-    heatmaps = load_estimator("bundled", device="cpu").heatmaps(crops)
+    heatmaps = load_estimator("movenet", device="cpu").heatmaps(crops)
     poses = decode_heatmaps(heatmaps.numpy())
     # Heatmap pixels to crop pixels: both count from the middle of the first.
     places = (poses[..., :2] + 0.5) * 4 - 0.5

@@ -80,7 +80,16 @@ def study(folder: Path) -> Path:
 COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "extract": lambda folder, out: [
         *("extract", str(folder / "walkers/videos"), "--boxes", str(folder / "walkers/boxes")),
-        *("--estimator", "bundled", "--form", "compact", "--clip-frames", "15", "--type", "{type}-{clip:02d}"),
+        *(
+            "--estimator",
+            "movenet:lightning",
+            "--form",
+            "compact",
+            "--clip-frames",
+            "15",
+            "--type",
+            "{type}-{clip:02d}",
+        ),
         *("--out", str(out), "--quiet"),
     ],
     "convert": lambda folder, out: ["convert", str(folder / "walkers/sequences"), str(out), "--form", "compact", "-q"],

@@ -18,6 +18,7 @@ from gaitext.cli import configs  # noqa: F401
 from gaitext.cli import toolboxes  # noqa: F401
 from gaitext.cli import walkers  # noqa: F401
 from gaitext.cli import prepare  # noqa: F401
+from gaitext.cli import partition  # noqa: F401
 from gaitext.cli import extract  # noqa: F401
 from gaitext.cli import degrade  # noqa: F401
 from gaitext.cli import correct  # noqa: F401

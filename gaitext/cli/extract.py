@@ -15,9 +15,12 @@ from gaitext.cli.app import Form, Source, WorkOptions, app, conclude, partition,
 @working
 def extract(
     source: Source,
-    estimator: Annotated[str, typer.Option(help="onnx:FILE, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or bundled.")],
     out: Annotated[Path, typer.Option(help="Folder to write the dataset to; several videos may share it.")],
     work: WorkOptions,
+    estimator: Annotated[
+        str,
+        typer.Option(help="movenet, mmpose:CONFIG:CHECKPOINT, vitpose:DIR or onnx:FILE, each with its ?OPTION=VALUE."),
+    ] = "movenet",
     boxes: Annotated[
         str | None,
         typer.Option(help="MOT-challenge CSV, COCO json, a folder that mirrors the tree, or `full`."),
@@ -39,6 +42,14 @@ def extract(
         str | None, typer.Option(help="all or longest. \\[default: all of a lone video, the longest in a tree]")
     ] = None,
     clip_frames: Annotated[int | None, typer.Option(help="Cut tracks into sequences of this many boxes.")] = None,
+    content: Annotated[
+        str | None,
+        typer.Option(
+            help="Of heatmaps,poses,poses_frame,boxes,silhouettes. "
+            "\\[default: all; no silhouettes with --boxes or --detector]"
+        ),
+    ] = None,
+    segmenter: Annotated[str, typer.Option(help="Of silhouettes: bundled, or hf:NAME_OR_FOLDER.")] = "bundled",
     min_frames: Annotated[int, typer.Option(help="Shorter sequences are not written, but reported.")] = 10,
     min_score: Annotated[float, typer.Option(help="Frames with a lower mean keypoint score are dropped.")] = 0.4,
     crop_scale: Annotated[
@@ -51,7 +62,7 @@ def extract(
     ] = None,
     merge: Annotated[str | None, typer.Option(help="Store them merged to a partition, such as upper_lower.")] = None,
 ) -> None:
-    """Make heatmap sequences from video: one clip, or a dataset of them."""
+    """Make sequences of heatmaps, poses and silhouettes from video: one clip, or a dataset of them."""
     from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, load_tracker
 
     settings = ExtractSettings.parse(
@@ -67,6 +78,7 @@ def extract(
             "batch_size": batch_size,
             "form": form.value,
             "merge": partition(merge),
+            **({} if content is None else {"content": content}),
         },
         where="extract",
     )
@@ -79,6 +91,14 @@ def extract(
     following = load_tracker(tracker)
     sources = find_sources(source, boxes, out)
     report = extract_dataset(
-        sources, estimator, out, settings, detector=detector, tracker=following, correction=correction, **work
+        sources,
+        estimator,
+        out,
+        settings,
+        detector=detector,
+        tracker=following,
+        segmenter=segmenter,
+        correction=correction,
+        **work,
     )
     conclude(report, "dataset_root", out / "sequences")

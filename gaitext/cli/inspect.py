@@ -14,8 +14,11 @@ from gaitext.cli.app import Quiet, app, console, errors
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="A .pkl, a folder ID/TYPE/VIEW, or a dataset.")],
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this .png.")] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames on the contact sheet.")] = 12,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet to this .png; of a dataset: a row a person.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames on the contact sheet; of a dataset: a person.")] = 12,
+    people: Annotated[int, typer.Option(min=1, help="Rows on a dataset's contact sheet.")] = 40,
     overlay: Annotated[Path | None, typer.Option(help="Write the video with its heatmaps to this .mp4.")] = None,
     video: Annotated[Path | None, typer.Option(help="The source video, where it has moved.")] = None,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Take a video whose contents differ.")] = False,
@@ -29,6 +32,7 @@ def inspect(
     from gaitext.inspect.footage import load_footage
     from gaitext.inspect.inspect import inspect as look
     from gaitext.inspect.overlay import write_overlay
+    from gaitext.inspect.people_sheet import write_people_sheet
     from gaitext.store import check_writable
 
     contents = look(path)
@@ -38,10 +42,15 @@ def inspect(
         console.print(str(contents), soft_wrap=True, highlight=False, markup=False)
     if sheet is None and overlay is None:
         return
-    if isinstance(contents, DatasetContents):
-        raise typer.BadParameter("pictures are of one sequence: give a folder ID/TYPE/VIEW", param_hint="PATH")
     for wanted in filter(None, (sheet, overlay)):
         check_writable(wanted)
+    if isinstance(contents, DatasetContents):
+        if sheet is None or overlay is not None or video is not None:
+            raise typer.BadParameter("a video is of one sequence: give a folder ID/TYPE/VIEW", param_hint="PATH")
+        with progress("people", None, quiet=quiet) as update:
+            drawn = write_people_sheet(path, sheet, frames=frames, people=people, check=not unchecked, progress=update)
+        errors.print(f"contact sheet: {sheet}: {drawn}", soft_wrap=True, highlight=False, markup=False)
+        return
     footage = load_footage(path, video=video, check=not unchecked)
     if footage.video is None:
         errors.print("no video: heatmaps and poses alone are drawn (--video PATH if it has moved)", highlight=False)

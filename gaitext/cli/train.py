@@ -94,22 +94,43 @@ def run_test(
 def evaluate(
     embeddings: Annotated[Path, typer.Argument(help="What `gaitext test --save-embeddings` wrote.")],
     dataset: Annotated[
-        str, typer.Option(help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K, CCPG or PsyMo.")
-    ] = "CASIA-B",
+        str | None,
+        typer.Option(
+            help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K, CCPG, PsyMo or own. "
+            "\\[default: own with --probe or a --gallery such as type=nm; else CASIA-B]"
+        ),
+    ] = None,
     metric: Annotated[str, typer.Option(help="euc or cos.")] = "euc",
     gallery: Annotated[
         str | None,
-        typer.Option(help="PsyMo: one nm run, the probe's variation or everything: nm, same, all. \\[default: nm]"),
+        typer.Option(
+            help="Own data: type=nm, view=0*, id=…, file=LIST; several by commas. \\[default: everything] "
+            "PsyMo: one nm run, the probe's variation or everything: nm, same, all. \\[default: nm]"
+        ),
+    ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(help="Own data: the same, or NAME:type=bg; once for each condition. \\[default: the rest]"),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Own data: no gallery sequence of the probe's view, or type.")
     ] = None,
     exclude_same_walk: Annotated[
         bool, typer.Option("--exclude-same-walk", help="PsyMo: no match from another camera of the same walk.")
     ] = False,
     table: TableFile = None,
 ) -> None:
-    """Evaluate saved embeddings under a dataset's protocol."""
+    """Evaluate saved embeddings under a dataset's protocol, or with gallery and probes of one's own choice."""
     from gaitext.evaluation import evaluate_file
 
-    options: dict[str, Any] = {"gallery": gallery, "exclude_same_walk": exclude_same_walk or None}
+    if dataset is None:
+        dataset = "own" if probe or exclude or "=" in (gallery or "") else "CASIA-B"
+    options: dict[str, Any] = {
+        "gallery": gallery,
+        "probe": probe or None,
+        "exclude": exclude or None,
+        "exclude_same_walk": exclude_same_walk or None,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     _print_evaluation(evaluate_file(embeddings, dataset, metric=metric, table=table, **given))
     if table is not None:

@@ -3,6 +3,7 @@
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, evaluate_indoor_dataset
 from gaitext.evaluation.distances import distances
+from gaitext.evaluation.gallery_probe import check_gallery_probe, evaluate_gallery_probe
 from gaitext.evaluation.identities import by_identity
 from gaitext.evaluation.keypoints import (
     COCO_SIGMAS,
@@ -36,6 +37,7 @@ __all__ = [
     "by_identity",
     "chance_rank1",
     "check_PsyMo",
+    "check_gallery_probe",
     "check_table_path",
     "cross_view",
     "distances",
@@ -43,6 +45,7 @@ __all__ = [
     "evaluate_OEM",
     "evaluate_PsyMo",
     "evaluate_file",
+    "evaluate_gallery_probe",
     "evaluate_indoor_dataset",
     "evaluate_pose",
     "joint_boxes",

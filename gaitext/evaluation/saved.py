@@ -15,6 +15,7 @@ from gaitext.errors import ConfigError, DataError, ShapeError, suggest
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
 from gaitext.evaluation.distances import Array
+from gaitext.evaluation.gallery_probe import evaluate_gallery_probe
 from gaitext.evaluation.psymo import evaluate_PsyMo
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 
@@ -29,6 +30,7 @@ _FUNCTIONS: dict[str, Callable[..., EvaluationResult]] = {
     **dict.fromkeys(PROTOCOLS, evaluate_indoor_dataset),
     "CCPG": evaluate_CCPG,
     "PsyMo": evaluate_PsyMo,
+    "own": evaluate_gallery_probe,
 }
 
 
@@ -48,7 +50,8 @@ def evaluate_file(
         metric: ``euc`` or ``cos``.
         table: a .md, .csv or .json to write the result to.
         options: arguments that only this dataset's protocol has: ``gallery`` and
-            ``exclude_same_walk`` for PsyMo.
+            ``exclude_same_walk`` for PsyMo; ``gallery``, ``probe`` and ``exclude`` for ``own``, which is
+            :func:`~gaitext.evaluation.evaluate_gallery_probe`.
 
     Raises:
         DataError: the file is missing, damaged, or lacks one of the four arrays.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from gaitext.errors import DataError, GaitextError
+from gaitext.errors import DataError, GaitextError, describe_failures
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def raise_failures(outcomes: Iterable[Outcome[Item, Result]], what: str) -> list
 
     Raises:
         GaitextError: the only failure, where there is one and it is gaitext's own.
-        DataError: several failures, listed (the first twenty in full).
+        DataError: several failures, each kind once (:func:`gaitext.errors.describe_failures`).
     """
     outcomes = list(outcomes)
     failed = [o for o in outcomes if o.error is not None]
@@ -59,10 +59,10 @@ def raise_failures(outcomes: Iterable[Outcome[Item, Result]], what: str) -> list
     first = failed[0].error
     if len(failed) == 1 and isinstance(first, GaitextError):
         raise first
-    listed = "\n".join(f"  {o.item}: {type(o.error).__name__}: {o.error}" for o in failed[:20])
-    more = f"\n  … and {len(failed) - 20} more" if len(failed) > 20 else ""
+    errors = {str(o.item): o.error for o in failed if o.error is not None}
+    listed = "\n".join(f"  {line}" for line in describe_failures(errors, what))
     raise DataError(
-        f"{len(failed)} of {len(outcomes)} {what} failed:\n{listed}{more}",
+        f"{len(failed)} of {len(outcomes)} {what} failed:\n{listed}",
         how="mend the inputs and run the same command again: what is finished is not done again",
     ) from first
 

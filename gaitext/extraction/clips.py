@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ from gaitext.making import Report
 from gaitext.skeleton import PartitionLike, resolve_partition
 from gaitext.store import Form
 from gaitext.store.contract import check_template, folder_name
+
+#: What extraction can write into a leaf, in the order of the files; and what it writes if nothing is asked for, and
+#: boxes or a detector are given.
+Content = Literal["heatmaps", "poses", "poses_frame", "boxes", "silhouettes"]
+CONTENT: tuple[Content, ...] = ("heatmaps", "poses", "poses_frame", "boxes")
 
 _FIELDS = ("track", "clip", "video", "id", "type", "view")
 #: Names of sequences from a lone video, and from one in a tree <id>/<type>/<view>.
@@ -47,6 +52,10 @@ class ExtractSettings(Settings):
         form: of the heatmaps on disk: ``plain`` float16 as the toolboxes' own tools write them,
             ``compact`` (8 bits), or ``lossless`` (float16 without the zeros); see
             :mod:`gaitext.store`.
+        content: which of a leaf's files are written, of ``heatmaps``, ``poses``, ``poses_frame``, ``boxes`` and
+            ``silhouettes``; a text of names with commas between will do. None: all of them, but no silhouettes
+            where boxes or a detector are given. Which frames are kept depends on
+            ``silhouettes`` alone: those are dropped that have no mask of the person.
         merge: a partition (a name, or lists of joints) whose parts the 17 heatmaps are merged to
             before they are stored (``alignment.merge: offline``); None stores all 17.
     """
@@ -61,7 +70,22 @@ class ExtractSettings(Settings):
     crop_scale: float | None = Field(default=None, gt=0)
     batch_size: int | None = Field(default=None, ge=1)
     form: Form = "plain"
+    content: tuple[Content, ...] | None = None
     merge: PartitionLike | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _listed(cls, content: Any) -> Any:
+        return tuple(part.strip() for part in content.split(",")) if isinstance(content, str) else content
+
+    @field_validator("content")
+    @classmethod
+    def _once(cls, content: tuple[Content, ...] | None) -> tuple[Content, ...] | None:
+        if content is None:
+            return None
+        if not content:
+            raise ValueError(f"names nothing: give some of {', '.join(get_args(Content))}")
+        return tuple(name for name in get_args(Content) if name in content)
 
     @field_validator("identity", "type", "view")
     @classmethod
@@ -111,12 +135,18 @@ class ExtractReport(Report):
         lines = [
             f"{len(self.written)} sequences written, {len(self.standing)} already there "
             f"({self.frames} crops in {self.seconds:.1f} s{rate})",
-            f"dropped frames: {self.dropped['score']} below the score, {self.dropped['outside']} outside the frame",
+            f"dropped frames: {self.dropped['score']} below the score, {self.dropped['outside']} outside the frame"
+            + (f", {self.dropped['mask']} without a mask of the person" if self.dropped["mask"] else ""),
         ]
-        lines += [f"not the longest track: {track}, {boxes} boxes" for track, boxes in self.left_out.items()]
-        lines += [f"not written: {leaf}: {why}" for leaf, why in self.skipped.items()]
-        lines += [f"doubtful: {leaf}: {why}; are these the boxes of this video?" for leaf, why in self.doubtful.items()]
-        lines += [f"left from other settings: {leaf}" for leaf in self.stale]
+        boxes = {track: f"{count} boxes" for track, count in self.left_out.items()}
+        lines += self.several("not the longest track", boxes, all_in=self.listed)
+        lines += self.several("not written", self.skipped, all_in=self.listed)
+        if self.skipped:
+            lines.append("To mend it: longer clips, or lower --min-frames or --min-score")
+        lines += self.several("doubtful", self.doubtful)
+        if self.doubtful:
+            lines.append("To mend it: look at the crops: are these the boxes of this video?")
+        lines += self.several("left from other settings", dict.fromkeys(self.stale, ""))
         return "\n".join(lines + self.failures())
 
 

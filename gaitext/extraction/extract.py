@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from gaitext.errors import DataError, GaitextError, VideoError, import_extra
 from gaitext.execution import worker_index
 from gaitext.execution.memory import keep_freed_memory
 from gaitext.extraction.boxes import Boxes, Source, find_tracks
-from gaitext.extraction.clips import Clip, ExtractReport, ExtractSettings, leaf_name, plan_clips
+from gaitext.extraction.clips import CONTENT, Clip, Content, ExtractReport, ExtractSettings, leaf_name, plan_clips
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.pipeline import OTHER_VIDEO, ClipWriter, Pipeline
 from gaitext.extraction.tracker import Track, TrackerSettings, longest
@@ -40,7 +40,9 @@ from gaitext.making import (
     video_digest,
 )
 from gaitext.pose import HEATMAP_SHAPE, PoseEstimator, load_estimator
+from gaitext.segmentation import SCALE, Segmenter, load_segmenter
 from gaitext.store import clear_staging
+from gaitext.store.contract import CONTENTS
 from gaitext.video import digest, probe
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def extract_dataset(
     *,
     detector: str | Detector | None = None,
     tracker: TrackerSettings | None = None,
+    segmenter: str | Segmenter = "bundled",
     correction: Callable[[], Correction] | None = None,
     **work: Unpack[Work],
 ) -> ExtractReport:
@@ -94,6 +97,8 @@ def extract_dataset(
             :func:`~gaitext.extraction.detect.load_detector`, or a detector; None: the one in the package. Its
             boxes are kept in ``out/boxes``.
         tracker: how its boxes are joined to tracks.
+        segmenter: makes the masks where ``settings.content`` asks for silhouettes: a specification for
+            :func:`gaitext.segmentation.load_segmenter`, or a segmenter.
         correction: called once in each worker; gives what is done to crops before the estimator sees them.
             Picklable.
         work: ``resume``, ``workers``, ``engine``, ``shard``, ``quiet``, ``progress``, see
@@ -119,7 +124,8 @@ def extract_dataset(
         become="be written to",
         how="put {id}, {type}, {view} or {video} into --id, --type or --view",
     )
-    return make_all(Extraction(Path(out), settings, estimator, detector, correction, tracker), sources, **work)
+    recipe = Extraction(Path(out), settings, estimator, detector, correction, tracker, segmenter)
+    return make_all(recipe, sources, **work)
 
 
 def extract_video(
@@ -129,6 +135,7 @@ def extract_video(
     out: str | Path,
     settings: ExtractSettings | None = None,
     *,
+    segmenter: str | Segmenter = "bundled",
     correction: Correction | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> ExtractReport:
@@ -151,7 +158,8 @@ def extract_video(
             the person fills the frame.
         estimator: a specification for :func:`gaitext.pose.load_estimator`, or an estimator.
         out: output folder; several videos may share it.
-        settings: names, cutting, filtering and form.
+        settings: names, cutting, filtering, contents and form.
+        segmenter: as of :func:`extract_dataset`.
         correction: what is done to crops before the estimator sees them; recorded.
         progress: called with (crops done, crops to do) after every batch.
 
@@ -169,7 +177,7 @@ def extract_video(
     """
     started, report = time.perf_counter(), ExtractReport()
     given: Boxes = boxes if isinstance(boxes, dict) else ("full" if boxes == "full" else Path(boxes))
-    recipe = Extraction(Path(out), settings or ExtractSettings(), estimator)
+    recipe = Extraction(Path(out), settings or ExtractSettings(), estimator, segmenter=segmenter)
     recipe.correction = None if correction is None else lambda: correction
     try:
         recipe.extract(Source(Path(video), boxes=given), report, True, progress)
@@ -202,6 +210,7 @@ class Extraction(Recipe[Source, ExtractReport]):
     detector: str | Detector | None = None
     correction: Callable[[], Correction] | None = None
     tracker: TrackerSettings | None = None
+    segmenter: str | Segmenter = "bundled"
 
     report = ExtractReport
     label, steps = "videos", "crops"
@@ -221,6 +230,8 @@ class Extraction(Recipe[Source, ExtractReport]):
         _ = self._tools
         if self.detector is not None:
             _ = self._detector
+        if self.settings.content is not None and "silhouettes" in self.settings.content:
+            _ = self._segmenter
 
     @cached_property
     def _tools(self) -> _Tools:
@@ -228,6 +239,10 @@ class Extraction(Recipe[Source, ExtractReport]):
             load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
             None if self.correction is None else self.correction(),
         )
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return load_segmenter(self.segmenter) if isinstance(self.segmenter, str) else self.segmenter
 
     @cached_property
     def _detector(self) -> Detector:
@@ -242,7 +257,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         try:
             self.extract(source, report, resume, progress)
         except GaitextError as error:  # what was finished before it stands, and is reported, too
-            report.failed[source.name] = str(error)
+            report.fail(source.name, error)
         finally:
             ours.setLevel(level)
         return report
@@ -257,15 +272,18 @@ class Extraction(Recipe[Source, ExtractReport]):
             tracks, found_by = find_tracks(source, self._detector, self.out, self.tracker)
         clips = self._clips(source, tracks, report)
         tools, records, info = self._tools, Records(self.out), probe(video)
-        todo = self._remaining(clips, source, info.pixel_aspect, found_by, report, resume)
+        contents = self._contents(source)
+        todo = self._remaining(clips, source, info.pixel_aspect, found_by, contents, report, resume)
         if todo:
             _check_reach(todo, info.frames, video, boxes)
-            self._check_space(todo, tools.estimator)
+            self._check_space(todo, tools.estimator, contents)
             # With a records folder there, a leaf it does not name is one whose recording was cut off.
             records.folder.mkdir(parents=True, exist_ok=True)
             batch = self.settings.batch_size or getattr(tools.estimator, "batch_size", None) or _BATCH
             correct = None if tools.correction is None else tools.correction.correct
-            Pipeline(todo, tools.estimator, batch, records, report, progress, correct).over(video, boxes)
+            segmenter = self._segmenter if "silhouettes" in contents else None
+            pipeline = Pipeline(todo, tools.estimator, batch, records, report, progress, correct, segmenter)
+            pipeline.over(video, boxes)
         if not report.written and not report.standing:
             listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
             raise DataError(
@@ -274,6 +292,12 @@ class Extraction(Recipe[Source, ExtractReport]):
                 how=f"look at the crops: is {boxes} of this video, are the boxes on the persons, and is the network's "
                 "normalisation right? Or lower --min-score or --min-frames",
             )
+
+    def _contents(self, source: Source) -> tuple[Content, ...]:
+        """Which files the source's leaves get."""
+        if self.settings.content is not None:
+            return self.settings.content
+        return get_args(Content) if source.boxes is None and self.detector is None else CONTENT
 
     def _clips(self, source: Source, tracks: dict[int, Track], report: ExtractReport) -> list[Clip]:
         """The clips of the tracks that are wanted; the others go into the report."""
@@ -292,6 +316,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         source: Source,
         pixel_aspect: Fraction,
         found_by: Entry | None,
+        contents: tuple[Content, ...],
         report: ExtractReport,
         resume: bool,
     ) -> list[ClipWriter]:
@@ -303,7 +328,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         aspect = width / height / float(pixel_aspect)
         recognised, todo = digest(video), []
         for clip in clips:
-            decided = self._decides(clip, recognised, scale, pixel_aspect, found_by)
+            decided = self._decides(clip, recognised, scale, pixel_aspect, found_by, contents)
             known, folder = records.get(clip.leaf), self.out / "sequences" / clip.leaf
             same = known is not None and made_with(known) == decided
             if resume and known is not None and same and (known["skipped"] or folder.is_dir()):
@@ -327,11 +352,18 @@ class Extraction(Recipe[Source, ExtractReport]):
                 "made_with": decided,
             }
             crops = crop_boxes(clip.boxes, scale=scale, aspect=aspect)
-            todo.append(ClipWriter(clip, crops, entry, settings, self.out))
+            squares = crop_boxes(clip.boxes, scale=SCALE, aspect=1 / float(pixel_aspect))
+            todo.append(ClipWriter(clip, crops, squares, entry, settings, contents, self.out))
         return todo
 
     def _decides(
-        self, clip: Clip, recognised: str, scale: float, pixel_aspect: Fraction, found_by: Entry | None
+        self,
+        clip: Clip,
+        recognised: str,
+        scale: float,
+        pixel_aspect: Fraction,
+        found_by: Entry | None,
+        contents: tuple[Content, ...],
     ) -> Entry:
         """All that decides a clip's sequence."""
         tools, settings = self._tools, self.settings
@@ -349,16 +381,21 @@ class Extraction(Recipe[Source, ExtractReport]):
         }
         if tools.correction is not None:  # so that records without one stay as they are
             decided["corrector"] = tools.correction.settings
+        if contents != CONTENT:
+            decided["content"] = contents
+        if "silhouettes" in contents:
+            decided["segmenter"] = self._segmenter.settings
         if pixel_aspect != 1:
             decided["pixel_aspect"] = str(pixel_aspect)
         return as_read_back(decided)
 
-    def _check_space(self, todo: Sequence[ClipWriter], estimator: PoseEstimator) -> None:
+    def _check_space(self, todo: Sequence[ClipWriter], estimator: PoseEstimator, contents: tuple[Content, ...]) -> None:
         """Raise where the sequences cannot fit on the disk, before any work is done."""
         size = getattr(estimator, "heatmap_size", HEATMAP_SHAPE[1:])
         # What a compact form takes depends on the heatmaps; a tenth is less than it ever did.
         share = 1.0 if self.settings.form == "plain" else 0.1
-        each = int(np.prod(size)) * 2 * (17 if self.settings.merge is None else 1) * share
+        maps = int(np.prod(size)) * 2 * (17 if self.settings.merge is None else 1) * share
+        each = sum(maps if name == "heatmaps" else CONTENTS[name].frame_bytes for name in contents)
         needed = each * sum(writer.left for writer in todo)
         self.out.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.out).free
@@ -371,7 +408,7 @@ class Extraction(Recipe[Source, ExtractReport]):
 
     def conclude(self, report: ExtractReport) -> None:
         """Collect the records, and add to ``report`` what is left of other settings."""
-        entries = Records(self.out).write_manifest(report.failed)
+        entries = Records(self.out).write_manifest(report.failed, left_out=report.left_out)
         mine = {*report.written, *report.standing, *report.skipped}
         videos = {_origin(entries[leaf]) for leaf in mine if leaf in entries}
         report.stale = [

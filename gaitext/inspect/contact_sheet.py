@@ -66,13 +66,29 @@ def write_contact_sheet(footage: Footage, path: str | Path, *, frames: int = 12)
         ConfigError: a suffix Pillow does not know.
         MissingDependencyError: Pillow is not installed.
     """
+    check_picture(path)
+    return write_picture(contact_sheet(footage, frames=frames), path)
+
+
+def check_picture(path: str | Path) -> None:
+    """Refuse a path whose suffix is no picture's.
+
+    Raises:
+        ConfigError: a suffix Pillow does not know.
+        MissingDependencyError: Pillow is not installed.
+    """
     images = import_extra("PIL.Image", "video", "writing a contact sheet")
     path = Path(path)
     if path.suffix.lower() not in images.registered_extensions():
         raise ConfigError(f"'{path.suffix}' is no suffix of a picture", where=path, how="call it .png or .jpg")
-    sheet = contact_sheet(footage, frames=frames)
+
+
+def write_picture(picture: Frame, path: str | Path) -> Path:
+    """Write RGB uint8 [H, W, 3] to a file that appears whole or not at all; its suffix chooses the format."""
+    images = import_extra("PIL.Image", "video", "writing a contact sheet")
+    path = Path(path)
     with atomic_path(path) as temporary:
-        images.fromarray(sheet).save(temporary)
+        images.fromarray(picture).save(temporary)
     return path
 
 
@@ -100,15 +116,20 @@ def draw_tile(footage: Footage, position: int, frame: Frame | None, *, height: i
     return tile
 
 
+def draw_silhouette(footage: Footage, position: int, height: int) -> Frame:
+    """A frame's silhouette in grey, uint8 [height, W, 3]."""
+    assert footage.masks is not None
+    mask = np.asarray(footage.masks[position], np.float32)
+    grey = (mask / max(float(mask.max()), 1e-6)).clip(0, 1) * 255
+    picture = np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+    return _cut(picture, (0, 0, mask.shape[1], mask.shape[0]), height, _even(height * mask.shape[1] / len(mask)))
+
+
 def _without_heatmaps(footage: Footage, position: int, frame: Frame | None, height: int) -> Frame:
     """A tile of silhouettes, or of poses."""
     poses = footage.poses_frame if footage.poses_frame is not None else footage.poses
     if poses is None:
-        assert footage.masks is not None
-        mask = np.asarray(footage.masks[position], np.float32)
-        grey = (mask / max(float(mask.max()), 1e-6)).clip(0, 1) * 255
-        picture = np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
-        return _cut(picture, (0, 0, mask.shape[1], mask.shape[0]), height, _even(height * mask.shape[1] / len(mask)))
+        return draw_silhouette(footage, position, height)
     pose = np.asarray(poses[position], np.float64)
     scores = pose[:, 2] if pose.shape[1] > 2 else np.ones(len(pose))
     tile = np.full((height, _even(height * 0.75), 3), _DARK // 2, np.uint8)

@@ -297,7 +297,7 @@ class Origin:
             f"  frames dropped: {dropped or 'none'}",
             f"  estimator: {estimator}",
         ]
-        settings = ("detector", "crop_scale", "min_score", "min_frames", "form", "merge")
+        settings = ("content", "detector", "segmenter", "crop_scale", "min_score", "min_frames", "form", "merge")
         chosen = ", ".join(f"{key} {made[key]}" for key in settings if made.get(key) is not None)
         lines.append(f"  {chosen}{', ' if chosen else ''}gaitext {self.entry.get('gaitext')}")
         return "\n".join(lines)

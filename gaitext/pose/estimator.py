@@ -53,14 +53,15 @@ class PoseEstimator(Protocol):
 #: Prefix of an estimator's specification -> (module, class). A class takes the text after the
 #: prefix and keyword options. Imported when asked for: each needs an extra of its own.
 ESTIMATORS: dict[str, tuple[str, str]] = {
-    "bundled": ("gaitext.pose.bundled", "BundledEstimator"),
+    "bundled": ("gaitext.pose.movenet_estimator", "MoveNetEstimator"),
     "mmpose": ("gaitext.pose.mmpose", "MMPoseEstimator"),
+    "movenet": ("gaitext.pose.movenet_estimator", "MoveNetEstimator"),
     "onnx": ("gaitext.pose.onnx", "OnnxEstimator"),
-    "tuned": ("gaitext.pose.bundled", "TunedEstimator"),
+    "tuned": ("gaitext.pose.tuned", "TunedEstimator"),
     "vitpose": ("gaitext.pose.vitpose", "VitPoseEstimator"),
 }
-#: Those whose specification is the prefix alone.
-_WITHOUT_MODEL = ("bundled",)
+#: What those stand for whose specification may be the prefix alone.
+_MODEL = {"bundled": "thunder", "movenet": "thunder"}
 
 
 def load_estimator(specification: str, **options: Any) -> PoseEstimator:
@@ -68,8 +69,8 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
 
     Args:
         specification: ``PREFIX:MODEL`` or ``PREFIX:MODEL?OPTION=VALUE&…``; the prefix is a key of
-            :data:`ESTIMATORS`, and ``bundled`` needs no model. Values are JSON, or text where they
-            are not.
+            :data:`ESTIMATORS`, and ``movenet`` alone, or ``bundled``, is ``movenet:thunder``. Values are JSON, or text
+            where they are not.
         options: the estimator's own (see its class), beside those in the specification.
 
     Raises:
@@ -79,25 +80,23 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
         ShapeError: it is no network of COCO-17 heatmaps.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = _split(specification)
+    named, written = split_options(specification)
     prefix, colon, rest = named.partition(":")
     if prefix not in ESTIMATORS:
-        known = ", ".join(f"{name}:…" if name not in _WITHOUT_MODEL else name for name in sorted(ESTIMATORS))
+        known = ", ".join(f"{name}:…" if name not in _MODEL else name for name in sorted(ESTIMATORS))
         raise ConfigError(f"unknown estimator '{specification}'", where="estimator", how=f"known ones: {known}")
-    if prefix in _WITHOUT_MODEL and colon:
-        raise ConfigError(f"'{specification}' names a model", where="estimator", how=f"write {prefix}")
-    if prefix not in _WITHOUT_MODEL and not rest:
+    model = rest if colon else _MODEL.get(prefix, "")
+    if not model:
         raise ConfigError(f"'{specification}' names no model", where="estimator", how=f"write {prefix}:MODEL")
     module, name = ESTIMATORS[prefix]
     factory = getattr(importlib.import_module(module), name)
-    model = () if prefix in _WITHOUT_MODEL else (rest,)
-    accepted = list(inspect.signature(factory).parameters)[len(model) :]
+    accepted = list(inspect.signature(factory).parameters)[1:]
     for option in (*written, *options):
         if option not in accepted:
             raise ConfigError(f"unknown option '{option}'", where=specification, how=suggest(option, accepted))
         if option in written and option in options:
             raise ConfigError(f"option '{option}' is given twice", where=specification)
-    loaded: PoseEstimator = factory(*model, **_typed(factory, written, specification), **options)
+    loaded: PoseEstimator = factory(model, **typed_options(factory, written, specification), **options)
     return loaded
 
 
@@ -141,7 +140,7 @@ def mirror_heatmaps(heatmaps: torch.Tensor, shift: bool = False) -> torch.Tensor
     return torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1) if shift else mirrored
 
 
-def _split(specification: str) -> tuple[str, dict[str, str]]:
+def split_options(specification: str) -> tuple[str, dict[str, str]]:
     """``PREFIX:MODEL`` and the options of ``PREFIX:MODEL?OPTION=VALUE&…``."""
     named, _, query = specification.partition("?")
     options: dict[str, str] = {}
@@ -157,7 +156,7 @@ def _split(specification: str) -> tuple[str, dict[str, str]]:
     return named, options
 
 
-def _typed(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:
+def typed_options(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:
     """Options written as text, as the types that the signature of ``factory`` asks for."""
     hints = get_type_hints(factory.__init__) if options else {}  # type: ignore[misc]
     typed = {}

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from gaitext.errors import CheckpointError, ConfigError, ShapeError, suggest
 HEADS = {"heatmaps": 17, "centres": 1, "joints": 34, "offsets": 34}
 #: Of a centre's cell: the box's (height, width), and the way to the box's middle (y, x); in cells.
 BOX_HEADS = {"box_sizes": 2, "box_offsets": 2}
+#: Those that are in 0..1.
+PROBABILITIES = ("heatmaps", "centres")
 #: A cell of the maps is this many pixels of the image high and wide; its sides are multiples of MULTIPLE.
 STRIDE, MULTIPLE = 4, 32
 #: Of all three channels in 0..1: the graphs multiply pixels of 0..255 by 2/255, rounded to float16, and subtract 1.
@@ -37,9 +40,11 @@ DATA = Path(__file__).parent / "data"
 _STAGES = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
 _STEM, _LAST, _EXPANSION = 32, 1280, 6
 #: The blocks whose outputs the pyramid takes in on its way up, at 1/16, 1/8 and 1/4, and its channels.
-_TAPS = (9, 5, 2)
+TAPS = (9, 5, 2)
 _PYRAMID = (64, 32, 24, 24)
 _HEAD = 96
+#: Images a pass, where maps are large.
+_PASS = 2
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,18 @@ class Variant:
     Attributes:
         width: of the backbone's layers, as a multiple of MobileNetV2's own.
         heads: names of the maps, and their channels.
-        size: height and width of the images it was published for; others do (multiples of 32).
+        several: whether it was published for several people an image.
     """
 
     width: float
     heads: dict[str, int]
-    size: tuple[int, int]
+    several: bool = False
 
 
 VARIANTS = {
-    "lightning": Variant(1.0, HEADS, (192, 192)),
-    "thunder": Variant(1.75, HEADS, (256, 256)),
-    "multipose": Variant(1.5, HEADS | BOX_HEADS, (256, 256)),
+    "lightning": Variant(1.0, HEADS),
+    "thunder": Variant(1.75, HEADS),
+    "multipose": Variant(1.5, HEADS | BOX_HEADS, several=True),
 }
 
 
@@ -95,7 +100,7 @@ class MoveNet(nn.Module):
                 outputs.append(channels)
         self.last = _Conv(channels, _LAST, activation=F.relu6)
         self.top = _Conv(_LAST, _PYRAMID[0])
-        self.laterals = nn.ModuleList(_Conv(outputs[tap], own) for tap, own in zip(_TAPS, _PYRAMID))
+        self.laterals = nn.ModuleList(_Conv(outputs[tap], own) for tap, own in zip(TAPS, _PYRAMID))
         self.merges = nn.ModuleList(_separable(own, out) for own, out in pairwise(_PYRAMID))
         self.heads = nn.ModuleDict(
             {
@@ -124,23 +129,46 @@ class MoveNet(nn.Module):
                 where="MoveNet",
                 how=f"give [N, 3, H, W] with H and W multiples of {MULTIPLE}",
             )
-        features = self.features(images)
-        maps = {name: self.heads[name](features) for name in heads or self.heads}
-        return {name: found.sigmoid() if name in ("heatmaps", "centres") else found for name, found in maps.items()}
+        names = tuple(heads or self.heads)
+        quarter, eighth = _in_passes(self._down, images)
+        found = _in_passes(partial(self._up, names), quarter, self._around(eighth))
+        return dict(zip(names, found))
 
-    def features(self, images: Tensor) -> Tensor:
-        """What all heads read, [N, 24, H/4, W/4]."""
-        x = self.stem(images)
-        taps = {}
-        for index, block in enumerate(self.blocks):
+    def _down(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The backbone at 1/4 of the resolution, and at 1/8."""
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        for block in self.blocks[: TAPS[-1] + 1]:
             x = block(x)
-            if index in _TAPS:
-                taps[index] = x
+        return x, self.blocks[TAPS[-1] + 1](x)
+
+    def _around(self, x: Tensor) -> Tensor:
+        """From 1/8 down to 1/32, and back to 1/8 by way of the pyramid."""
+        taps = {}
+        for index in range(TAPS[-1] + 2, len(self.blocks)):
+            x = taps[index] = self.blocks[index](x)
         x = self.top(self.last(x))
-        for tap, lateral, merge in zip(_TAPS, self.laterals, self.merges):
-            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = merge(x + lateral(taps[tap]))
+        for tap, lateral, merge in zip(TAPS[:-1], self.laterals, self.merges):
+            x = merge(_doubled(x) + lateral(taps[tap]))
         return x
+
+    def _up(self, names: Iterable[str], quarter: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        """From 1/8 to 1/4, and the maps there."""
+        features = self.merges[-1](_doubled(x) + self.laterals[-1](quarter))
+        maps = ((name, self.heads[name](features)) for name in names)
+        return tuple(found.sigmoid() if name in PROBABILITIES else found for name, found in maps)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Maps of twice the height and width, bilinear, half-pixel centres."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _in_passes(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
+    """What ``function`` returns of a batch, on a CPU of a few images at a time: large maps of more leave its cache."""
+    if inputs[0].device.type != "cpu" or len(inputs[0]) <= _PASS:
+        return function(*inputs)
+    parts = [function(*part) for part in zip(*(each.split(_PASS) for each in inputs))]
+    return tuple(torch.cat(column) for column in zip(*parts))
 
 
 def load_movenet(variant: str) -> MoveNet:
@@ -151,18 +179,19 @@ def load_movenet(variant: str) -> MoveNet:
         CheckpointError: the package's weights are missing, or are not those it was released with.
     """
     network = MoveNet(variant).eval()
-    state = read_file(verified(variant))
+    verified_digest(variant)
+    state = read_file(_file(variant))
     network.load_state_dict({name: value.float() for name, value in state.items()})
     return network
 
 
-def verified(variant: str) -> Path:
-    """The file of a variant's weights, which must be the one in the record beside it.
+def verified_digest(variant: str) -> str:
+    """The SHA-256 of a variant's weights, which must be the one in the record beside them.
 
     Raises:
-        CheckpointError: it is missing, or another.
+        CheckpointError: they are missing, or are others.
     """
-    path, how = DATA / f"movenet-{variant}.safetensors", "install gaitext again"
+    path, how = _file(variant), "install gaitext again"
     try:
         wanted = json.loads((DATA / "movenet.json").read_text(encoding="utf-8"))["weights"][path.name]["sha256"]
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -170,52 +199,11 @@ def verified(variant: str) -> Path:
         raise CheckpointError(f"cannot be read ({error})", where=path, how=how) from error
     if found != wanted:
         raise CheckpointError("holds other weights than movenet.json beside it says", where=path, how=how)
-    return path
+    return found
 
 
-def person_in_the_middle(maps: dict[str, Tensor]) -> Tensor:
-    """Where the graph of one person takes that person's joints to be, before it looks at the heatmaps.
-
-    The person is the highest of the centres, each divided by its distance from the middle of the image plus 1.8; the
-    joints are where that cell says.
-
-    Args:
-        maps: what :class:`MoveNet` returns.
-
-    Returns:
-        [N, 17, 2], (y, x) in cells, integers being the cells themselves.
-    """
-    centres, joints = maps["centres"], maps["joints"]
-    count, _, height, width = centres.shape
-    y, x = _cells(centres)
-    apart = torch.hypot(y - height / 2, x - width / 2) + _SOFTENING
-    best = (centres / apart).flatten(1).argmax(1)
-    at = torch.stack((best // width, best % width), -1)
-    ways = joints.flatten(2)[torch.arange(count, device=best.device), :, best].unflatten(1, (-1, 2))
-    return at[:, None] + ways
-
-
-def weighted_by_distance(heatmaps: Tensor, joints: Tensor) -> Tensor:
-    """Heatmaps divided by each cell's distance from where the joints are expected plus 1.8, as the graph does.
-
-    Args:
-        heatmaps: [N, 17, h, w].
-        joints: [N, 17, 2], (y, x) in cells.
-    """
-    y, x = _cells(heatmaps)
-    expected = joints[..., None, None]
-    return heatmaps / (torch.hypot(y - expected[:, :, 0], x - expected[:, :, 1]) + _SOFTENING)
-
-
-#: Cells that are added to every distance by which a map is divided.
-_SOFTENING = 1.7998046875
-
-
-def _cells(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """y [h, 1] and x [w] of the cells of maps [..., h, w]."""
-    height, width = maps.shape[-2:]
-    y = torch.arange(height, device=maps.device, dtype=maps.dtype)
-    return y[:, None], torch.arange(width, device=maps.device, dtype=maps.dtype)
+def _file(variant: str) -> Path:
+    return DATA / f"movenet-{variant}.safetensors"
 
 
 def _wide(channels: int, width: float) -> int:

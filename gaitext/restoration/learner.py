@@ -93,7 +93,7 @@ def build_learner(config: CorrectionConfig, device: torch.device) -> Learner:
         raise ConfigError(
             "no gradients flow through it",
             where=f"estimator {config.estimator}",
-            how="train with one that is a torch network: mmpose:…, vitpose:… or bundled",
+            how="train with one that is a torch network: mmpose:…, vitpose:… or movenet",
         )
     # Before the estimator, which draws what it then overwrites: the same seed is the same network before any estimator.
     network = build_corrector(config) if config.mode == "correct" else None

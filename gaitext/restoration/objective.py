@@ -60,7 +60,7 @@ class CorrectionObjective(nn.Module):
     >>> from gaitext.models import FBCNN
     >>> from gaitext.pose import load_estimator
     >>> corrector = FBCNN(channels=(4, 4), blocks=1, embedding_size=4).freeze_all_but_reconstruction()
-    >>> objective = CorrectionObjective(corrector, load_estimator("bundled"))
+    >>> objective = CorrectionObjective(corrector, load_estimator("movenet:lightning"))
     >>> output = objective(torch.rand(2, 3, 256, 192), torch.full((2, 17, 2), 90.0))
     >>> output.losses["loss"].backward()
     >>> output.keypoints.shape
@@ -84,7 +84,7 @@ class CorrectionObjective(nn.Module):
             raise ConfigError(
                 "no gradients flow through it",
                 where=f"estimator {estimator.settings.get('estimator', type(estimator).__name__)}",
-                how="train with one that is a torch network: mmpose:…, vitpose:… or bundled",
+                how="train with one that is a torch network: mmpose:…, vitpose:… or movenet",
             )
         if correct_at not in ("input", "native"):
             raise ConfigError(f"is {correct_at!r}", where="correct_at", how="choose input or native")

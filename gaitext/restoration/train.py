@@ -17,7 +17,7 @@ from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets
-from gaitext.store import make_folder, write_json
+from gaitext.store import make_folder, write_json, write_partition
 from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import alone, latest_checkpoint
 
@@ -62,9 +62,7 @@ def prepare_crop_dataset(
             how="write input",
         )
     report, split = _prepared(config, ("train", "test"), workers, quiet)
-    partition = {"TRAIN_SET": split.train, "TEST_SET": split.test, "VAL_SET": split.val}
-    path = config.data.cache / "partition.json"
-    write_json(path, {name: list(identities) for name, identities in partition.items()})
+    write_partition(config.data.cache / "partition.json", split.train, split.test, VAL_SET=list(split.val))
     return report
 
 

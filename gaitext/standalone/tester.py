@@ -18,6 +18,7 @@ from gaitext.evaluation import (
     EvaluationResult,
     check_table_path,
     evaluate_CCPG,
+    evaluate_gallery_probe,
     evaluate_indoor_dataset,
     evaluate_PsyMo,
 )
@@ -33,7 +34,7 @@ from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_check
 log = logging.getLogger(__name__)
 
 #: Those that read embeddings, labels, types and views only, and so can be rehearsed.
-_REHEARSABLE = (evaluate_indoor_dataset, evaluate_CCPG, evaluate_PsyMo)
+_REHEARSABLE = (evaluate_indoor_dataset, evaluate_CCPG, evaluate_PsyMo, evaluate_gallery_probe)
 #: So many identities' sequences rehearse an evaluation.
 _REHEARSED = 50
 

@@ -30,10 +30,10 @@ from gaitext.store.leaf import (
     clear_staging,
     leaves,
     read_leaf,
-    read_partition,
     root_within,
     write_leaf,
 )
+from gaitext.store.partition import draw_partition, read_partition, write_partition
 from gaitext.store.writing import FrameWriter, SequenceWriter
 
 __all__ = [
@@ -70,4 +70,6 @@ __all__ = [
     "write_sequence",
     "writer",
     "disk_errors",
+    "draw_partition",
+    "write_partition",
 ]

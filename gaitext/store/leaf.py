@@ -1,14 +1,11 @@
-"""Walks on disk, ``<root>/<id>/<type>/<view>/*.pkl``, and the partition json that says who trains."""
+"""Walks on disk, ``<root>/<id>/<type>/<view>/*.pkl``."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import os
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +17,6 @@ from gaitext.store.arrays import Array, Form, open_sequence, read_sequence, writ
 from gaitext.store.compact import CompactSequence
 from gaitext.store.files import disk_errors
 from gaitext.store.writing import FrameWriter
-
-log = logging.getLogger(__name__)
-
 
 #: Folders under a dataset's root in which leaves are written before they are moved to their place.
 _STAGING = ".staging."
@@ -138,19 +132,19 @@ class LeafWriter:
             self.abandon()
             raise
 
-    def carry(self, path: Path, frames: int) -> None:
-        """Copy a finished file of so many frames into the leaf, as it is.
+    def carry(self, path: Path, frames: int, stem: str | None = None) -> None:
+        """Copy a finished file of so many frames into the leaf, as it is; under another name, where one is given.
 
         Raises:
             DataError: the disk is full. The leaf is abandoned then.
         """
         try:
             with disk_errors(self.leaf.path):
-                shutil.copyfile(path, self._folder() / path.name)
+                shutil.copyfile(path, self._folder() / f"{stem or path.stem}.pkl")
         except BaseException:
             self.abandon()
             raise
-        self._carried[path.stem] = frames
+        self._carried[stem or path.stem] = frames
 
     def _folder(self) -> Path:
         if self._staging is None:
@@ -300,43 +294,3 @@ def choose(files: Sequence[Path], data_in_use: Sequence[bool] | Sequence[int] | 
     if all(isinstance(use, bool) for use in data_in_use):
         return [file for file, use in zip(files, data_in_use) if use]
     return [files[i] for i in data_in_use if i < len(files)]
-
-
-def read_partition(path: str | Path) -> tuple[list[str], list[str]]:
-    """Read a partition json ``{"TRAIN_SET": [...], "TEST_SET": [...]}``.
-
-    Raises:
-        DataError: missing, not json, without the two lists, or naming an identity twice.
-    """
-    path = Path(path)
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(
-            "no such partition file",
-            where=path,
-            how='dataset_partition must name a json with "TRAIN_SET" and "TEST_SET"',
-        ) from error
-    except ValueError as error:
-        raise DataError(f"is not valid json ({error})", where=path) from error
-    if not isinstance(loaded, dict) or not {"TRAIN_SET", "TEST_SET"} <= loaded.keys():
-        raise DataError('has no "TRAIN_SET" and "TEST_SET"', where=path)
-    sets = []
-    for name in ("TRAIN_SET", "TEST_SET"):
-        if not isinstance(loaded[name], list):
-            raise DataError(f'"{name}" is no list of identities', where=path)
-        identities = [str(identity) for identity in loaded[name]]
-        twice = [identity for identity, count in Counter(identities).items() if count > 1]
-        if twice:
-            raise DataError(f'"{name}" names {twice[0]} more than once', where=path, how="name each identity once")
-        sets.append(identities)
-    train, test = sets
-    both = sorted(set(train) & set(test))
-    if both:
-        log.warning(
-            "%s: %d identities are in both sets, such as %s: a test on them says nothing about strangers",
-            path,
-            len(both),
-            both[0],
-        )
-    return train, test

@@ -23,7 +23,7 @@ from gaitext.restoration.learner import build_learner
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets, renderer_poses
 from gaitext.restoration.train import prepare_correction
-from gaitext.store import read_partition, write_json, write_leaf
+from gaitext.store import read_partition, write_json, write_leaf, write_partition
 from gaitext.store.contract import POSES_FRAME
 from gaitext.studies.configs import check_config, check_embedded, located
 from gaitext.studies.scoring import Config
@@ -322,5 +322,5 @@ def _make_clean(data: CompressionData) -> None:
             shutil.rmtree(root / identity / kind / view, ignore_errors=True)
             write_leaf(root, identity, kind, view, {POSES_FRAME.stem: poses})
     partition = Path(own["dataset_partition"])
-    write_json(partition, {"TRAIN_SET": list(split.train), "TEST_SET": list(split.test)})
+    write_partition(partition, split.train, split.test)
     finish(data.clean_task().done, data.clean_about)

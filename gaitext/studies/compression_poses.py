@@ -29,7 +29,7 @@ from gaitext.restoration.objective import CorrectionObjective
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import train_correction
 from gaitext.restoration.validation import decode, estimate
-from gaitext.store import atomic_path, read_sequence, write_json, write_leaf
+from gaitext.store import atomic_path, read_sequence, write_leaf, write_partition
 from gaitext.store.contract import POSES_FRAME
 from gaitext.studies.cells import Cell
 from gaitext.studies.compression_data import read_crops
@@ -232,7 +232,7 @@ def search(job: Search) -> None:
             identity, kind, view = name.split("/")
             write_leaf(job.folder / "sequences", identity, kind, view, {POSES_FRAME.stem: sequence})
         identities = sorted(set(found.identities.tolist()))
-        write_json(job.folder / "partition.json", {"TRAIN_SET": [], "TEST_SET": identities})
+        write_partition(job.folder / "partition.json", [], identities)
     finish(job.done, job.about, frames=len(at))
 
 

@@ -15,7 +15,7 @@ from gaitext.errors import ConfigError, suggest
 from gaitext.execution import cores
 from gaitext.pose import load_estimator
 from gaitext.standalone.settings import HostConfig
-from gaitext.store import write_json
+from gaitext.store import write_partition
 from gaitext.store.contract import BOXES, HEATMAPS, POSES, POSES_FRAME, folder_name
 from gaitext.studies.cells import Cells
 from gaitext.studies.configs import (
@@ -208,7 +208,7 @@ class RecognitionStudy:
         config = self.config(name)
         with tempfile.TemporaryDirectory() as folder:
             partition = Path(folder) / "partition.json"
-            write_json(partition, {"TRAIN_SET": ["001"], "TEST_SET": ["002"]})
+            write_partition(partition, ["001"], ["002"])
             given = self.settings.data[system.data]
             asked = {**config.get("data_cfg", {}), **given.data_cfg}.get("data_in_use") or LEAF
             files = LEAF if given.walkers is not None else [f"{i}.pkl" for i in range(len(asked))]

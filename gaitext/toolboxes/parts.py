@@ -69,11 +69,15 @@ SAMPLERS: dict[str, type] = {
 EVALUATIONS: dict[str, Callable[..., Any]] = {
     "evaluate_OEM": evaluation.evaluate_OEM,
     "evaluate_PsyMo": evaluation.evaluate_PsyMo,
+    "evaluate_gallery_probe": evaluation.evaluate_gallery_probe,
     "evaluate_pose": evaluation.evaluate_pose,
 }
 
 #: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
-EVALUATION_CHECKS: dict[str, Callable[..., None]] = {"evaluate_PsyMo": evaluation.check_PsyMo}
+EVALUATION_CHECKS: dict[str, Callable[..., None]] = {
+    "evaluate_PsyMo": evaluation.check_PsyMo,
+    "evaluate_gallery_probe": evaluation.check_gallery_probe,
+}
 
 
 class Compose:

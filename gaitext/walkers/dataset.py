@@ -15,7 +15,7 @@ import numpy.typing as npt
 import gaitext
 from gaitext.errors import ConfigError, DataError, ShapeError, import_extra
 from gaitext.making import Entry, Progress, Recipe, Report, holding, make_all
-from gaitext.store import atomic_path, clear_staging, write_json, write_leaf
+from gaitext.store import atomic_path, clear_staging, write_leaf, write_partition
 from gaitext.store.contract import CONTENTS
 from gaitext.video import write_video
 from gaitext.walkers.company import is_in_frame, make_company
@@ -89,7 +89,7 @@ def write_dataset(settings: WalkerSettings, out: str | Path, workers: int = 0, q
         recipe = _Walks(settings, out)
         names = [settings.identity_name(i + 1) for i in range(settings.identities)]
         split = settings.training
-        write_json(out / "partition.json", {"TRAIN_SET": names[:split], "TEST_SET": names[split:]})
+        write_partition(out / "partition.json", names[:split], names[split:])
         clear_staging(out / "sequences")
         clear_staging(out / _PEOPLE)
         for folder, suffix in (*_FOOTAGE.items(), (_PEOPLE, ".csv")):

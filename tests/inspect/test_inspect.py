@@ -267,5 +267,5 @@ def test_command(dataset: Path, tmp_path: Path) -> None:
     assert sheet.is_file()
     assert film.is_file()
     json.loads(result.stdout)
-    result = CliRunner().invoke(app, ["inspect", str(dataset), "--sheet", str(sheet)])
+    result = CliRunner().invoke(app, ["inspect", str(dataset), "--overlay", str(film)])
     assert result.exit_code == 2

@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 from gaitext.losses import CrossEntropyLoss, TripletLoss
 from gaitext.models import FBCNN, GaitBase, GaitHeat, GaitPT, OcclusionEvaluator, RGGait
 from gaitext.models.exact_layers import BatchNorm1d, BatchNorm2d, Conv2d
-from gaitext.pose.bundled import PoseNet
 
 TINY = {"class_num": 4, "channels": (8, 8, 16, 16), "embedding_size": 8}
 LABELS = torch.arange(8) // 2
@@ -74,7 +73,6 @@ CASES: dict[str, Callable[[], Case]] = {
     "RGGait over GaitHeat": lambda: rggait(GaitHeat(**TINY), heatmaps()),
     "OcclusionEvaluator": oem,
     "FBCNN": lambda: (FBCNN(channels=(8, 12, 16), blocks=1, embedding_size=8), (torch.rand(2, 3, 64, 48),), weighed),
-    "PoseNet": lambda: (PoseNet(), (torch.rand(4, 3, 256, 192),), weighed),
 }
 
 

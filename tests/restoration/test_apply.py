@@ -37,7 +37,7 @@ def checkpoint(path, *, changed: bool = False):
             network.tail.weight *= 0.5
     config = CorrectionConfig.parse(
         {
-            "estimator": "bundled",
+            "estimator": "movenet:lightning",
             "data": {"degraded": "a", "truth": "b", "cache": "c"},
             "model": {"channels": [4, 5], "blocks": 1, "embedding_size": 3},
         },
@@ -136,24 +136,26 @@ def test_extraction_corrects_crops_before_the_estimator_sees_them(world, tmp_pat
     def correction():
         return correction_of_crops(darker, "cpu")
 
-    report = extract_dataset(sources, "bundled", tmp_path / "out", settings, correction=correction, quiet=True)
+    report = extract_dataset(
+        sources, "movenet:lightning", tmp_path / "out", settings, correction=correction, quiet=True
+    )
     assert len(report.written) == 1
     leaf = tmp_path / "out" / "sequences" / report.written[0]
     maps = read_sequence(leaf / "0_heatmaps.pkl")
     (track,) = read_boxes(boxes).values()
     crops = crop_boxes(track.boxes)
     network = load_corrector(darker).network
-    estimator = pose.load_estimator("bundled", device="cpu")
+    estimator = pose.load_estimator("movenet:lightning", device="cpu")
     for row, frame in read_frames(video):
         seen = network(crop_images(frame, crops[row : row + 1]), 0.5)
         assert np.allclose(maps[row], estimator.heatmaps(seen)[0].half().numpy(), atol=2e-3)
     entry = Records(tmp_path / "out").get(report.written[0])
     assert entry["made_with"]["corrector"] == load_corrector(darker).settings
     assert not list(tmp_path.glob("out/**/*.mp4")) + list(tmp_path.glob("out/**/*.png"))
-    again = extract_dataset(sources, "bundled", tmp_path / "out", settings, correction=correction, quiet=True)
+    again = extract_dataset(sources, "movenet:lightning", tmp_path / "out", settings, correction=correction, quiet=True)
     assert len(again.standing) == 1
     # Without the corrector it is another result, and made again.
-    plain = extract_dataset(sources, "bundled", tmp_path / "out", settings, quiet=True)
+    plain = extract_dataset(sources, "movenet:lightning", tmp_path / "out", settings, quiet=True)
     assert len(plain.written) == 1
     assert "corrector" not in Records(tmp_path / "out").get(report.written[0])["made_with"]
 
@@ -166,7 +168,7 @@ def test_the_command_line_trains_applies_and_extracts(world, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
         f"""
-estimator: bundled
+estimator: movenet:lightning
 data:
   degraded: {world.degraded}
   truth: {world.walkers}
@@ -188,6 +190,6 @@ trainer: {{iterations: 1, batch_size: 2, validation_frames: 2}}
     assert apply.exit_code == 0, apply.output
     assert (tmp_path / "fixed" / "videos" / "090.mp4").is_file()
     boxes = str(world.walkers / "boxes" / "001/nm-01/090.csv")
-    options = ["--boxes", boxes, "--estimator", "bundled", "--min-score", "0", "--min-frames", "1", "-q"]
+    options = ["--boxes", boxes, "--estimator", "movenet:lightning", "--min-score", "0", "--min-frames", "1", "-q"]
     extract = runner.invoke(app, ["extract", video, *options, "--out", str(tmp_path / "x"), "--correct", best])
     assert extract.exit_code == 0, extract.output

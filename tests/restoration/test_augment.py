@@ -265,6 +265,6 @@ def test_what_cannot_be_is_refused(trainer: dict, said: str) -> None:
 
 def test_windows_as_they_are_in_the_video_are_not_moved(tmp_path: Path) -> None:
     data = {"degraded": "a", "truth": "b", "cache": "c", "crops": {"correct_at": "native"}}
-    config = {"estimator": "bundled", "data": data, "finetune_trainer": {"augment": {"rotation": 45}}}
+    config = {"estimator": "movenet:lightning", "data": data, "finetune_trainer": {"augment": {"rotation": 45}}}
     with pytest.raises(ConfigError, match="correct_at: input"):
         CorrectionConfig.parse(config, where="test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError, VideoError
 from gaitext.models import FBCNN
-from gaitext.pose.bundled import PoseNet
+from gaitext.pose.movenet import MoveNet
 from gaitext.restoration import ApplySettings, DegradeSettings, correct_dataset, degrade_video, load_corrector
 from gaitext.transforms import ArtifactCorrection
 from gaitext.video import frame_times, probe, read_frames, write_video
@@ -34,7 +35,7 @@ COMMANDS = {
     "apply": ["correct", "apply", "CHECKPOINT", "--device", "cpu"],
     "frames": ["correct", "apply", "CHECKPOINT", "--device", "cpu", "--as", "frames"],
     "extract": [
-        *("extract", "--estimator", "bundled", "--boxes", "full"),
+        *("extract", "--estimator", "movenet:lightning", "--boxes", "full"),
         *("--min-score", "0", "--min-frames", "1", "--correct", "CHECKPOINT"),
     ],
 }
@@ -116,11 +117,16 @@ def test_of_a_tree_the_good_are_done_and_the_bad_named(corrector: Path, tmp_path
     left = results(tmp_path / "out")
     assert left
     assert all(name.startswith("001/nm-01/000") for name in left)
+    failed = json.loads((tmp_path / "out/manifest.json").read_text())["failed"]
+    assert len(failed) == len(bad)
     for name, why in bad.items():
-        assert re.search(rf"FAILED: 001/nm-01/{name}[^\n]*({why})[^\n]*\nTo mend it: ", done.output), (
-            name,
-            done.output,
-        )
+        (said_of_it,) = (said for item, said in failed.items() if item.startswith(f"001/nm-01/{name}"))
+        assert re.search(rf"({why})[^\n]*\nTo mend it: ", said_of_it)
+    # Each kind is said once, with how to mend it, and everything is named.
+    said = re.findall(r"FAILED: ([^:\n]*): [^\n]*\nTo mend it: [^\n]*(?:\n  also ([^\n]*))?", done.output)
+    assert len(said) == done.output.count("FAILED: ") < len(bad)
+    named = [name for first, others in said for name in (first.split()[-1], *filter(None, others.split(", ")))]
+    assert sorted(named) == sorted(failed)
     assert "Errno" not in done.output
 
 
@@ -302,7 +308,7 @@ def bad_checkpoint(path: Path, good: Path, kind: str) -> None:
     elif kind == "cut":
         path.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     elif kind == "other network":
-        torch.save({"model": PoseNet().state_dict()}, path)
+        torch.save({"model": MoveNet().state_dict()}, path)
     elif kind == "not a layer":
         torch.save({"model": {"head.weight": torch.zeros(4)}}, path)
     elif kind == "one missing":

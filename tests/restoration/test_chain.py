@@ -1,5 +1,8 @@
 """From corrector to loss, through a frozen estimator: only the reconstruction part moves."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from gaitext.losses import CoordinateL1Loss
@@ -9,12 +12,14 @@ from gaitext.pose import load_estimator, soft_argmax
 
 def test_the_loss_trains_the_corrector_and_nothing_else() -> None:
     torch.manual_seed(0)
-    estimator = load_estimator("bundled", device="cpu")
+    estimator = load_estimator("movenet:lightning", device="cpu")
     frozen = {name: value.clone() for name, value in estimator.network.state_dict().items()}  # type: ignore[attr-defined]
     corrector = FBCNN(channels=(4, 6, 8, 10), blocks=1, embedding_size=4).freeze_all_but_reconstruction().train()
     before = {name: value.clone() for name, value in corrector.state_dict().items()}
-    images = torch.rand(2, 3, 256, 192)
-    targets = torch.rand(2, 17, 2) * torch.tensor([47.0, 63.0])
+    picture = np.load(Path(__file__).parents[1] / "pose" / "movenet_reference.npz")["image"][:, 32:224]
+    clean = torch.from_numpy(picture).permute(2, 0, 1).expand(2, 3, 256, 192) / 255
+    images = (clean + 0.2 * torch.randn(2, 3, 256, 192)).clamp(0, 1)
+    targets = soft_argmax(estimator.heatmaps(clean), 0.2)
     loss_of = CoordinateL1Loss("mean")
     optimiser = torch.optim.Adam(corrector.reconstruction_parameters(), lr=3e-3)
     losses = []

@@ -24,7 +24,7 @@ def test_the_walkers() -> None:
     data = {"degraded": "a", "truth": "b", "cache": "c"}
     preset["correction"]["data"] |= data
     config = CorrectionConfig.parse(preset["correction"], where="correction")
-    assert config.estimator == "bundled"
+    assert config.estimator == "movenet:lightning"
     # The baseline has the same data and budget.
     tuned = config.finetune_trainer
     assert tuned is not None

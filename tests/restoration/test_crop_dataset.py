@@ -48,7 +48,7 @@ def test_all_identities_and_their_partition(config: dict[str, Any]) -> None:
         sorted(itertools.chain(*partition.values()))
         == [leaf.identity for leaf in store.leaves(cache / "sequences")][::2]
     )
-    estimator, apart = load_estimator("bundled", device="cpu"), []
+    estimator, apart = load_estimator("movenet:lightning", device="cpu"), []
     for leaf in store.leaves(cache / "sequences"):
         degraded, original, poses, boxes, *_ = store.read_leaf(leaf)
         assert degraded.shape == original.shape == (4, 3, 256, 192)

@@ -126,7 +126,7 @@ def test_a_smaller_degraded_video_shows_the_same_persons(world, tmp_path):
 
 def test_targets_of_an_extraction_have_its_boxes(world, tmp_path):
     sources = find_sources(world.walkers / "videos", world.walkers / "boxes")
-    extract_dataset(sources, "bundled", tmp_path, ExtractSettings(min_score=0, min_frames=1), quiet=True)
+    extract_dataset(sources, "movenet:lightning", tmp_path, ExtractSettings(min_score=0, min_frames=1), quiet=True)
     given = find_targets(tmp_path, world.degraded, world.walkers / "boxes")
     guessed = find_targets(tmp_path, world.degraded)
     walkers = find_targets(world.walkers, world.degraded)
@@ -174,7 +174,7 @@ def test_a_split_of_others_is_said_before_anything_is_cut(world, tmp_path, caplo
             "cache": tmp_path / "cache",
             "crops": {"window": (120, 180), "window_for": 240},
         }
-        return prepare_correction({"estimator": "bundled", "data": data}, quiet=True)
+        return prepare_correction({"estimator": "movenet:lightning", "data": data}, quiet=True)
 
     for split in ({"train": [], "val": ["002"]}, {"train": [1], "val": ["002"]}, {"train": ["001"], "val": ["9"]}):
         with pytest.raises(DataError, match=r"split\.json: of nobody for '(train|val)'.*\n.*001, 002, 003"):

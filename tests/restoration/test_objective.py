@@ -19,7 +19,7 @@ def corrector(seed: int = 0) -> FBCNN:
 
 @pytest.fixture(scope="module")
 def estimator():
-    return load_estimator("bundled", device="cpu")
+    return load_estimator("movenet:lightning", device="cpu")
 
 
 @pytest.fixture

@@ -293,7 +293,7 @@ def test_search(crops: Path) -> None:
     assert found.rows.tolist() == [0, 1, 2, 0, 1, 2, 3]
     assert found.identities.tolist() == ["007"] * 3 + ["009"] * 4
     images = data.frames([3]).images.float() / 255
-    heatmaps = load_estimator("bundled").heatmaps(images).numpy()
+    heatmaps = load_estimator("movenet:lightning").heatmaps(images).numpy()
     assert np.allclose(found.found[3, :, 2], heatmaps.max((-1, -2))[0], atol=1e-4)
     leaf = np.asarray(store.read_sequence(job.folder / "sequences/009/nm-01/000/2_poses_frame.pkl"))
     known = leaf[2, :, 2] > 0

@@ -16,4 +16,4 @@ def test_new_weights_under_the_old_name_are_another_estimator(tmp_path: Path) ->
     assert estimator_about(specification) == first
     weights.write_bytes(b"two")
     assert digest_of(estimator_about(specification)) != digest_of(first)
-    assert estimator_about("bundled") == "bundled"
+    assert estimator_about("movenet:lightning") == "movenet:lightning"

@@ -195,7 +195,7 @@ def change(study: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
         ("tables/0/columns", [{"condition": "levle"}], "did you mean 'level'"),
         ("tables/0/columns", [{}], "names no condition"),
         ("data/level/walkers", {"identities": 1}, "identities"),
-        ("data/level", {"estimator": "bundled"}, "give walkers, or data_cfg"),
+        ("data/level", {"estimator": "movenet:lightning"}, "give walkers, or data_cfg"),
         ("seeds", [0, 0], "seeds: one is there twice"),
         ("seeds", [-1], "seeds.0"),
         ("kind", ["recognition"], "kind: is"),

@@ -24,7 +24,12 @@ from gaitext.toolboxes.models.artifact_corrector import HostedCorrector, pad_seq
 from gaitext.toolboxes.validate import listed_transforms, validate_config
 
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
-TINY: dict[str, Any] = {"model": "ArtifactCorrector", "corrector": SIZES, "test_frames": 9}
+TINY: dict[str, Any] = {
+    "model": "ArtifactCorrector",
+    "corrector": SIZES,
+    "estimator": "movenet:lightning",
+    "test_frames": 9,
+}
 
 
 class Model(HostModel, torch.nn.Module):
@@ -69,7 +74,7 @@ def test_training_feeds_the_loss_with_keypoints_by_soft_argmax() -> None:
     assert tuple(output["training_feat"]["coordinates"]) == ArtifactCorrectorAdapter(TINY).loss_names["coordinates"]
     assert output["training_feat"].keys() == {"coordinates"}
     fed = output["training_feat"]["coordinates"]
-    estimator = load_estimator("bundled", device="cpu")
+    estimator = load_estimator("movenet:lightning", device="cpu")
     crops, poses = torch.cat((one[0], other[0])), torch.cat((one[1], other[1]))
     # A pixel of the heatmap is four of the crop, its centre at 1.5.
     wanted = soft_argmax(estimator.heatmaps(hosted.network.corrector(crops, 0.5)), 0.2) * 4 + 1.5
@@ -96,7 +101,7 @@ def test_the_heatmaps_term_is_a_loss_of_its_own() -> None:
         for weight in (0.0, 3.0)
     )
     assert "heatmaps" not in without[1]
-    heatmaps = load_estimator("bundled", device="cpu").heatmaps(model().network.corrector(crops, 0.5))
+    heatmaps = load_estimator("movenet:lightning", device="cpu").heatmaps(model().network.corrector(crops, 0.5))
     y, x = np.mgrid[:64, :48]
     total = 0.0
     for maps, pose in zip(heatmaps.detach().numpy(), poses.numpy()):
@@ -211,7 +216,7 @@ def test_what_tests_gather_evaluates_as_the_frames_themselves(with_boxes: bool) 
         for row, frames in zip(gathered[name], lengths):
             assert np.isnan(row[frames:]).all()
             assert np.isfinite(row[:frames]).all()
-    estimator, found = load_estimator("bundled", device="cpu"), []
+    estimator, found = load_estimator("movenet:lightning", device="cpu"), []
     with torch.no_grad():
         for crops, *_ in sequences:
             poses = decode_heatmaps(estimator.heatmaps(hosted.network.corrector(crops, 0.5)).numpy())
@@ -308,7 +313,7 @@ def test_its_inputs_and_their_transforms_are_checked() -> None:
 
 
 def test_an_estimator_without_gradients_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    estimator = load_estimator("bundled", device="cpu")
+    estimator = load_estimator("movenet:lightning", device="cpu")
     estimator.differentiable = False
     monkeypatch.setattr("gaitext.toolboxes.models.artifact_corrector.load_estimator", lambda *_, **__: estimator)
     with pytest.raises(ConfigError, match="no gradients"):
@@ -317,7 +322,7 @@ def test_an_estimator_without_gradients_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_the_estimator_follows_the_images() -> None:
     """Built before a toolbox chooses the rank's GPU; here moved to where nothing is computed."""
-    estimator = load_estimator("bundled", device="cpu")
+    estimator = load_estimator("movenet:lightning", device="cpu")
     estimator.to(torch.device("meta"))  # type: ignore[attr-defined]
     assert {p.device.type for p in estimator.network.parameters()} == {"meta"}  # type: ignore[attr-defined]
     assert estimator.heatmaps(torch.zeros(1, 3, 256, 192, device="meta")).device.type == "meta"

@@ -44,7 +44,7 @@ def toolbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Crops of coarse noise, in ``gaitext correct``'s layout, with poses near those that are found in them."""
     root = tmp_path_factory.mktemp("crops")
-    generator, estimator = np.random.default_rng(0), load_estimator("bundled", device="cpu")
+    generator, estimator = np.random.default_rng(0), load_estimator("movenet:lightning", device="cpu")
     for identity in data.TRAIN + data.TEST:
         for kind in TYPES:
             frames = int(generator.integers(2, 6))
@@ -98,7 +98,7 @@ def checkpoint(root: Path, name: str, model: str = "ArtifactCorrector", iteratio
 
 def expected(dataset: Path, weights: Path, input_: int = 0) -> dict[str, float]:
     """AP and L2 of the test set, each leaf by itself through the network of the checkpoint."""
-    network, estimator = load_fbcnn(weights), load_estimator("bundled", device="cpu")
+    network, estimator = load_fbcnn(weights), load_estimator("movenet:lightning", device="cpu")
     gathered: dict[str, list[np.ndarray]] = {"predictions": [], "targets": [], "boxes": []}
     kinds = []
     for leaf in store.leaves(dataset / "data"):
@@ -135,7 +135,13 @@ def test_trains_and_tests_the_corrector(
     assert launch(root, cfgs, "train", processes) == 0
     output = capfd.readouterr()
     log = output.out + output.err
-    for said in ("estimator bundled, frozen", "coordinates_l2", "heatmaps", "===Keypoint AP (OKS, %)===", "AP75"):
+    for said in (
+        "estimator movenet:lightning, frozen",
+        "coordinates_l2",
+        "heatmaps",
+        "===Keypoint AP (OKS, %)===",
+        "AP75",
+    ):
         assert said in log, said
     weights, start = (torch.load(path, weights_only=True) for path in (checkpoint(root, "both"), dataset / "start.pt"))
     assert set(weights["model"]) == {f"network.corrector.{name}" for name in start}

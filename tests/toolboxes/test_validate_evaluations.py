@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gaitext.errors import ConfigError
-from gaitext.evaluation import EvaluationResult, Table, evaluate_PsyMo
+from gaitext.evaluation import EvaluationResult, Table, evaluate_gallery_probe, evaluate_PsyMo
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.link import link
 from gaitext.toolboxes.registered import log_lines
@@ -68,6 +68,29 @@ def test_numbers_come_back_and_lines_are_logged(toolbox: Path, tmp_path: Path, m
     assert told == log_lines(expected)
     assert [line for kind, line in lines if kind == "warning"] == expected.notes
     assert (tmp_path / "table.csv").is_file()
+
+
+def test_ones_own_protocol_takes_its_arguments_from_the_yaml(toolbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {"gallery": {"type": "nm-01"}, "probe": {"later": {"type": "nm-02"}, "bag": "type=bg"}, "exclude": "view"}
+    expected = evaluate_gallery_probe(walks(), "mine", **chosen)
+    with imported(toolbox):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+        cfg = {"eval_func": "evaluate_gallery_probe", "metric": "euc", **chosen}
+        returned = call("evaluate_gallery_probe", cfg, walks(), "mine")
+    assert returned == pytest.approx(expected.scalars)
+    assert {"scalar/test_accuracy/later@mINP", "scalar/test_accuracy/mean@R5"} < returned.keys()
+
+
+@pytest.mark.parametrize("host", TOOLBOXES)
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [({"gallery": {"typ": "nm"}}, "did you mean 'type'"), ({"probes": {}}, "did you mean 'probe'")],
+)
+def test_ones_own_protocol_is_checked_first(dataset: Path, host: Any, arguments: dict[str, Any], hint: str) -> None:
+    cfgs = data.config(dataset)
+    cfgs["evaluator_cfg"].update(eval_func="evaluate_gallery_probe", **arguments)
+    with pytest.raises(ConfigError, match=hint):
+        validate_config(cfgs, False, toolbox=host, world_size=1)
 
 
 def test_every_registered_function_is_translated(toolbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:

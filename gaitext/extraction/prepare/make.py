@@ -13,11 +13,20 @@ from typing import Any
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.extraction.boxes import find_sources
 from gaitext.extraction.prepare.items import Clip, Found, find_own
-from gaitext.extraction.prepare.poses import POSES, prepare_poses
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT, find_casia_b, find_ccpg, find_sustech1k
-from gaitext.extraction.prepare.report import PrepareReport, draw, read_record, refuse_overlap
+from gaitext.extraction.prepare.released import RELEASED, prepare_released
+from gaitext.extraction.prepare.report import PrepareReport, read_record, refuse_overlap
 from gaitext.making import Progress, Recipe, make_all
-from gaitext.store import clear_all_temporaries, disk_errors, make_folder, only_one, read_partition, write_json
+from gaitext.store import (
+    clear_all_temporaries,
+    disk_errors,
+    draw_partition,
+    make_folder,
+    only_one,
+    read_partition,
+    write_json,
+    write_partition,
+)
 from gaitext.video.frames import is_image
 
 #: Name -> what finds its sequences below a folder.
@@ -33,8 +42,9 @@ VIDEOS: dict[str, Callable[[Path], Found]] = {
 DATASETS: dict[str, frozenset[str]] = {
     **{name: frozenset({"partition", "copy"}) for name in VIDEOS},
     "own": frozenset({"pattern", "partition", "train_share", "seed", "copy"}),
-    **{name: frozenset({"partition", "min_frames"}) for name in POSES},
+    **{name: frozenset({"partition", "min_frames"}) for name in RELEASED},
     "psymo": frozenset({"split", "min_frames"}),
+    "silhouettes": frozenset({"pattern", "partition", "train_share", "seed", "min_frames"}),
 }
 
 
@@ -56,19 +66,20 @@ def prepare(
     """Make a tree and a partition of a dataset.
 
     Of videos ``out/videos/<id>/<type>/<view>`` for `gaitext extract` is made, of symbolic links or copies; of
-    released poses ``out/sequences`` for a toolbox (:func:`~gaitext.extraction.prepare.poses.prepare_poses`). Each
-    sequence appears whole or not at all, and what is there already is not made again. ``out/prepared.json`` records
-    everything the report counts. One process at a time may write to ``out``.
+    released poses and silhouettes ``out/sequences`` for a toolbox (:func:`prepare_released`). Each sequence appears
+    whole or not at all, and what is there already is not made again. ``out/prepared.json`` records everything the
+    report counts. One process at a time may write to ``out``.
 
     Args:
         name: a key of :data:`DATASETS`, which says which of the options it takes.
         root: the dataset's folder; for CASIA-B's poses, a csv too.
         out: made where there is none.
-        pattern: of the names of own clips, see :func:`find_own`.
+        pattern: of the names of own clips or folders of silhouettes, see :func:`find_own`.
         partition: a json with TRAIN_SET and TEST_SET, which is taken over. CASIA-B's is the usual 74/50, own
-            clips' is drawn; others need one (the toolboxes have them in ``datasets/<name>/<name>.json``).
+            clips' and silhouettes' is drawn; others need one (the toolboxes have theirs in
+            ``datasets/<name>/<name>.json``).
         split: PsyMo's, see :func:`~gaitext.extraction.prepare.poses.split.read_split`; None: gaitext's own.
-        train_share: of the people in own clips, where there is no ``partition``; None: 0.75.
+        train_share: of the people, where it is drawn and there is no ``partition``; None: 0.75.
         seed: of the draw of those people; None: 0.
         copy: copy the files instead of linking to them.
         min_frames: sequences of fewer frames are left out; None is the dataset's default.
@@ -100,8 +111,8 @@ def prepare(
             where="prepare",
             how=f"leave it out; it is for {', '.join(those)}",
         )
-    if name in POSES:
-        return prepare_poses(name, root, out, workers=workers, quiet=quiet, **given)
+    if name in RELEASED:
+        return prepare_released(name, root, out, workers=workers, quiet=quiet, **given)
     return prepare_videos(name, root, out, workers=workers, quiet=quiet, **given)
 
 
@@ -130,7 +141,7 @@ def prepare_videos(
         )
     found = find_own(root, pattern) if name == "own" and pattern is not None else VIDEOS[name](root)
     identities = sorted({clip.identity for clip in found.clips})
-    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else draw(identities, train_share, seed))
+    train, test = given or (CASIA_B_SPLIT if name == "casia-b" else draw_partition(identities, train_share, seed))
 
     videos = out / "videos"
     refuse_overlap(root, videos)
@@ -145,7 +156,7 @@ def prepare_videos(
         names = {clip.name for clip in found.clips}
         report.stale = [source.name for source in find_sources(videos) if source.name not in names]
         report.count_people(identities, train, test)
-        write_json(report.partition, {"TRAIN_SET": list(train), "TEST_SET": list(test)})
+        write_partition(report.partition, train, test)
         record = {
             "dataset": name,
             "root": os.path.abspath(root),

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from gaitext.errors import ConfigError, DataError
 from gaitext.making import Entry, Report
 
@@ -88,21 +86,6 @@ class PrepareReport(Report):
                 lines += [f"  {name}" for name in islice(names, _SHOWN)]
                 lines += [f"  … and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
         return "\n".join(lines)
-
-
-def draw(identities: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Who trains and who is tested: about ``share`` of the people train, at least one and not all, by ``seed``."""
-    if not 0 < share < 1:
-        raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--train-share")
-    if len(identities) < 2:
-        raise DataError(
-            f"there is one person ({identities[0]}), and training and testing need different ones",
-            how="check the pattern, or give --partition",
-        )
-    count = min(max(round(share * len(identities)), 1), len(identities) - 1)
-    order = np.random.default_rng(seed).permutation(len(identities))
-    chosen = {identities[index] for index in order[:count]}
-    return [one for one in identities if one in chosen], [one for one in identities if one not in chosen]
 
 
 def refuse_overlap(root: Path, tree: Path) -> None:

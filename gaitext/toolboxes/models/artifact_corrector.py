@@ -42,7 +42,7 @@ class ArtifactCorrectorSettings(Settings):
 
     corrector: FBCNNSettings = FBCNNSettings()
     checkpoint: str | None = None
-    estimator: str = "bundled"
+    estimator: str = "movenet"
     quality: float = Field(0.5, ge=0, le=1)
     temperature: float = Field(TEMPERATURE, gt=0)
     heatmap_weight: float = Field(0.0, ge=0)

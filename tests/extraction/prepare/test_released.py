@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gaitext.cli import app
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction.prepare import DATASETS, prepare
-from gaitext.extraction.prepare.poses import make as making
+from gaitext.extraction.prepare import released as making
 from gaitext.store import leaves, read_leaf, read_partition, write_leaf
 from gaitext.walkers import WalkerSettings, write_dataset
 from tests.extraction.prepare.trees import expected, frames, leaf, names, person, put, ready

@@ -95,4 +95,4 @@ def _make_crops(work: Path, out: Path, seed: int) -> None:
     degraded = work / "degraded"
     degrade_dataset(find_videos(made.videos), degraded, DegradeSettings(crf=45), quiet=True)
     data = {"truth": str(work), "degraded": str(degraded), "cache": str(out), "crops": {"crop": "box"}}
-    prepare_crop_dataset({"estimator": "bundled", "data": data}, quiet=True)
+    prepare_crop_dataset({"estimator": "movenet:lightning", "data": data}, quiet=True)

@@ -1,5 +1,1 @@
 """From released poses to leaves ``<id>/<type>/<view>/2_poses_frame.pkl``: one file a dataset, one way to make them."""
-
-from gaitext.extraction.prepare.poses.make import POSES, prepare_poses
-
-__all__ = ["POSES", "prepare_poses"]

@@ -14,7 +14,7 @@ from typing import Any
 from gaitext.errors import DataError
 from gaitext.extraction.prepare.poses.frames import read_source
 from gaitext.extraction.prepare.poses.psymo import PEOPLE
-from gaitext.store import read_partition, write_json
+from gaitext.store import read_partition, write_partition
 
 #: gaitext's own, see the file.
 PSYMO_SPLIT = Path(__file__).parent.parent / "data" / "psymo_split.json"
@@ -44,9 +44,9 @@ class Split:
         Both toolboxes read TRAIN_SET and TEST_SET and pass over other keys, VAL_SET among them.
         """
         val = {"VAL_SET": self.val} if self.val else {}
-        write_json(out / "partition.json", {"TRAIN_SET": self.train, "TEST_SET": self.test, **val, **self.others})
+        write_partition(out / "partition.json", self.train, self.test, **val, **self.others)
         if self.val:
-            write_json(out / "partition_val.json", {"TRAIN_SET": self.train, "TEST_SET": self.val})
+            write_partition(out / "partition_val.json", self.train, self.val)
 
 
 def psymo_identity(name: str) -> str:

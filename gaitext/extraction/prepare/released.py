@@ -1,4 +1,4 @@
-"""The datasets that release poses, and making leaves of them: resumably, counting all that is not as it should be."""
+"""The datasets that release poses or silhouettes, and making leaves of them: resumably, counting all that is amiss."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from gaitext.extraction.prepare.poses.split import PSYMO_SPLIT, Split, psymo_ide
 from gaitext.extraction.prepare.poses.text import GAIT3D, GREW, find_gait3d_poses, find_grew_poses, read_texts
 from gaitext.extraction.prepare.published import CASIA_B_SPLIT
 from gaitext.extraction.prepare.report import PrepareReport, read_record, refuse_overlap
+from gaitext.extraction.prepare.silhouettes import PATTERN, find_silhouettes, read_silhouettes
 from gaitext.making import Entry, Progress, Recipe, make_all
 from gaitext.store import (
     clear_all_temporaries,
     clear_staging,
     disk_errors,
+    draw_partition,
     leaves,
     make_folder,
     only_one,
@@ -35,7 +37,7 @@ from gaitext.store import (
     write_json,
     write_leaf,
 )
-from gaitext.store.contract import POSES_FRAME
+from gaitext.store.contract import POSES_FRAME, SILHOUETTES, Content
 from gaitext.video.digests import content_sha256
 
 
@@ -72,22 +74,24 @@ def _read_heatmap_poses(clip: Clip) -> Poses:
 
 @dataclass(frozen=True)
 class _Released:
-    """A dataset that releases poses.
+    """A dataset that releases poses or silhouettes.
 
     Attributes:
         find: the sequences below a folder.
         read: one of them. Raises DataError where it cannot, Unusable where it is malformed.
-        split: the sets by default, given the folder. Raises ConfigError where there are none.
+        split: the sets by default, given the folder. Raises ConfigError where there are none. None draws them.
         min_frames: sequences of fewer frames are left out by default. Where a protocol wants an
             answer for every sequence it is 1.
         takes_file: whether a file may stand for the folder.
+        content: what its leaves hold.
     """
 
     find: Callable[[Path], Found]
     read: Callable[[Clip], Poses]
-    split: Callable[[Path], Split]
+    split: Callable[[Path], Split] | None
     min_frames: int
     takes_file: bool = False
+    content: Content = POSES_FRAME
 
 
 def _toolbox_file(name: str) -> Callable[[Path], Split]:
@@ -109,7 +113,7 @@ def _beside(root: Path) -> Split:
     raise ConfigError(f"there is no partition.json in {root} or beside it", where="prepare", how="give --partition")
 
 
-POSES: dict[str, _Released] = {
+RELEASED: dict[str, _Released] = {
     "psymo": _Released(find_psymo, read_psymo, lambda root: read_split(PSYMO_SPLIT, psymo_identity), 10),
     "casia-b-poses": _Released(
         find_casia_b_poses, read_casia_b_poses, lambda root: Split(*CASIA_B_SPLIT), 10, takes_file=True
@@ -117,6 +121,7 @@ POSES: dict[str, _Released] = {
     "grew-poses": _Released(find_grew_poses, partial(read_texts, ending=GREW), _toolbox_file("GREW"), 1),
     "gait3d-poses": _Released(find_gait3d_poses, partial(read_texts, ending=GAIT3D), _toolbox_file("Gait3D"), 1),
     "heatmap-poses": _Released(_find_heatmap_poses, _read_heatmap_poses, _beside, 1),
+    "silhouettes": _Released(find_silhouettes, read_silhouettes, None, 1, content=SILHOUETTES),
 }
 
 
@@ -191,7 +196,7 @@ class _Journal:
         self.now[clip.name] = entry
         return True
 
-    def add(self, outcome: Outcome[Clip, PosesReport]) -> None:
+    def add(self, outcome: Outcome[Clip, ReleasedReport]) -> None:
         """Note a sequence that was made."""
         name = outcome.item.name
         entry = outcome.result and outcome.result.made_now.get(name)
@@ -211,13 +216,13 @@ _RECORDED = ("counts", "missing", "left_out", "absent", "strangers", "stale", "n
 
 
 @dataclass(kw_only=True)
-class PosesReport(PrepareReport):
+class ReleasedReport(PrepareReport):
     """The report, with the records of the sequences made now."""
 
     made_now: dict[str, Entry] = field(default_factory=dict)
 
 
-def prepare_poses(
+def prepare_released(
     name: str,
     root: str | Path,
     out: str | Path,
@@ -225,36 +230,50 @@ def prepare_poses(
     partition: str | Path | None = None,
     split: str | Path | None = None,
     min_frames: int | None = None,
+    pattern: str | None = None,
+    train_share: float = 0.75,
+    seed: int = 0,
     workers: int = 0,
     quiet: bool = False,
 ) -> PrepareReport:
     """Make ``out/sequences/<id>/<type>/<view>/2_poses_frame.pkl`` of released poses, and partitions.
 
-    The pkl is float32 [T, 17, 3]: x, y in the pixels the release counts in, and score. A joint whose
+    Of silhouettes ``4_silhouettes.pkl`` is made (:func:`~gaitext.extraction.prepare.silhouettes.read_silhouettes`).
+    The pkl of poses is float32 [T, 17, 3]: x, y in the pixels the release counts in, and score. A joint whose
     score is 0 or less, or whose numbers are not finite, is missing: (0, 0, 0). Frames without a
     joint are left out. ``out/prepared.json`` records the report, and of each sequence where it came
     from and what was noticed. A sequence that is malformed or too short is left out and listed; one
     that cannot be read (a link to nowhere, a broken disk) fails, after the others are done. What stands is kept
     unless its source has changed. Arguments and errors are those of :func:`gaitext.extraction.prepare.prepare`.
     """
-    root, out, dataset = Path(root), Path(out), POSES[name]
+    root, out, dataset = Path(root), Path(out), RELEASED[name]
     if not (root.is_dir() or (dataset.takes_file and root.is_file())):
         raise DataError("no such folder", where=root, how="check the path")
+    if split is not None and not Path(split).exists():
+        raise DataError("no such file", where=split, how="check --split")
+    people: Split | None = None
     if split is not None:
-        if not Path(split).exists():
-            raise DataError("no such file", where=split, how="check --split")
         people = read_split(Path(split), psymo_identity)
-    else:
-        people = dataset.split(root) if partition is None else toolbox_split(Path(partition))
+    elif partition is not None:
+        people = toolbox_split(Path(partition))
+    elif dataset.split is not None:
+        people = dataset.split(root)
     least = dataset.min_frames if min_frames is None else min_frames
     sequences = out / "sequences"
     refuse_overlap(root, sequences)
-    found = dataset.find(root)
+    settings: Entry = {"dataset": name, "min_frames": least}
+    if name == "silhouettes":
+        settings["pattern"] = pattern or PATTERN
+        found = find_silhouettes(root, settings["pattern"])
+    else:
+        found = dataset.find(root)
+    if people is None:
+        people = Split(*draw_partition(sorted({clip.identity for clip in found.clips}), train_share, seed))
 
     make_folder(sequences)
     with only_one(out):
         clear_all_temporaries(out)
-        journal = _Journal(out, {"dataset": name, "min_frames": least})
+        journal = _Journal(out, settings)
         clear_staging(sequences)
         recipe = _Leaves(out, least, name)
         todo = [clip for clip in found.clips if not (recipe.stands(clip) and journal.knows(clip))]
@@ -281,8 +300,8 @@ def prepare_poses(
 
 
 @dataclass
-class _Leaves(Recipe[Clip, PosesReport]):
-    """How a sequence of poses becomes a leaf, if it is well formed and long enough."""
+class _Leaves(Recipe[Clip, ReleasedReport]):
+    """How a sequence of poses or silhouettes becomes a leaf, if it is well formed and long enough."""
 
     out: Path
     least: int
@@ -290,8 +309,8 @@ class _Leaves(Recipe[Clip, PosesReport]):
 
     steps, shared, manifest = "", False, False
 
-    def report(self) -> PosesReport:
-        return PosesReport(sequences=self.out / "sequences", partition=self.out / "partition.json")
+    def report(self) -> ReleasedReport:
+        return ReleasedReport(sequences=self.out / "sequences", partition=self.out / "partition.json")
 
     def name(self, item: Clip) -> str:
         return item.name
@@ -299,22 +318,23 @@ class _Leaves(Recipe[Clip, PosesReport]):
     def stands(self, item: Clip) -> bool:
         """Whether the leaf is there, with its file and no other."""
         leaf = self.out / "sequences" / item.name
-        return leaf.is_dir() and os.listdir(leaf) == [POSES_FRAME.file]
+        return leaf.is_dir() and os.listdir(leaf) == [RELEASED[self.label].content.file]
 
-    def make(self, item: Clip, resume: bool, progress: Progress | None) -> PosesReport:
+    def make(self, item: Clip, resume: bool, progress: Progress | None) -> ReleasedReport:
         try:
-            poses = POSES[self.label].read(item)
+            poses = RELEASED[self.label].read(item)
         except Unusable as error:
             return replace(self.report(), left_out={item.name: f"{item.source} {error.what}"})
         signature = _signature(item)  # not of what cannot be used: it may be a pipe, or of any size
-        frames = clean(poses)
+        content = RELEASED[self.label].content
+        frames = clean(poses) if content is POSES_FRAME else poses.frames
         counts = {what: count for what, count in poses.counts.items() if count}
         if len(frames) < self.least:
             noticed = "".join(f"; {count} {what}" for what, count in counts.items())
             remarks = "".join(f"; {remark}" for remark in poses.remarks)
             why = f"{item.source} {len(frames)} frames can be used, fewer than {self.least}{noticed}{remarks}"
             return replace(self.report(), left_out={item.name: why})
-        write_leaf(self.out / "sequences", item.identity, item.type, item.view, {POSES_FRAME.stem: frames})
+        write_leaf(self.out / "sequences", item.identity, item.type, item.view, {content.stem: frames})
         entry = {
             "source": str(item.source),
             "signature": signature,
