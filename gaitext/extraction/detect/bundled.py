@@ -53,9 +53,9 @@ class BundledDetector:
     """A :class:`~gaitext.extraction.detect.Detector` whose weights lie in the package.
 
     MoveNet MultiPose (Google, Apache-2.0) says of each cell of a map, a quarter of the picture's size, whether it is
-    the middle of a person, how large the person's box is and where exactly its middle lies. Its own graph then takes
-    six people and weighs them by their joints; here every peak of the centres' map is a person, and its height is the
-    score: on people that are small in the picture twice as many are found so (docs/extraction.md).
+    the middle of a person, how large the person's box is and where exactly its middle lies. Here every peak of the
+    centres' map is a person, however many there are, and its height is the score; the published graph takes six, and
+    its scores are lower (docs/datasets.md).
 
     Raises:
         CheckpointError: the package's weights are missing or damaged.
