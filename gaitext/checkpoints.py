@@ -6,20 +6,24 @@ asks for. So before torch sees a file its archive's checksums and sizes, and wha
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import pickle
 import re
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from gaitext.errors import CheckpointError, nearest
 from gaitext.store.pickles import Call, DamagedPickle, Name, Persistent, Unread, read_pickle, words
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _AGAIN = "make or download it again"
 #: What a compressed archive may hold: in bytes, or in the file's sizes.
@@ -229,6 +233,38 @@ def load(model: nn.Module, source: str | Path | Mapping[str, Any], where: object
     check_values(fitted, own, where)
     model.load_state_dict(fitted)
     return model
+
+
+def packaged_sha256(path: Path, record: str) -> str:
+    """The SHA-256 of weights that come with gaitext.
+
+    Args:
+        path: the file.
+        record: name of the json beside it, whose ``weights`` have the file's ``sha256`` under its name.
+
+    Raises:
+        CheckpointError: either is missing, or these are other weights.
+    """
+    how = "install gaitext again"
+    try:
+        wanted = json.loads((path.parent / record).read_text(encoding="utf-8"))["weights"][path.name]["sha256"]
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"cannot be read ({error})", where=path, how=how) from error
+    if found != wanted:
+        raise CheckpointError(f"holds other weights than {record} beside it says", where=path, how=how)
+    return found
+
+
+def load_packaged(model: Network, path: Path, record: str) -> Network:
+    """Load weights that come with gaitext, in any precision, into a float32 model; it is returned in evaluation mode.
+
+    Raises:
+        CheckpointError: what :func:`packaged_sha256` raises.
+    """
+    packaged_sha256(path, record)
+    model.load_state_dict({name: value.float() for name, value in read_file(path).items()})
+    return model.eval()
 
 
 def fitting(model: nn.Module, source: str | Path | Mapping[str, Any], where: object = None) -> dict[str, Tensor]:

@@ -376,6 +376,31 @@ def _options(kind: Any) -> list[Any]:
     return [kind]
 
 
+def split_options(specification: str, *, where: str) -> tuple[str, dict[str, str]]:
+    """A specification ``NAME?OPTION=VALUE&OPTION=VALUE`` taken apart: of estimators, detectors, trackers and their kin.
+
+    >>> split_options("bundled?size=1024&score=0.3", where="detector")
+    ('bundled', {'size': '1024', 'score': '0.3'})
+
+    Raises:
+        ConfigError: what follows the question mark is no OPTION=VALUE, or an option is given twice.
+    """
+    named, _, text = specification.partition("?")
+    options: dict[str, str] = {}
+    for part in filter(None, text.split("&")):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise ConfigError(
+                f"'{part}' in '{specification}' is no option",
+                where=where,
+                how="write NAME?OPTION=VALUE&OPTION=VALUE, in quotes",
+            )
+        if name in options:
+            raise ConfigError(f"option '{name}' is given twice in '{specification}'", where=where)
+        options[name] = value
+    return named, options
+
+
 def merge(over: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Lay ``over`` on ``base``, dict by dict, as the toolboxes lay a config on default.yaml.
 

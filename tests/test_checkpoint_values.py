@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import tarfile
 import zipfile
 from pathlib import Path
@@ -220,3 +222,26 @@ def test_a_finished_schedule_is_warned_of(caplog: pytest.LogCaptureFixture) -> N
     cycle = torch.optim.lr_scheduler.OneCycleLR(new.optimizer, 0.1, total_steps=10)
     with pytest.raises(ConfigError, match="10 steps"):
         check_steps(cycle, 11, "scheduler_cfg")
+
+
+def test_weights_of_the_package_are_loaded_where_the_record_says_they_are_the_same(tmp_path: Path) -> None:
+    path, record, model = tmp_path / "net.safetensors", tmp_path / "net.json", network()
+    save_file(
+        {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}, path
+    )
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    record.write_text(json.dumps({"weights": {path.name: {"sha256": found}}}))
+    assert checkpoints.packaged_sha256(path, "net.json") == found
+    fresh = checkpoints.load_packaged(network().train(), path, "net.json")
+    assert not fresh.training
+    assert all(torch.equal(value, model.state_dict()[key].half().float()) for key, value in fresh.state_dict().items())
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    for content in (bytes(damaged), b""):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"other weights than net\.json"):
+            checkpoints.load_packaged(network(), path, "net.json")
+    for told in ("{", "{}", "[]", '{"weights": []}', '{"weights": {"net.safetensors": 1}}'):
+        record.write_text(told)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            checkpoints.packaged_sha256(path, "net.json")

@@ -9,11 +9,10 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
-from urllib.parse import parse_qsl
 
 from pydantic import Field
 
-from gaitext.config import Settings
+from gaitext.config import Settings, split_options
 from gaitext.errors import ConfigError, DataError, GaitextError, import_extra, suggest
 from gaitext.execution import workers
 from gaitext.execution.workers import Lost, Task
@@ -58,18 +57,17 @@ def parse_engine(text: str | Engine) -> Engine:
     """
     if isinstance(text, Engine):
         return text
-    name, _, options = text.strip().partition("?")
+    name, options = split_options(text.strip(), where="engine")
     kind, _, address = name.partition(":")
     if kind not in ("local", "ray"):
         raise ConfigError(f"unknown engine {text!r}", where="engine", how=f"{suggest(kind, ['local', 'ray'])} {_HOW}")
-    if kind == "local" and name + options != "local":
+    if kind == "local" and (name, options) != ("local", {}):
         raise ConfigError(f"{text!r}: the local engine has no options", where="engine", how=_HOW)
     if address.startswith("//"):  # "ray://HOST:10001", as Ray writes the address of its client server
         address = f"ray:{address}"
-    values: dict[str, Any] = dict(parse_qsl(options, keep_blank_values=True))
-    for key in values.keys() & {"kind", "address"}:
+    for key in options.keys() & {"kind", "address"}:
         raise ConfigError(f"unknown key 'engine.{key}'", where="engine", how=_HOW)
-    return Engine.parse(values | {"kind": kind, "address": address or None}, where="engine")
+    return Engine.parse({**options, "kind": kind, "address": address or None}, where="engine")
 
 
 @contextmanager

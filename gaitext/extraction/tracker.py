@@ -13,9 +13,9 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 from scipy.optimize import linear_sum_assignment
 
-from gaitext.config import Settings
+from gaitext.config import Settings, split_options
 from gaitext.errors import ConfigError, DataError, ShapeError, suggest
-from gaitext.extraction.detect.detector import overlap, parse_options
+from gaitext.extraction.detect.detector import overlap
 
 #: Pixels. No frame is as large, and arithmetic with these is exact enough.
 _FARTHEST = 1e6
@@ -150,7 +150,7 @@ def load_tracker(specification: str) -> TrackerSettings:
     Raises:
         ConfigError: no such tracker or option (the known ones are named), or a value out of range.
     """
-    method, options = parse_options(specification, "tracker")
+    method, options = split_options(specification, where="tracker")
     known = get_args(Method)
     if method not in known:
         raise ConfigError(f"unknown tracker '{method}'", where="tracker", how=suggest(method, known))

@@ -11,6 +11,7 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from gaitext.config import split_options
 from gaitext.errors import ConfigError, ShapeError, suggest
 from gaitext.skeleton import joint_mirror
 from gaitext.store.contract import HEATMAP_SHAPE
@@ -80,7 +81,7 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
         ShapeError: it is no network of COCO-17 heatmaps.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = split_options(specification)
+    named, written = split_options(specification, where="estimator")
     prefix, colon, rest = named.partition(":")
     if prefix not in ESTIMATORS:
         known = ", ".join(f"{name}:…" if name not in _MODEL else name for name in sorted(ESTIMATORS))
@@ -138,22 +139,6 @@ def mirror_heatmaps(heatmaps: torch.Tensor, shift: bool = False) -> torch.Tensor
     """
     mirrored = heatmaps.flip(-1)[:, list(joint_mirror())]
     return torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1) if shift else mirrored
-
-
-def split_options(specification: str) -> tuple[str, dict[str, str]]:
-    """``PREFIX:MODEL`` and the options of ``PREFIX:MODEL?OPTION=VALUE&…``."""
-    named, _, query = specification.partition("?")
-    options: dict[str, str] = {}
-    for part in query.split("&") if query else ():
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(
-                f"'{part}' is no option", where=specification, how="write MODEL?OPTION=VALUE&OPTION=VALUE"
-            )
-        if name in options:
-            raise ConfigError(f"option '{name}' is given twice", where=specification)
-        options[name] = value
-    return named, options
 
 
 def typed_options(factory: type, options: Mapping[str, str], where: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import socket
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from urllib.parse import urlsplit
 from safetensors import SafetensorError
 from torch import nn
 
-from gaitext.errors import CheckpointError, ConfigError
+from gaitext.errors import CheckpointError, ConfigError, import_extra
 
+_PERSONS = ("person", "pedestrian", "people", "human")
 #: What ends the loading of a model that is damaged, incomplete or another's.
 _FAULTS = (
     OSError,
@@ -62,6 +65,50 @@ def read_json(model: str, name: str, prefix: str) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise ConfigError("holds no object", where=path)
     return read
+
+
+def load_processor(model: str, prefix: str, extra: str) -> tuple[Any, str]:
+    """A model's image processor, and the SHA-256 of its settings.
+
+    Args:
+        model: a folder, or a name on the hub.
+        prefix: of the specification that named the model, for the error.
+        extra: of gaitext's, that brings what processors need.
+
+    Raises:
+        ConfigError: it has none, or none that transformers knows.
+        MissingDependencyError: transformers is not installed.
+    """
+    transformers = import_extra("transformers", extra, f"'{prefix}:'")
+    read_json(model, "preprocessor_config.json", prefix)  # a clear error where it is missing
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(model, local_files_only=is_cut_off(model))
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"its image processor cannot be loaded ({first_line(error)})",
+            where=model,
+            how=f"pip install 'gaitext[{extra}]', or give a model whose processor transformers has",
+        ) from error
+    settings = json.dumps(processor.to_dict(), sort_keys=True, default=str)
+    return processor, hashlib.sha256(settings.encode()).hexdigest()
+
+
+def person_class(config: Mapping[str, Any], model: str, prefix: str) -> int:
+    """The number of the class that is the person, by its name in a config's ``id2label``.
+
+    Raises:
+        ConfigError: no class has such a name.
+    """
+    labels = {str(name).lower(): number for number, name in (config.get("id2label") or {}).items()}
+    for name in _PERSONS:
+        if name in labels:
+            return int(labels[name])
+    listed = ", ".join(sorted(labels)[:5])
+    raise ConfigError(
+        f"none of its classes is called person ({listed or 'they have no names'})",
+        where=model,
+        how=f"give a model that knows persons, or say which class it is: {prefix}:…?person=0",
+    )
 
 
 def load_network(kind: Any, model: str) -> nn.Module:

@@ -7,8 +7,6 @@ six; they differ in width, and MultiPose has two heads more. Source: the publish
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitext.checkpoints import read_file
-from gaitext.errors import CheckpointError, ConfigError, ShapeError, suggest
+from gaitext.checkpoints import load_packaged, packaged_sha256
+from gaitext.errors import ConfigError, ShapeError, suggest
 
 #: Maps that every variant has, and how many channels: joints' heatmaps in 0..1, people's centres in 0..1, of each
 #: person's centre the way to its joints, and of each joint's cell the way to the joint; (y, x) pairs, in cells.
@@ -35,6 +33,7 @@ STRIDE, MULTIPLE = 4, 32
 MEAN = STD = 1 / (255 * 0.007843017578125)
 #: Where the weights lie, and where they are from.
 DATA = Path(__file__).parent / "data"
+RECORD = "movenet.json"
 
 #: MobileNetV2 (Sandler et al. 2018, table 2): channels, blocks and the first block's stride, at width 1.
 _STAGES = ((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1))
@@ -178,11 +177,7 @@ def load_movenet(variant: str) -> MoveNet:
         ConfigError: there is no such variant.
         CheckpointError: the package's weights are missing, or are not those it was released with.
     """
-    network = MoveNet(variant).eval()
-    verified_digest(variant)
-    state = read_file(_file(variant))
-    network.load_state_dict({name: value.float() for name, value in state.items()})
-    return network
+    return load_packaged(MoveNet(variant), _file(variant), RECORD)
 
 
 def verified_digest(variant: str) -> str:
@@ -191,15 +186,7 @@ def verified_digest(variant: str) -> str:
     Raises:
         CheckpointError: they are missing, or are others.
     """
-    path, how = _file(variant), "install gaitext again"
-    try:
-        wanted = json.loads((DATA / "movenet.json").read_text(encoding="utf-8"))["weights"][path.name]["sha256"]
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"cannot be read ({error})", where=path, how=how) from error
-    if found != wanted:
-        raise CheckpointError("holds other weights than movenet.json beside it says", where=path, how=how)
-    return found
+    return packaged_sha256(_file(variant), RECORD)
 
 
 def _file(variant: str) -> Path:

@@ -7,15 +7,13 @@ published graph only what the mask needs is here: its heads of joints are not. I
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gaitext.checkpoints import read_file
-from gaitext.errors import CheckpointError, ShapeError
+from gaitext.checkpoints import load_packaged
+from gaitext.errors import ShapeError
 
 #: Where the weights lie, and the record of where they are from.
 DATA = Path(__file__).parent / "data"
@@ -122,17 +120,7 @@ def load_blazepose() -> BlazePoseMask:
     Raises:
         CheckpointError: the package's weights are missing, or are not those it was released with.
     """
-    path, how = DATA / WEIGHTS, "install gaitext again"
-    try:
-        wanted = json.loads((DATA / RECORD).read_text(encoding="utf-8"))["weights"][path.name]["sha256"]
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"cannot be read ({error})", where=path, how=how) from error
-    if found != wanted:
-        raise CheckpointError(f"holds other weights than {RECORD} beside it says", where=path, how=how)
-    network = BlazePoseMask().eval()
-    network.load_state_dict({name: value.float() for name, value in read_file(path).items()})
-    return network
+    return load_packaged(BlazePoseMask(), DATA / WEIGHTS, RECORD)
 
 
 class _Conv(nn.Conv2d):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,8 @@ import torch
 
 from gaitext.errors import ConfigError, import_extra
 from gaitext.pose import check_images
-from gaitext.pose.hub import first_line, is_cut_off, load_network, read_json
+from gaitext.pose.hub import load_network, load_processor, person_class, read_json
 from gaitext.pose.torch_estimator import chosen_device, state_digest
-
-_PERSONS = ("person", "pedestrian", "people", "human")
 
 
 class InstanceSegmenter:
@@ -54,18 +50,8 @@ class InstanceSegmenter:
             raise ConfigError(f"size is {size}", where=f"hf:{model}", how="give 32 pixels or more, such as 512")
         config = read_json(model, "config.json", "hf")
         kind = config.get("model_type")
-        self.person = _person(config, model) if person is None else person
-        read_json(model, "preprocessor_config.json", "hf")  # a clear error where it is missing
-        try:
-            self._processor: Any = transformers.AutoImageProcessor.from_pretrained(
-                model, local_files_only=is_cut_off(model)
-            )
-        except (OSError, ValueError, ImportError) as error:
-            raise ConfigError(
-                f"its image processor cannot be loaded ({first_line(error)})",
-                where=model,
-                how="pip install 'gaitext[vitpose]', or give a model whose processor transformers has",
-            ) from error
+        self.person = person_class(config, model, "hf") if person is None else person
+        self._processor, processing = load_processor(model, "hf", "vitpose")
         auto = _loader(transformers, kind)
         if auto is None or not hasattr(self._processor, "post_process_instance_segmentation"):
             raise ConfigError(
@@ -77,12 +63,11 @@ class InstanceSegmenter:
         self.input_size = (int(size), int(size))
         self.device, self._score = chosen_device(device), float(score)
         self._network = network.to(self.device).eval().requires_grad_(False)
-        processing = json.dumps(self._processor.to_dict(), sort_keys=True, default=str)
         self.settings: dict[str, Any] = {
             "segmenter": "hf",
             "model": Path(model).name,
             "sha256": state_digest(network),
-            "processor_sha256": hashlib.sha256(processing.encode()).hexdigest(),
+            "processor_sha256": processing,
             "person": self.person,
             "score": self._score,
             "size": int(size),
@@ -131,20 +116,6 @@ def _loader(transformers: Any, kind: Any) -> Any:
         if any(config.model_type == kind for config in auto._model_mapping):
             return auto
     return None
-
-
-def _person(config: Mapping[str, Any], model: str) -> int:
-    """The number of the class whose name is person."""
-    labels = {str(name).lower(): number for number, name in (config.get("id2label") or {}).items()}
-    for name in _PERSONS:
-        if name in labels:
-            return int(labels[name])
-    listed = ", ".join(sorted(labels)[:5])
-    raise ConfigError(
-        f"none of its classes is called person ({listed or 'they have no names'})",
-        where=model,
-        how="give a model that knows persons, or say which class it is: hf:…?person=0",
-    )
 
 
 def _overlap(mask: npt.NDArray[np.bool_], box: npt.NDArray[np.float64]) -> float:

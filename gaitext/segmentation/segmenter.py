@@ -8,8 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from gaitext.config import split_options
 from gaitext.errors import ConfigError, suggest
-from gaitext.pose.estimator import split_options, typed_options
+from gaitext.pose.estimator import typed_options
 
 #: By how much a box grows, after it was made square, to the crop that a segmenter sees (docs/segmentation.md).
 SCALE = 1.25
@@ -61,7 +62,7 @@ def load_segmenter(specification: str) -> Segmenter:
         CheckpointError: the weights cannot be read or do not fit the network.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = split_options(specification)
+    named, written = split_options(specification, where="segmenter")
     prefix, colon, rest = named.partition(":")
     if prefix not in SEGMENTERS:
         known = ", ".join(name if name in _WITHOUT_MODEL else f"{name}:…" for name in sorted(SEGMENTERS))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gaitext.config import split_options
 from gaitext.errors import ConfigError
 from gaitext.execution.stages import ahead
 from gaitext.video import probe, read_frames
@@ -67,7 +68,7 @@ def load_detector(specification: str) -> Detector:
             loaded.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, options = parse_options(specification, "detector")
+    named, options = split_options(specification, where="detector")
     prefix, colon, rest = named.partition(":")
     if prefix not in DETECTORS:
         known = ", ".join(name if name in _WITHOUT_MODEL else f"{name}:…" for name in sorted(DETECTORS))
@@ -79,28 +80,6 @@ def load_detector(specification: str) -> Detector:
     module, function = DETECTORS[prefix]
     loaded: Detector = getattr(importlib.import_module(module), function)(rest, options)
     return loaded
-
-
-def parse_options(specification: str, where: str) -> tuple[str, dict[str, str]]:
-    """A specification ``NAME?KEY=VALUE&…`` taken apart.
-
-    Raises:
-        ConfigError: what follows the question mark is no KEY=VALUE, or a key is given twice.
-    """
-    named, _, text = specification.partition("?")
-    options: dict[str, str] = {}
-    for part in filter(None, text.split("&")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(
-                f"'{part}' in '{specification}' is no option",
-                where=where,
-                how="options are KEY=VALUE, joined by &",
-            )
-        if key in options:
-            raise ConfigError(f"option '{key}' is given twice", where=specification)
-        options[key] = value
-    return named, options
 
 
 def detect_video(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,8 @@ from pydantic import Field
 from gaitext.config import Settings
 from gaitext.errors import ConfigError, import_extra
 from gaitext.extraction.detect.detector import Detections, Frame
-from gaitext.pose.hub import first_line, is_cut_off, load_network, read_json
+from gaitext.pose.hub import load_network, load_processor, person_class, read_json
 from gaitext.pose.torch_estimator import chosen_device, state_digest
-
-_PERSONS = ("person", "pedestrian", "people", "human")
 
 
 class DetrDetectorSettings(Settings):
@@ -62,18 +58,8 @@ class DetrDetector:
         options = settings or DetrDetectorSettings()
         transformers = import_extra("transformers", "detr", "the detector 'detr:'")
         config = read_json(model, "config.json", "detr")
-        self.person = _person(config, model) if options.person is None else options.person
-        read_json(model, "preprocessor_config.json", "detr")  # a clear error where it is missing
-        try:
-            self._processor: Any = transformers.AutoImageProcessor.from_pretrained(
-                model, local_files_only=is_cut_off(model)
-            )
-        except (OSError, ValueError, ImportError) as error:
-            raise ConfigError(
-                f"its image processor cannot be loaded ({first_line(error)})",
-                where=model,
-                how="pip install 'gaitext[detr]', or give a model whose processor transformers has",
-            ) from error
+        self.person = person_class(config, model, "detr") if options.person is None else options.person
+        self._processor, processing = load_processor(model, "detr", "detr")
         if not hasattr(self._processor, "post_process_object_detection"):
             raise ConfigError(
                 f"a model of the type '{config.get('model_type')}' finds no boxes",
@@ -84,12 +70,11 @@ class DetrDetector:
         self._device = chosen_device(options.device)
         self._model = network.to(self._device).eval()
         self._score = options.score
-        processing = json.dumps(self._processor.to_dict(), sort_keys=True, default=str)
         self.settings: dict[str, Any] = {
             "detector": "detr",
             "model": Path(model).name,
             "sha256": state_digest(network),
-            "processor_sha256": hashlib.sha256(processing.encode()).hexdigest(),
+            "processor_sha256": processing,
             "person": self.person,
             "score": options.score,
         }
@@ -114,17 +99,3 @@ class DetrDetector:
         boxes = np.column_stack((corners[:, :2], corners[:, 2:] - corners[:, :2], scores))
         boxes = boxes[(boxes[:, 2:4] > 0).all(1)]
         return boxes[np.argsort(-boxes[:, 4], kind="stable")]
-
-
-def _person(config: Mapping[str, Any], model: str) -> int:
-    """The number of the class whose name is person."""
-    labels = {str(name).lower(): number for number, name in (config.get("id2label") or {}).items()}
-    for name in _PERSONS:
-        if name in labels:
-            return int(labels[name])
-    listed = ", ".join(sorted(labels)[:5])
-    raise ConfigError(
-        f"none of its classes is called person ({listed or 'they have no names'})",
-        where=model,
-        how="give a detector of persons, or say which class it is: detr:…?person=0",
-    )
