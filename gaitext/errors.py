@@ -6,6 +6,7 @@ import difflib
 import importlib
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 
 #: Names of one kind of failure that are listed, beside the first.
@@ -99,9 +100,12 @@ def describe_failures(
     lines = []
     for names in kinds.values():
         error = failed[names[0]]
+        where = error.where if isinstance(error, GaitextError) else None
         why = str(error) if isinstance(error, GaitextError) else f"{type(error).__name__}: {error}"
+        if where is None or Path(where).name != names[0]:  # a lone file says its name itself
+            why = f"{names[0]}: {why}"
         count = "" if len(names) == 1 else f"{len(names)} {what}, such as "
-        lines.append(f"{title}{count}{names[0]}: {why}")
+        lines.append(f"{title}{count}{why}")
         lines += also(names[1:], all_in)
     return lines
 

@@ -32,7 +32,7 @@ def test_each_kind_is_said_once() -> None:
     assert describe_failures(failed, "videos", all_in="manifest.json") == [
         "63 videos, such as 00: clip 0: has 0 frames\nTo mend it: film longer",
         "  also 01, 02, 03, 04 and 58 more; all are in manifest.json",
-        "2 videos, such as x: x: cannot be read\nTo mend it: film longer",
+        "2 videos, such as x: cannot be read\nTo mend it: film longer",
         "  also z",
         "y: KeyError: 'k'",
     ]

@@ -108,9 +108,10 @@ def partition(text: str | None) -> Any:
 
 
 def conclude(report: Any, label: str, place: Path) -> NoReturn:
-    """Print a report of many videos and where the results are; the status is 1 if any failed."""
+    """Print a report of many videos and where the results are, if any; the status is 1 if any failed."""
     console.print(escape(str(report)), soft_wrap=True, highlight=False)
-    console.print(f"{label}: {place}", soft_wrap=True, highlight=False)
+    if not report.failed or place.is_dir():
+        console.print(f"{label}: {place}", soft_wrap=True, highlight=False)
     raise typer.Exit(1 if report.failed else 0)
 
 

@@ -46,7 +46,7 @@ def extract(
         str | None,
         typer.Option(
             help="Of heatmaps,poses,poses_frame,boxes,silhouettes. "
-            "\\[default: all; no silhouettes with --boxes or --detector]"
+            "\\[default: all; no silhouettes with --boxes or another --detector]"
         ),
     ] = None,
     segmenter: Annotated[str, typer.Option(help="Of silhouettes: bundled, or hf:NAME_OR_FOLDER.")] = "bundled",

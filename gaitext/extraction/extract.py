@@ -289,15 +289,18 @@ class Extraction(Recipe[Source, ExtractReport]):
             raise DataError(
                 f"no sequence could be made from it: {listed}",
                 where=video,
-                how=f"look at the crops: is {boxes} of this video, are the boxes on the persons, and is the network's "
-                "normalisation right? Or lower --min-score or --min-frames",
+                how=f"look at the video: are its people large, sharp and whole enough? {_doubts(source, boxes)}"
+                "Or lower --min-score or --min-frames",
             )
 
     def _contents(self, source: Source) -> tuple[Content, ...]:
         """Which files the source's leaves get."""
         if self.settings.content is not None:
             return self.settings.content
-        return get_args(Content) if source.boxes is None and self.detector is None else CONTENT
+        if source.boxes is not None:
+            return CONTENT
+        detector = self.detector.partition("?")[0] if isinstance(self.detector, str) else self.detector
+        return get_args(Content) if detector in (None, "bundled") else CONTENT
 
     def _clips(self, source: Source, tracks: dict[int, Track], report: ExtractReport) -> list[Clip]:
         """The clips of the tracks that are wanted; the others go into the report."""
@@ -421,6 +424,13 @@ class Extraction(Recipe[Source, ExtractReport]):
 def _named(boxes: Boxes) -> str:
     """Boxes as people know them, in errors."""
     return str(boxes) if isinstance(boxes, Path) else "its boxes"
+
+
+def _doubts(source: Source, boxes: str) -> str:
+    """What to look at besides, where crops show nobody."""
+    if source.boxes is None:
+        return "Are the boxes that were found, in OUT/boxes, on them? "
+    return f"Is {boxes} of this video, are the boxes on the persons, and is the network's normalisation right? "
 
 
 def _origin(entry: Entry) -> tuple[str, int]:

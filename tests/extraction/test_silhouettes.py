@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from gaitext.cli import app
 from gaitext.errors import ConfigError, DataError
-from gaitext.extraction import ExtractSettings, Track, extract_video
+from gaitext.extraction import ExtractSettings, Source, Track, extract_video
+from gaitext.extraction.extract import Extraction
 from gaitext.making import Records
 from gaitext.segmentation import pretreat
 from gaitext.store import leaves, read_leaf
@@ -142,3 +143,26 @@ def test_the_command(scene: tuple[Path, Path], tmp_path: Path) -> None:
     outcomes = [entry["dropped"].get("mask") or entry["kept"] for entry in written["leaves"].values()]
     assert len(outcomes) == 2, result.output
     assert all(outcomes)
+
+
+def test_silhouettes_are_made_wherever_gaitext_finds_the_people_itself(tmp_path: Path) -> None:
+    chosen = {
+        detector: Extraction(tmp_path, ExtractSettings(), "movenet", detector)._contents(Source(tmp_path))
+        for detector in (None, "bundled", "bundled?size=1024", "onnx:people.onnx")
+    }
+    assert [found for found, contents in chosen.items() if "silhouettes" in contents] == [
+        None,
+        "bundled",
+        "bundled?size=1024",
+    ]
+    given = Extraction(tmp_path, ExtractSettings(), "movenet", "bundled")._contents(Source(tmp_path, boxes="full"))
+    assert "silhouettes" not in given
+
+
+def test_a_file_that_is_no_video_is_named_once_and_no_folder_is_promised(tmp_path: Path) -> None:
+    (tmp_path / "letter.mp4").write_text("no video")
+    result = CliRunner().invoke(app, ["extract", str(tmp_path / "letter.mp4"), "--out", str(tmp_path / "out"), "-q"])
+    assert result.exit_code == 1
+    assert result.output.count("letter.mp4") == 1
+    assert "cannot be opened as a video" in result.output
+    assert "dataset_root" not in result.output
