@@ -1,12 +1,14 @@
 """The detector in the package: its decoding by hand, and rendered walkers whose places are known."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from gaitext.errors import ConfigError
 from gaitext.extraction.detect import Detector, load_detector, overlap
-from gaitext.extraction.detect.bundled import _decode
+from gaitext.extraction.detect.bundled import BundledDetector, _decode, _joined
 from gaitext.walkers import CameraSettings, Scene, WalkerSettings, make_company
 
 CAMERA = CameraSettings(width=320, height=240, focal=260, distance=5.0, elevation=1.2)
@@ -80,6 +82,56 @@ def test_frames_alone_and_among_others_of_any_size(detector: Detector) -> None:
     assert len(together[0])
     assert together[3].shape == (0, 5)
     assert detector.detect([]) == []
+
+
+def small_in_a_large_picture() -> tuple[np.ndarray, np.ndarray]:
+    """A walker of 80 pixels in a picture of 1920, and the box."""
+    settings = WalkerSettings(identities=2, frames=3, camera=CAMERA, box_jitter=0)
+    walk = make_company(settings, 1, "nm-01", "090")[0]
+    frame = Scene(walk, 0).frame(1)[0]
+    share = 80 / walk.boxes[1][3]
+    pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    shown = torch.nn.functional.interpolate(pixels, scale_factor=share, mode="bilinear", antialias=True)[0]
+    picture = np.full((1080, 1920, 3), 114, np.uint8)
+    height, width = shown.shape[1:]
+    picture[300 : 300 + height, 700 : 700 + width] = shown.round().byte().permute(1, 2, 0).numpy()
+    return picture, walk.boxes[1][None, :4] * share + [700, 300, 0, 0]
+
+
+def test_the_small_are_looked_at_from_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, box = small_in_a_large_picture()
+    near = np.ascontiguousarray(picture[300:420, 700:900])  # large in it
+    both = load_detector("bundled?score=0.4")
+    assert isinstance(both, BundledDetector)
+    assert overlap(box, both.detect([picture])[0]).max() > 0.5
+    looks: list[tuple[int, int]] = []
+    detect = both._detect
+
+    def counted(frames: list[np.ndarray], size: int, score: float) -> Iterator[np.ndarray]:
+        looks.append((len(frames), size))
+        return detect(frames, size, score)
+
+    monkeypatch.setattr(both, "_detect", counted)
+    together = both.detect([picture, np.zeros_like(picture), picture, near])
+    assert looks == [(3, 512), (3, 1024), (1, 512)]
+    assert len(together[3]) == 1
+    for frame, boxes in zip((picture, near), (together[2], together[3])):
+        assert np.allclose(boxes, both.detect([frame])[0], atol=1e-2)
+
+
+def test_parts_of_people_are_left_out_worked_by_hand() -> None:
+    boxes = np.array([[100, 100, 100, 300, 0.8]])
+    nearer = np.array(
+        [
+            [110, 110, 80, 100, 0.9],  # in it: a head and shoulders
+            [180, 100, 80, 100, 0.7],  # a quarter of it is in it: somebody else
+            [400, 100, 50, 150, 0.6],
+            [101, 99, 99, 300, 0.5],  # the same person
+        ]
+    )
+    assert _joined(boxes, nearer, 0.65).tolist() == [boxes[0].tolist(), nearer[1].tolist(), nearer[2].tolist()]
+    assert _joined(boxes[:0], nearer[2:3], 0.65).tolist() == nearer[2:3].tolist()
+    assert _joined(boxes, nearer[:0], 0.65).tolist() == boxes.tolist()
 
 
 def test_options() -> None:
