@@ -1,7 +1,7 @@
-"""Labelled crops of rendered, filmed and H.264-compressed walkers, to train a pose estimator on.
+"""Labelled crops of rendered, filmed and H.264-compressed walkers, to measure pose estimators on.
 
 A clip is one identity, seen in one walk by one camera, in ``FRAMES`` crops; clip i of a seed is
-always the same. ``tools/train_estimator.py`` calls this; it is no part of the package.
+always the same. ``tools/measure_movenet.py`` calls this; it is no part of the package.
 """
 
 from __future__ import annotations
