@@ -237,7 +237,7 @@ def find_tracks(
         raise DataError(
             f"no person could be followed: detections in {seen} of {len(detections)} frames",
             where=source.path,
-            how="look at the video, let the detector see it larger (--detector 'bundled?size=1024') or be content with "
+            how="look at the video, let the detector see it larger (--detector 'bundled?size=1536') or be content with "
             "less (?score=…), lower the tracker's min_length, or give --boxes",
         )
     clear_temporaries(boxes)
