@@ -32,7 +32,6 @@ from gaitext.store import (
     write_json,
 )
 from gaitext.store.contract import POSES_FRAME, Content
-from gaitext.transforms.skeleton_maps import skeleton_maps
 from gaitext.video.digests import content_sha256
 
 #: What poses can become: OpenPose's 18 joints COCO's 17, COCO's 17 SkeletonGait's two maps.
@@ -323,7 +322,12 @@ class _Poses(_Leaves):
             if self.to == "skeletongait" and joints == len(OPENPOSE_18) + 1:
                 how = "convert them --to coco17 first"
             raise DataError(f"holds {joints} joints, not {wanted}", where=file, how=how)
-        made = poses[:, list(OPENPOSE_18)] if self.to == "coco17" else skeleton_maps(poses)
+        if self.to == "coco17":
+            made = poses[:, list(OPENPOSE_18)]
+        else:
+            from gaitext.transforms.skeleton_maps import skeleton_maps  # which brings torch along
+
+            made = skeleton_maps(poses)
         with LeafWriter(self.out, leaf.identity, leaf.type, leaf.view) as writer:
             writer.append({self._content.stem: made.astype(self._content.dtype)})
             for other, stem in self._beside(leaf, file):

@@ -85,9 +85,10 @@ def check_options(host: HostConfig) -> None:
     taken = {each: set(inspect.signature(function).parameters) for each, function in _EVALUATIONS.items()}
     for key in host.evaluation:
         having = sorted(each for each, keys in taken.items() if key in keys)
+        whose = " and ".join(f"{each}'s" for each in having)
         if name in taken and key not in taken[name] and having:
             raise ConfigError(
-                f"{name} has no '{key}': it is {' and '.join(having)}'s",
+                f"{name} has no '{key}': it is {whose}",
                 where=f"evaluator_cfg.{key}",
                 how=f"leave it out, or write eval_func: {having[0]}",
             )

@@ -50,7 +50,7 @@ class _Base:
 
 
 _CASIA_B, _GAIT3D = 74 * 110, 18_940
-_HEAT_WALKERS, _POSE_WALKERS, _MASK_WALKERS = 36 * 4 * 4, 36 * 8 * 6, 48 * 4 * 3
+_HEAT_WALKERS, _POSE_WALKERS, _MASK_WALKERS = 36 * 4 * 3, 36 * 8 * 6, 48 * 4 * 3
 #: Size -> model -> base.
 _BASES: dict[str, dict[str, _Base]] = {
     "published": {

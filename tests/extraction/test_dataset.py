@@ -93,7 +93,7 @@ def test_what_is_broken_stops_nobody_else(tree: Path, tmp_path: Path, workers: i
     report = extract_dataset(sources, estimator, tmp_path / "out", workers=workers, quiet=True)
     assert report.written == [PLACES[0], PLACES[3]]
     assert sorted(report.failed) == PLACES[1:3]
-    assert "000.mp4: no person could be followed" in report.failed[PLACES[2]]
+    assert "000.mp4: no sequence could be made from it" in report.failed[PLACES[2]]
     assert "090.mp4" in report.failed[PLACES[1]]
     assert all(f"FAILED: {name}" in str(report) for name in PLACES[1:3])
     assert sorted(json.loads((tmp_path / "out/manifest.json").read_text())["failed"]) == PLACES[1:3]

@@ -105,7 +105,7 @@ def test_the_estimator_is_the_same_bit_for_bit(world, cache, tmp_path, monkeypat
 def test_the_loss_falls(world, cache, tmp_path):
     long = config(world, cache, iterations=60, batch_size=4, log_every=10, validate_every=60, save_every=60, warmup=0.0)
     rows = train_correction(long, output=tmp_path, quiet=True).rows
-    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
 
 
 def test_averaged_weights_are_the_recursion():
