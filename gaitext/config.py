@@ -391,7 +391,7 @@ def split_options(specification: str, *, where: str) -> tuple[str, dict[str, str
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise ConfigError(
-                f"'{part}' in '{specification}' is no option",
+                f"'{part}' in '{specification}' is not OPTION=VALUE: '{part}' is no option",
                 where=where,
                 how="write NAME?OPTION=VALUE&OPTION=VALUE, in quotes",
             )

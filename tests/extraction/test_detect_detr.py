@@ -111,7 +111,6 @@ def test_what_cannot_be_loaded(model: Path, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ConfigError, match=r"config\.json cannot be had"):
         load_detector(f"detr:{bare}")
     # A name, while the hub cannot be reached and nothing is in the cache.
-    monkeypatch.setattr("gaitext.extraction.detect.detr.is_cut_off", lambda model: True)
     monkeypatch.setattr("gaitext.pose.hub.is_cut_off", lambda model: True)
     with pytest.raises(ConfigError, match=r"(?s)cannot be had.*while online"):
         load_detector("detr:nobody/nothing-of-this-name")
