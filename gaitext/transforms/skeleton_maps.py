@@ -49,13 +49,13 @@ def skeleton_maps(poses: npt.NDArray[np.floating[Any]], size: int = 64) -> npt.N
     Raises:
         ShapeError: other than [T, 17, 3].
     """
-    poses = np.asarray(poses, np.float64)
-    if poses.ndim != 3 or poses.shape[1:] != (17, 3):
-        raise ShapeError(f"poses have shape {list(poses.shape)}", where="skeleton_maps", how="give [T, 17, 3]")
-    places, scores = fill_missing(poses[..., :2]), poses[..., 2]
+    given: Floats = np.asarray(poses, np.float64)
+    if given.ndim != 3 or given.shape[1:] != (17, 3):
+        raise ShapeError(f"poses have shape {list(given.shape)}", where="skeleton_maps", how="give [T, 17, 3]")
+    places, scores = fill_missing(given[..., :2]), given[..., 2]
     places = places - places[:, 11:13].mean(1, keepdims=True)
     heights = np.ptp(places[..., 1], axis=1)
-    maps = np.zeros((len(poses), 2, size, size), np.uint8)
+    maps = np.zeros((len(given), 2, size, size), np.uint8)
     for frame in np.flatnonzero(heights > 0):
         person = places[frame] * (_HEIGHT / heights[frame]) + _SIDE // 2
         maps[frame, 0] = _aligned(_draw(person, scores[frame], SKELETON), size)
