@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import import_extra
-
-if TYPE_CHECKING:
-    from gaitext.extraction.tracker import TrackerSettings
 
 Array = npt.NDArray[np.float64]
 
@@ -39,16 +36,19 @@ def library_version() -> str:
     return version("trackers")
 
 
-def follow(detections: Iterable[Array], settings: TrackerSettings) -> list[tuple[list[int], list[Array]]]:
+def follow(
+    detections: Iterable[Array], method: str, *, iou: float | None, new_score: float, max_gap: int
+) -> list[tuple[list[int], list[Array]]]:
     """Join boxes by one of the library's trackers.
 
     What is joined are the detector's boxes; the tracker's own estimates of them are not taken. A track counts
-    from its first box: which are too short is ``settings.min_length``'s matter. BoT-SORT is not shown the
-    pictures: the camera is taken to stand still.
+    from its first box: which are too short is the caller's matter. BoT-SORT is not shown the pictures: the camera is
+    taken to stand still.
 
     Args:
         detections: for each frame in turn float64 [N, 5]: x, y, w, h, score.
-        settings: ``method`` is one of the library's.
+        method: one of the library's.
+        iou, new_score, max_gap: see :class:`~gaitext.extraction.tracker.TrackerSettings`.
 
     Returns:
         For each track the numbers of its frames, from 1, ascending, and its boxes [5] there.
@@ -56,16 +56,16 @@ def follow(detections: Iterable[Array], settings: TrackerSettings) -> list[tuple
     Raises:
         MissingDependencyError: trackers is not installed.
     """
-    library = _library(f"the tracker '{settings.method}'")
+    library = _library(f"the tracker '{method}'")
     from supervision import Detections
 
-    name, least, scores = _CLASSES[settings.method]
+    name, least, scores = _CLASSES[method]
     # At 30 frames/s the library counts its buffer in frames.
-    options: dict[str, Any] = {"lost_track_buffer": settings.max_gap + 1, "frame_rate": 30.0}
-    options |= {"minimum_consecutive_frames": 1} | dict.fromkeys(scores, settings.new_score)
-    if settings.iou is not None:
-        options[least] = settings.iou
-    if settings.method == "botsort":
+    options: dict[str, Any] = {"lost_track_buffer": max_gap + 1, "frame_rate": 30.0}
+    options |= {"minimum_consecutive_frames": 1} | dict.fromkeys(scores, new_score)
+    if iou is not None:
+        options[least] = iou
+    if method == "botsort":
         options["enable_cmc"] = False
     tracker = getattr(library, name)(**options)
     tracks: dict[int, tuple[list[int], list[Array]]] = {}

@@ -213,7 +213,8 @@ def track(detections: Iterable[npt.ArrayLike], settings: TrackerSettings | None 
     else:
         from gaitext.extraction.library_trackers import follow
 
-        found = [_Running(frames, boxes) for frames, boxes in follow(each, settings)]
+        joined = follow(each, settings.method, iou=settings.iou, new_score=settings.new_score, max_gap=settings.max_gap)
+        found = [_Running(frames, boxes) for frames, boxes in joined]
     kept = [one for one in found if len(one.frames) >= settings.min_length]
     kept.sort(key=lambda one: (one.frames[0], one.boxes[0].tolist()))
     return {number: _filled(number, one) for number, one in enumerate(kept, 1)}
