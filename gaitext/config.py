@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
@@ -399,6 +399,40 @@ def split_options(specification: str, *, where: str) -> tuple[str, dict[str, str
             raise ConfigError(f"option '{name}' is given twice in '{specification}'", where=where)
         options[name] = value
     return named, options
+
+
+def name_and_model(
+    specification: str,
+    known: Collection[str],
+    *,
+    where: str,
+    alone: Collection[str] = (),
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, str, dict[str, str]]:
+    """A specification ``NAME:MODEL?OPTION=VALUE&…`` taken apart: name, model and options.
+
+    Args:
+        specification: of an estimator, a detector or a segmenter.
+        known: the names there are.
+        where: which of the three it is, for errors.
+        alone: names that take no model.
+        defaults: of names that may stand without one, the model that is meant.
+
+    Raises:
+        ConfigError: an unknown name, a model where none is taken, or none where one is; and see :func:`split_options`.
+    """
+    named, options = split_options(specification, where=where)
+    name, colon, model = named.partition(":")
+    if name not in known:
+        listed = ", ".join(each if each in alone or each in defaults else f"{each}:…" for each in sorted(known))
+        raise ConfigError(f"unknown {where} '{specification}'", where=where, how=f"known ones: {listed}")
+    if name in alone and colon:
+        raise ConfigError(f"'{specification}' names a model", where=where, how=f"write {name}")
+    if not colon:
+        model = defaults.get(name, "")
+    if name not in alone and not model:
+        raise ConfigError(f"'{specification}' names no model", where=where, how=f"write {name}:MODEL")
+    return name, model, options
 
 
 def merge(over: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, get_type_hints, runtime_checkable
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from gaitext.config import split_options
+from gaitext.config import name_and_model
 from gaitext.errors import ConfigError, ShapeError, suggest
 from gaitext.skeleton import joint_mirror
 from gaitext.store.contract import HEATMAP_SHAPE
@@ -81,16 +81,9 @@ def load_estimator(specification: str, **options: Any) -> PoseEstimator:
         ShapeError: it is no network of COCO-17 heatmaps.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = split_options(specification, where="estimator")
-    prefix, colon, rest = named.partition(":")
-    if prefix not in ESTIMATORS:
-        known = ", ".join(f"{name}:…" if name not in _MODEL else name for name in sorted(ESTIMATORS))
-        raise ConfigError(f"unknown estimator '{specification}'", where="estimator", how=f"known ones: {known}")
-    model = rest if colon else _MODEL.get(prefix, "")
-    if not model:
-        raise ConfigError(f"'{specification}' names no model", where="estimator", how=f"write {prefix}:MODEL")
-    module, name = ESTIMATORS[prefix]
-    factory = getattr(importlib.import_module(module), name)
+    name, model, written = name_and_model(specification, ESTIMATORS, where="estimator", defaults=_MODEL)
+    module, kind = ESTIMATORS[name]
+    factory = getattr(importlib.import_module(module), kind)
     accepted = list(inspect.signature(factory).parameters)[1:]
     for option in (*written, *options):
         if option not in accepted:
@@ -107,6 +100,16 @@ def check_images(images: torch.Tensor, size: tuple[int, int], where: str) -> Non
         height, width = size
         raise ShapeError(
             f"images have shape {list(images.shape)}", where=where, how=f"give [N, 3, {height}, {width}] in 0..1"
+        )
+
+
+def check_multiple(images: torch.Tensor, multiple: int, where: str) -> None:
+    """Raise ShapeError unless ``images`` are [N, 3, H, W] with H and W multiples of ``multiple``."""
+    if images.ndim != 4 or images.shape[1] != 3 or any(side % multiple or not side for side in images.shape[2:]):
+        raise ShapeError(
+            f"images have shape {list(images.shape)}",
+            where=where,
+            how=f"give [N, 3, H, W] with H and W multiples of {multiple}",
         )
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitext.checkpoints import load_packaged, packaged_sha256
-from gaitext.errors import ConfigError, ShapeError, suggest
+from gaitext.errors import ConfigError, suggest
+from gaitext.pose.estimator import check_multiple
 
 #: Maps that every variant has, and how many channels: joints' heatmaps in 0..1, people's centres in 0..1, of each
 #: person's centre the way to its joints, and of each joint's cell the way to the joint; (y, x) pairs, in cells.
@@ -122,12 +123,7 @@ class MoveNet(nn.Module):
         Raises:
             ShapeError: images of another shape.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or any(side % MULTIPLE or not side for side in images.shape[2:]):
-            raise ShapeError(
-                f"images have shape {list(images.shape)}",
-                where="MoveNet",
-                how=f"give [N, 3, H, W] with H and W multiples of {MULTIPLE}",
-            )
+        check_multiple(images, MULTIPLE, "MoveNet")
         names = tuple(heads or self.heads)
         quarter, eighth = _in_passes(self._down, images)
         found = _in_passes(partial(self._up, names), quarter, self._around(eighth))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitext.checkpoints import load_packaged
-from gaitext.errors import ShapeError
+from gaitext.pose.estimator import check_multiple
 
 #: Where the weights lie, and the record of where they are from.
 DATA = Path(__file__).parent / "data"
@@ -89,12 +89,7 @@ class BlazePoseMask(nn.Module):
         Raises:
             ShapeError: images of another shape.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or any(side % MULTIPLE or not side for side in images.shape[2:]):
-            raise ShapeError(
-                f"images have shape {list(images.shape)}",
-                where="BlazePoseMask",
-                how=f"give [N, 3, H, W] with H and W multiples of {MULTIPLE}",
-            )
+        check_multiple(images, MULTIPLE, "BlazePoseMask")
         x = self.stem(images)
         taps = {}
         for index, block in enumerate(self.blocks):

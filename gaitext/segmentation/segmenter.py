@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from gaitext.config import split_options
+from gaitext.config import name_and_model
 from gaitext.errors import ConfigError, suggest
 from gaitext.pose.estimator import typed_options
 
@@ -62,18 +62,10 @@ def load_segmenter(specification: str) -> Segmenter:
         CheckpointError: the weights cannot be read or do not fit the network.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, written = split_options(specification, where="segmenter")
-    prefix, colon, rest = named.partition(":")
-    if prefix not in SEGMENTERS:
-        known = ", ".join(name if name in _WITHOUT_MODEL else f"{name}:…" for name in sorted(SEGMENTERS))
-        raise ConfigError(f"unknown segmenter '{specification}'", where="segmenter", how=f"known ones: {known}")
-    if prefix in _WITHOUT_MODEL and colon:
-        raise ConfigError(f"'{specification}' names a model", where="segmenter", how=f"write {prefix}")
-    if prefix not in _WITHOUT_MODEL and not rest:
-        raise ConfigError(f"'{specification}' names no model", where="segmenter", how=f"write {prefix}:MODEL")
-    module, name = SEGMENTERS[prefix]
-    factory = getattr(importlib.import_module(module), name)
-    model = () if prefix in _WITHOUT_MODEL else (rest,)
+    name, rest, written = name_and_model(specification, SEGMENTERS, where="segmenter", alone=_WITHOUT_MODEL)
+    module, kind = SEGMENTERS[name]
+    factory = getattr(importlib.import_module(module), kind)
+    model = () if name in _WITHOUT_MODEL else (rest,)
     accepted = list(inspect.signature(factory).parameters)[len(model) :]
     for option in written:
         if option not in accepted:

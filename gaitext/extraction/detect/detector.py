@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gaitext.config import split_options
-from gaitext.errors import ConfigError
+from gaitext.config import name_and_model
 from gaitext.execution.stages import ahead
 from gaitext.video import probe, read_frames
 
@@ -68,17 +67,9 @@ def load_detector(specification: str) -> Detector:
             loaded.
         MissingDependencyError: the library behind it is not installed.
     """
-    named, options = split_options(specification, where="detector")
-    prefix, colon, rest = named.partition(":")
-    if prefix not in DETECTORS:
-        known = ", ".join(name if name in _WITHOUT_MODEL else f"{name}:…" for name in sorted(DETECTORS))
-        raise ConfigError(f"unknown detector '{specification}'", where="detector", how=f"known ones: {known}")
-    if prefix in _WITHOUT_MODEL and colon:
-        raise ConfigError(f"'{specification}' names a model", where="detector", how=f"write {prefix}")
-    if prefix not in _WITHOUT_MODEL and not rest:
-        raise ConfigError(f"'{specification}' names no model", where="detector", how=f"write {prefix}:MODEL")
-    module, function = DETECTORS[prefix]
-    loaded: Detector = getattr(importlib.import_module(module), function)(rest, options)
+    name, model, options = name_and_model(specification, DETECTORS, where="detector", alone=_WITHOUT_MODEL)
+    module, function = DETECTORS[name]
+    loaded: Detector = getattr(importlib.import_module(module), function)(model, options)
     return loaded
 
 
