@@ -193,14 +193,6 @@ def extract_video(
 
 
 @dataclass
-class _Tools:
-    """What a worker loads once and uses for all its videos."""
-
-    estimator: PoseEstimator
-    correction: Correction | None
-
-
-@dataclass
 class Extraction(Recipe[Source, ExtractReport]):
     """How a video becomes sequences; see :func:`extract_dataset` for the fields."""
 
@@ -227,18 +219,21 @@ class Extraction(Recipe[Source, ExtractReport]):
             devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
             if len(devices) > 1:
                 os.environ["CUDA_VISIBLE_DEVICES"] = devices[worker_index() % len(devices)]
-        _ = self._tools
+        _ = self._estimator, self._correction
         if self.detector is not None:
             _ = self._detector
         if self.settings.content is not None and "silhouettes" in self.settings.content:
             _ = self._segmenter
 
+    # What a worker loads once and uses for all its videos.
+
     @cached_property
-    def _tools(self) -> _Tools:
-        return _Tools(
-            load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator,
-            None if self.correction is None else self.correction(),
-        )
+    def _estimator(self) -> PoseEstimator:
+        return load_estimator(self.estimator) if isinstance(self.estimator, str) else self.estimator
+
+    @cached_property
+    def _correction(self) -> Correction | None:
+        return None if self.correction is None else self.correction()
 
     @cached_property
     def _segmenter(self) -> Segmenter:
@@ -271,18 +266,18 @@ class Extraction(Recipe[Source, ExtractReport]):
         if tracks is None:
             tracks, found_by = find_tracks(source, self._detector, self.out, self.tracker)
         clips = self._clips(source, tracks, report)
-        tools, records, info = self._tools, Records(self.out), probe(video)
+        estimator, records, info = self._estimator, Records(self.out), probe(video)
         contents = self._contents(source)
         todo = self._remaining(clips, source, info.pixel_aspect, found_by, contents, report, resume)
         if todo:
             _check_reach(todo, info.frames, video, boxes)
-            self._check_space(todo, tools.estimator, contents)
+            self._check_space(todo, estimator, contents)
             # With a records folder there, a leaf it does not name is one whose recording was cut off.
             records.folder.mkdir(parents=True, exist_ok=True)
-            batch = self.settings.batch_size or getattr(tools.estimator, "batch_size", None) or _BATCH
-            correct = None if tools.correction is None else tools.correction.correct
+            batch = self.settings.batch_size or getattr(estimator, "batch_size", None) or _BATCH
+            correct = None if self._correction is None else self._correction.correct
             segmenter = self._segmenter if "silhouettes" in contents else None
-            pipeline = Pipeline(todo, tools.estimator, batch, records, report, progress, correct, segmenter)
+            pipeline = Pipeline(todo, estimator, batch, records, report, progress, correct, segmenter)
             pipeline.over(video, boxes)
         if not report.written and not report.standing:
             listed = "; ".join(f"{leaf}: {why}" for leaf, why in report.skipped.items())
@@ -327,7 +322,7 @@ class Extraction(Recipe[Source, ExtractReport]):
         video, settings, records = source.path, self.settings, Records(self.out)
         scale = settings.crop_scale or _SCALE["full" if source.boxes == "full" else "person"]
         # Boxes and crops are in stored pixels; the estimator sees what is shown.
-        height, width = self._tools.estimator.input_size
+        height, width = self._estimator.input_size
         aspect = width / height / float(pixel_aspect)
         recognised, todo = digest(video), []
         for clip in clips:
@@ -369,21 +364,21 @@ class Extraction(Recipe[Source, ExtractReport]):
         contents: tuple[Content, ...],
     ) -> Entry:
         """All that decides a clip's sequence."""
-        tools, settings = self._tools, self.settings
+        settings, correction = self.settings, self._correction
         decided = {
             "video_digest": recognised,
             "track": clip.track,
             "boxes_digest": hashlib.sha256(clip.frames.tobytes() + clip.boxes.tobytes()).hexdigest(),
             "detector": found_by,
-            "estimator": tools.estimator.settings,
+            "estimator": self._estimator.settings,
             "crop_scale": scale,
             "min_score": settings.min_score,
             "min_frames": settings.min_frames,
             "form": settings.form,
             "merge": settings.merge,
         }
-        if tools.correction is not None:  # so that records without one stay as they are
-            decided["corrector"] = tools.correction.settings
+        if correction is not None:  # so that records without one stay as they are
+            decided["corrector"] = correction.settings
         if contents != CONTENT:
             decided["content"] = contents
         if "silhouettes" in contents:
