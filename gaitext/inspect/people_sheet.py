@@ -13,7 +13,7 @@ from gaitext.inspect.contact_sheet import check_picture, draw_silhouette, draw_t
 from gaitext.inspect.contents import spread
 from gaitext.inspect.footage import Footage, load_footage
 from gaitext.inspect.paint import Frame, draw_text, text_size
-from gaitext.store import Leaf, leaves, root_within
+from gaitext.store import Leaf, leaves_of_people
 
 _DARK, _GAP, _LINE = 24, 4, 22
 _SMALL = 12
@@ -73,11 +73,7 @@ def people_sheet(
     Raises:
         DataError: no sequences there.
     """
-    inner = root_within(data)
-    root = Path(data) if inner is None else inner
-    found: dict[str, list[Leaf]] = {}
-    for leaf in leaves(root):
-        found.setdefault(leaf.identity, []).append(leaf)
+    root, found = leaves_of_people(data)
     if not found:
         raise DataError("holds no sequences", where=root, how="give OUT, or the root of <id>/<type>/<view>/*.pkl")
     sheet, rows = PeopleSheet(np.empty((0, 0, 3), np.uint8)), []

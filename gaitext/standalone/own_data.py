@@ -12,7 +12,7 @@ import numpy as np
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.inspect.contents import guess_kind, spread
-from gaitext.store import Leaf, leaves, open_sequence, read_partition, root_within
+from gaitext.store import Leaf, leaves_of_people, open_sequence, read_partition
 from gaitext.store.contract import POSES_FRAME
 from gaitext.training.sampling import condition_of
 
@@ -58,11 +58,7 @@ class OwnData:
             DataError: no data, no partition, people without data, leaves with different files, or too few people or
                 sequences to learn from.
         """
-        inner = root_within(data)
-        root = (Path(data) if inner is None else inner).absolute()
-        found: dict[str, list[Leaf]] = {}
-        for leaf in leaves(root):
-            found.setdefault(leaf.identity, []).append(leaf)
+        root, found = leaves_of_people(Path(data).absolute())
         file = (root.parent / "partition.json" if partition is None else Path(partition)).absolute()
         if partition is None and not file.is_file():
             raise DataError(

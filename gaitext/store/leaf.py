@@ -66,6 +66,22 @@ def leaves(root: str | Path) -> list[Leaf]:
     return found
 
 
+def leaves_of_people(data: str | Path) -> tuple[Path, dict[str, list[Leaf]]]:
+    """A dataset's root, and each identity's leaves, in the order of :func:`leaves`.
+
+    Args:
+        data: what extraction or preparing wrote to, or the root itself.
+
+    Raises:
+        DataError: see :func:`leaves`.
+    """
+    root = root_within(data) or Path(data)
+    found: dict[str, list[Leaf]] = {}
+    for leaf in leaves(root):
+        found.setdefault(leaf.identity, []).append(leaf)
+    return root, found
+
+
 def _folders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gaitext.errors import ConfigError, DataError, nearest
 from gaitext.extraction.prepare.poses.frames import read_source
 from gaitext.extraction.prepare.poses.split import read_split
-from gaitext.store import draw_partition, leaves, read_partition, root_within, write_partition
+from gaitext.store import draw_partition, leaves_of_people, read_partition, write_partition
 
 _NAMED = 5
 
@@ -86,14 +86,10 @@ def partition_dataset(
             where="partition",
             how="give one of --test ID,ID,…, --share 0.3 and --file LIST",
         )
-    inner = root_within(data)
-    root = Path(data) if inner is None else inner
-    counts: dict[str, int] = {}
-    for leaf in leaves(root):
-        counts[leaf.identity] = counts.get(leaf.identity, 0) + 1
-    if not counts:
+    root, found = leaves_of_people(data)
+    if not found:
         raise DataError("holds no sequences", where=root, how="give OUT, or the root of <id>/<type>/<view>/*.pkl")
-    people = sorted(counts)
+    people = sorted(found)
     if share is not None:
         if not 0 < share < 1:
             raise ConfigError(f"a share of {share:g} is not between 0 and 1", where="--share")
@@ -112,7 +108,7 @@ def partition_dataset(
     sets = sorted(training), sorted(tested)
     written = _put(path, *sets, overwrite=overwrite)
     neither = sorted(set(people) - {*training, *tested})
-    sequences = sum(counts[one] for one in training), sum(counts[one] for one in tested)
+    sequences = sum(len(found[one]) for one in training), sum(len(found[one]) for one in tested)
     return Partitioned(path, root, *sets, neither, sequences, written)
 
 
