@@ -68,7 +68,16 @@ def crops(config: Config, workers: Workers = 0, quiet: Quiet = False) -> None:
 
 @correct.command()
 def train(
-    config: Config,
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="YAML such as configs/correction/paper.yaml. \\[default with --videos: correction/own_video]"
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="One's own video, without labels: learn by what the estimator finds before it is degraded."),
+    ] = None,
     finetune: Annotated[
         bool, typer.Option("--finetune-estimator", help="Train the estimator itself instead: the paper's baseline.")
     ] = False,
@@ -85,10 +94,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a corrector through a frozen pose estimator."""
-    from gaitext.restoration.train import train_correction
+    from gaitext.restoration.train import read_correction, train_correction
 
     run = train_correction(
-        config,
+        read_correction(config, videos),
         finetune=finetune,
         device=device,
         devices=devices,

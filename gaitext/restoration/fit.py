@@ -19,8 +19,9 @@ from gaitext.errors import CheckpointError
 from gaitext.execution.stages import ahead
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
-from gaitext.restoration.objective import SIGMA, CorrectionOutput
+from gaitext.restoration.objective import CorrectionOutput
 from gaitext.restoration.settings import CorrectionConfig, TrainerSettings
+from gaitext.restoration.terms import SIGMA
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
@@ -97,8 +98,8 @@ class CorrectionRun:
         best: ``best.pt``.
         iteration: how far the run has come.
         rows: ``log.csv``.
-        validations: ``validation.csv``: ``iteration``, ``AP`` and ``L2`` (input pixels) on degraded validation
-            crops, and with ``validate_on: both`` ``AP-original``, ``L2-original``.
+        validations: ``validation.csv``: ``iteration`` (0 is before any step), ``AP`` and ``L2`` (input pixels) on
+            degraded validation crops, and with ``validate_on: both`` ``AP-original``, ``L2-original``.
         seconds: of this call's training.
     """
 
@@ -118,6 +119,7 @@ class CorrectionJob:
     config: dict[str, Any]
     training: dict[str, int]
     validation: dict[str, int]
+    unlabelled: tuple[str, ...]
     folder: Path
     resume: Path | None
     overwrite: bool
@@ -142,7 +144,7 @@ class CorrectionTraining(TrainingLoop):
         self.job, self.config = job, CorrectionConfig.parse(job.config, where="config")
         self.cfg: TrainerSettings = self.config.steps
         data = self.config.data
-        self.training = CropData(data.cache, job.training, data.min_score)
+        self.training = CropData(data.cache, job.training, data.min_score, unlabelled=job.unlabelled)
         self.validation = CropData(data.cache, job.validation, data.min_score)
         self.total = self.cfg.length(len(self.training))
         torch.manual_seed(job.seed)
@@ -231,6 +233,8 @@ class CorrectionTraining(TrainingLoop):
         self.wrapped.train()
         if self.first:
             self.scores = CsvLog(self.folder / "validation.csv", self.iteration)
+        if self.iteration == 0:
+            self._score()
 
     def batches(self) -> Generator[Batch, None, None]:
         yield from ahead(self._drawn(), 2)
@@ -245,6 +249,8 @@ class CorrectionTraining(TrainingLoop):
                 world=self.fabric.world_size,
                 original_share=self.cfg.original_share,
                 mirror=self.cfg.mirror,
+                bare_share=self.cfg.videos_share if self.training.is_mixed else None,
+                paired=self.learner.needs_originals,
             )
 
     def step_seed(self) -> int:
@@ -252,7 +258,8 @@ class CorrectionTraining(TrainingLoop):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         batch = self._moved(batch)
-        output = self.wrapped(batch.images, batch.targets, batch.weights)
+        self.learner.anneal(self.iteration / self.total)
+        output = self.wrapped(batch.images, batch.targets, batch.weights, batch.originals)
         return output.losses["loss"], output.losses
 
     def _moved(self, batch: Batch) -> Batch:
@@ -272,12 +279,15 @@ class CorrectionTraining(TrainingLoop):
         self.average.add(self.iteration)
         if self.iteration % self.cfg.validate_every == 0 or last:
             with self.average.in_use():
-                score = self._validate()
-            if self.scores is not None:
-                self.scores.write(score)
-            write_scalars(self.writer, score, "validation/")
+                self._score()
         if self.iteration % self.cfg.save_every == 0 or last:
             self.save(checkpoint_path(self.folder, self.iteration))
+
+    def _score(self) -> None:
+        score = self._validate()
+        if self.scores is not None:
+            self.scores.write(score)
+        write_scalars(self.writer, score, "validation/")
 
     def _validate(self) -> dict[str, float]:
         """AP on the validation identities; keeps the best weights, shows corrections."""

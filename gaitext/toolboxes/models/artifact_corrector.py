@@ -16,7 +16,8 @@ from gaitext.errors import ConfigError, DataError
 from gaitext.models.fbcnn import FBCNN, FBCNNSettings
 from gaitext.models.packing import sequence_lengths
 from gaitext.pose import TEMPERATURE, TorchEstimator, decode_heatmaps, load_estimator
-from gaitext.restoration.objective import CorrectionObjective, heatmap_mse, rescaled
+from gaitext.restoration.objective import CorrectionObjective, rescaled
+from gaitext.restoration.terms import heatmap_mse
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
 
