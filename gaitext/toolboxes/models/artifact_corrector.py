@@ -15,8 +15,9 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.fbcnn import FBCNN, FBCNNSettings
 from gaitext.models.packing import sequence_lengths
-from gaitext.pose import TEMPERATURE, TorchEstimator, decode_heatmaps, load_estimator
+from gaitext.pose import TEMPERATURE, TorchEstimator, load_estimator
 from gaitext.restoration.objective import CorrectionObjective, heatmap_mse, rescaled
+from gaitext.restoration.validation import decode
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
 
@@ -83,8 +84,6 @@ class HostedCorrector(CorrectionObjective):
             Keypoints by soft-argmax [N, 17, 3] in pixels of the images, heatmaps [N, 17, h, w], and the
             corrected images.
         """
-        if isinstance(self.estimator, TorchEstimator):
-            self.estimator.to(images.device)
         limit = self.settings.frames_per_step
         if len(images) <= limit:
             return self._part(images)
@@ -94,17 +93,13 @@ class HostedCorrector(CorrectionObjective):
 
     @torch.no_grad()
     def decoded(self, images: Tensor) -> Tensor:
-        """Poses [N, 17, 3] in pixels of the images, decoded as ``gaitext extract`` does."""
-        if isinstance(self.estimator, TorchEstimator):
-            self.estimator.to(images.device)
-        parts = images.split(self.settings.frames_per_step)
-        heatmaps = [self.estimator.heatmaps(self.correct(part)).float().cpu() for part in parts]
-        poses = torch.from_numpy(decode_heatmaps(torch.cat(heatmaps).numpy()))
-        places = rescaled(poses[..., :2], self.estimator.heatmap_size, self.estimator.input_size)
-        missing = poses[..., 2:] <= 0
-        return torch.cat((places.masked_fill(missing, 0), poses[..., 2:]), -1).to(images.device)
+        """Poses [N, 17, 3] in pixels of the images, decoded as ``gaitext extract`` does, on their device."""
+        size = self.estimator.input_size
+        return torch.cat([decode(self._part(part)[1], size) for part in images.split(self.settings.frames_per_step)])
 
     def _part(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if isinstance(self.estimator, TorchEstimator):
+            self.estimator.to(images.device)
         output = self(images)
         return output.keypoints, output.heatmaps, output.corrected
 
