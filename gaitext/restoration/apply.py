@@ -18,12 +18,13 @@ import torch
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings
-from gaitext.errors import ConfigError, VideoError, import_extra
+from gaitext.errors import VideoError, import_extra
 from gaitext.execution import parse_engine
 from gaitext.extraction import Correction
 from gaitext.inspect.contact_sheet import check_picture
 from gaitext.making import Entry, Progress, Records, as_read_back
 from gaitext.models import FixedFBCNN, Tiles
+from gaitext.pose.torch_estimator import chosen_device
 from gaitext.restoration.appearance import Finished, PictureChange, write_preview
 from gaitext.restoration.corrector import load_corrector
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
@@ -126,7 +127,7 @@ def correct_dataset(
     settings = settings or ApplySettings()
     corrector = load_corrector(checkpoint, settings.quality)
     if parse_engine(work.get("engine", "local")).kind == "local":
-        _device(settings.device)  # an error once, and not of every video
+        chosen_device(settings.device)  # an error once, and not of every video
     preview = Path(out) / "preview.png"
     if settings.preview:
         check_picture(preview)
@@ -171,7 +172,7 @@ def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: f
     corrector = load_corrector(checkpoint, quality)
     if corrector.correct_at == "native":
         log.warning("%s was trained on video's own pixels, and corrects resized crops now", checkpoint)
-    network = corrector.fixed(device=_device(device))
+    network = corrector.fixed(device=chosen_device(device))
 
     def correct(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -179,16 +180,6 @@ def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: f
         return restored.to(images.device)
 
     return Correction(correct, corrector.settings)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).tolist()
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"there is no device '{name}'", where="device", how="auto, cpu, cuda or cuda:N") from error
-    return name
 
 
 @dataclass
@@ -210,7 +201,7 @@ class _Corrections(Videos):
     def network(self) -> FixedFBCNN:
         settings = self.settings
         return load_corrector(self.checkpoint, settings.quality).fixed(
-            device=_device(settings.device),
+            device=chosen_device(settings.device),
             dtype=torch.bfloat16 if settings.bf16 else torch.float32,
             tiles=Tiles(settings.tile, settings.overlap) if settings.tile else None,
             batch_size=settings.batch_size,
