@@ -134,6 +134,9 @@ def apply(
     overlap: Annotated[int, typer.Option(min=0, help="Of neighbouring tiles, pixels.")] = 96,
     device: Device = "auto",
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw OUT/preview.png: frames before and after, and what has changed.")
+    ] = False,
 ) -> None:
     """Correct video: every frame, in order and at its time."""
     from gaitext.restoration.apply import ApplySettings, correct_dataset
@@ -148,6 +151,7 @@ def apply(
             "overlap": overlap,
             "device": device,
             "bf16": bf16,
+            "preview": preview,
         },
         where="correct apply",
     )

@@ -344,7 +344,7 @@ def panels(
         degraded, fixed, clean = (
             _picture(x[k]) for x in (before.corrected, after.corrected, base.correct(better.images / 255))
         )
-        found, then = (decode(output.heatmaps[k : k + 1], data.input_size)[0] for output in (before, after))
+        found, then = (decode(output.heatmaps[k], data.input_size).cpu().numpy() for output in (before, after))
         true = np.concatenate((worse.targets[k].numpy(), worse.weights[k].numpy()[:, None]), 1)
         shown = (_with_skeleton(*each) for each in ((degraded, found), (fixed, then), (clean, true)))
         rows.append(np.concatenate([degraded, fixed, *shown], 1))

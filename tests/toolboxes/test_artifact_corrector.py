@@ -22,6 +22,7 @@ from gaitext.toolboxes.adapter import Host, HostModel
 from gaitext.toolboxes.models import ArtifactCorrectorAdapter
 from gaitext.toolboxes.models.artifact_corrector import HostedCorrector, pad_sequences
 from gaitext.toolboxes.validate import listed_transforms, validate_config
+from tests.fake_gpu import fake_gpu
 
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
 TINY: dict[str, Any] = {
@@ -192,6 +193,33 @@ def test_mixed_precision_trains_and_estimates() -> None:
     exact = hosted.train()(batch(crops[None], poses[None]))["training_feat"]
     apart = (fed["coordinates"]["coordinates"] - exact["coordinates"]["coordinates"]).abs()
     assert 0 < apart.median() < 4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mixed_precision_is_the_correctors_alone(training: bool) -> None:
+    hosted = model().train(training)
+    kinds: dict[str, set[torch.dtype]] = {"corrector": set(), "estimator": set()}
+    for name, network in (("corrector", hosted.network.corrector), ("estimator", hosted.network.estimator.network)):
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.register_forward_hook(lambda *call, name=name: kinds[name].add(call[2].dtype))
+    crops, poses, _ = data(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        hosted(batch(crops[None], poses[None]))
+    assert kinds == {"corrector": {torch.bfloat16}, "estimator": {torch.float32}}
+
+
+def test_crops_on_a_gpu_are_corrected_estimated_and_decoded_there() -> None:
+    hosted = model(frames_per_step=3)
+    network: HostedCorrector = hosted.network
+    with fake_gpu():
+        hosted.to("cuda")
+        crops = torch.empty(5, 3, 256, 192)
+        found, decoded = network.found(crops), network.decoded(crops)
+        assert {p.device.type for p in network.estimator.network.parameters()} == {"cuda"}  # type: ignore[attr-defined]
+        for each in (*found, decoded):
+            assert each.device.type == "cuda"
+        assert decoded.shape == (5, 17, 3)
 
 
 @pytest.mark.parametrize("with_boxes", [True, False])
