@@ -16,6 +16,7 @@ from gaitext.evaluation import evaluate_pose
 from gaitext.losses import CoordinateL1Loss
 from gaitext.models import FBCNN
 from gaitext.pose import decode_heatmaps, load_estimator, soft_argmax
+from gaitext.restoration.terms import missing_mass
 from gaitext.standalone.building import LossSum
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import Host, HostModel
@@ -112,6 +113,35 @@ def test_the_heatmaps_term_is_a_loss_of_its_own() -> None:
     term = 3.0 * total / heatmaps.numel()
     assert float(with_term[1]["heatmaps"]) == pytest.approx(term, rel=1e-4)
     assert float(with_term[1]["loss"]) == pytest.approx(float(without[1]["loss"]) + term, rel=1e-5)
+
+
+def test_terms_that_compare_with_original_crops() -> None:
+    terms = {"mass_weight": 2.0, "distillation_weight": 0.5, "pixel_weight": 3.0, "temperature_start": 0.2}
+    hosted = model(**terms).train()
+    hosted.trained_share = 0.5
+    crops, poses, boxes = (value[None] for value in data(2))
+    better = data(2, 1)[0][None]
+    fed = hosted(batch(crops, better, poses, boxes))["training_feat"]
+    corrector = hosted.network
+    assert corrector.temperature == pytest.approx(0.1)  # of 0.2 to 0.05, half way
+    with torch.no_grad():
+        corrected = corrector.corrector(crops[0], 0.5)
+        found, wanted = (corrector.estimator.heatmaps(images) for images in (corrected, better[0]))
+        there = (poses[0, ..., :2] + 0.5) / 4 - 0.5
+        known = (poses[0, ..., 2] > 0).float()
+        mass = missing_mass(found, there, known, temperature=0.1, radius=2.0)
+    assert set(fed) == {"coordinates", "mass", "distillation", "pixels"}
+    assert float(fed["mass"]) == pytest.approx(2 * float(mass), rel=1e-3)
+    assert float(fed["distillation"]) == pytest.approx(0.5 * float((found - wanted).square().sum() / 34), rel=1e-3)
+    assert float(fed["pixels"]) == pytest.approx(3 * float((corrected - better[0]).abs().mean()), rel=1e-3)
+    sum(loss for name, loss in fed.items() if name != "coordinates").backward()
+    assert all(parameter.grad is not None for parameter in corrector.corrector.reconstruction_parameters())
+    with pytest.raises(DataError, match="no original crops"):
+        hosted(batch(crops, poses, boxes))
+    # A test needs none, and reads over those that are there.
+    results = hosted.eval()(batch(crops, better, poses, boxes))["inference_feat"]
+    alone = hosted(batch(crops, poses, boxes))["inference_feat"]
+    assert torch.equal(results["predictions"].nan_to_num(), alone["predictions"].nan_to_num())
 
 
 def test_only_the_reconstruction_moves_whatever_the_host_does() -> None:
@@ -334,7 +364,7 @@ def test_its_inputs_and_their_transforms_are_checked() -> None:
     crops, poses, boxes = {"type": "CropInput"}, {"type": "PoseInput"}, {"type": "PoseBoxInput"}
     for fine in ([crops, poses], [crops, poses, boxes], [{"type": "Compose", "trf_cfg": [crops]}, poses]):
         ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms(fine, "trainer_cfg.transform"))
-    with pytest.raises(ConfigError, match="two or three inputs"):
+    with pytest.raises(ConfigError, match="two to four inputs"):
         ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms([crops], "trainer_cfg.transform"))
     with pytest.raises(ConfigError, match="begin with CropInput"):
         ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms([poses, poses], "trainer_cfg.transform"))

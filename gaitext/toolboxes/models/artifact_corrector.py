@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gaitext import checkpoints
-from gaitext.config import Settings
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.fbcnn import FBCNN, FBCNNSettings
 from gaitext.models.packing import sequence_lengths
@@ -155,12 +154,11 @@ class ArtifactCorrectorAdapter(ModelAdapter):
         return {"coordinates": ("coordinates", "targets", "weights")}
 
     def check_transforms(self, lists: Sequence[Sequence[ListedTransform]]) -> None:
-        most = 4 if self.settings.needs_originals else 3
-        if not 2 <= len(lists) <= most:
+        if not 2 <= len(lists) <= 4:
             raise ConfigError(
                 f"{len(lists)} inputs are used; {self.name} reads {_INPUTS}",
                 where="data_cfg.data_in_use",
-                how=f"switch two to {most} inputs on, each with a transform list of its own",
+                how="switch two to four inputs on, each with a transform list of its own",
             )
         if not any(transform.name == "CropInput" for transform in lists[0]):
             raise ConfigError(
