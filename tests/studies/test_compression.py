@@ -262,11 +262,12 @@ SMALL = {
 def test_recognition_is_trained_on_the_label_sources_poses_of_the_training_identities(tmp_path: Path) -> None:
     """Of walkers: the renderer's joints in frame pixels, none but those who train; tested on those for the result."""
     found = tasks(tmp_path, walkers=SMALL)
-    data = found["data clean poses"].argument
+    clean = found["data clean poses"].argument
+    data = clean.data
     write_dataset(data.walkers, data.config.data.truth, quiet=True)  # in this process, as the task does in others
     split = {"train": ["001", "002"], "val": ["003"], "test": ["004"]}
     store.write_json(data.config.data.split, split)
-    found["data clean poses"].function(data)
+    found["data clean poses"].function(clean)
     assert found["data clean poses"].is_done()
     config = found["train gait, seed 0"].argument.config["data_cfg"]
     assert json.loads(Path(config["dataset_partition"]).read_text()) == {
