@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gaitext.errors import DataError
-from gaitext.extraction import ExtractSettings, Source, extract_dataset, find_sources
+from gaitext.extraction import ExtractSettings, Source, extract_dataset
 from gaitext.making import Records, frame_numbers
 from gaitext.restoration import DegradeSettings
 from gaitext.restoration.crop_data import CropData, read_split
@@ -26,6 +27,8 @@ from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
 from gaitext.video.digests import digest
 from gaitext.video.sources import VideoSource, find_videos, is_named_as_video
 from gaitext.walkers import WalkerSettings, write_dataset
+
+log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
@@ -87,12 +90,13 @@ class Domain:
         return self.truth / "boxes" if self.is_filmed else None
 
     def videos(self) -> list[Source]:
-        """The originals of a domain of videos: those of a folder, or of a tree."""
+        """The originals of a domain of videos, those of a folder or of a tree, in which a detector finds people."""
         assert self.settings is not None
         assert self.settings.videos is not None
         folder = self.settings.videos.resolve()
         lone = sorted(path for path in folder.iterdir() if path.is_file() and is_named_as_video(path))
-        return [Source(path) for path in lone] or find_sources(folder)
+        named = [] if lone else find_videos(folder)
+        return [Source(path) for path in lone] + [Source(v.path, v.identity, v.type, v.view) for v in named]
 
     def task(self) -> Task:
         """Makes the originals and their truth."""
@@ -191,8 +195,9 @@ def _make_domain(domain: Domain) -> None:
         report = extract_dataset(
             domain.videos(), own.estimator, domain.truth, settings, workers=data.workers, quiet=data.quiet
         )
-        if report.failed:
-            raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=own.videos)
+        if not report.written and not report.standing:
+            raise DataError(f"nothing could be made of its videos:\n{report}", where=own.videos)
+        log.log(logging.WARNING if report.failed else logging.INFO, "%s: %s", own.videos, report)
     finish(domain.task().done, domain.about)
 
 
