@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 EXTRAS = {
     "video": ["av>=14", "pillow>=9.4"],
     "onnx": ["onnxruntime>=1.17"],
-    "standalone": ["lightning>=2.4", "tensorboard>=2.14"],
+    "standalone": ["lightning>=2.4", "tensorboard>=2.14", "torchmetrics>=1.9"],
     "plot": ["matplotlib>=3.7"],
     "coco": ["pycocotools>=2.0.6"],
     "detr": ["transformers>=4.48", "torchvision"],

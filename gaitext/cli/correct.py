@@ -1,4 +1,4 @@
-"""`gaitext correct train|apply|prepare|crops`."""
+"""`gaitext correct pretrain|train|apply|prepare|crops`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from gaitext.cli.app import (
     app,
     conclude,
     console,
+    result_table,
     working,
 )
 
@@ -34,6 +35,8 @@ correct = typer.Typer(
 app.add_typer(correct, name="correct")
 
 Config = Annotated[Path, typer.Argument(help="YAML such as configs/correction/paper.yaml.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the latest checkpoint.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew; an earlier run's folder is renamed.")]
 
 
 class As(str, Enum):
@@ -67,6 +70,39 @@ def crops(config: Config, workers: Workers = 0, quiet: Quiet = False) -> None:
 
 
 @correct.command()
+def pretrain(
+    config: Annotated[Path, typer.Argument(help="YAML such as configs/correction/restorer.yaml.")],
+    device: Device = "auto",
+    devices: Devices = 1,
+    precision: Precision = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    output: Output = Path("output"),
+    workers: Workers = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a restorer of JPEG and H.264 for a corrector to begin with; no pose is needed."""
+    from gaitext.restoration.restorer import restoration_table, train_restorer
+
+    run = train_restorer(
+        config,
+        device=device,
+        devices=devices,
+        precision=precision,
+        resume=resume,
+        overwrite=overwrite,
+        seed=seed,
+        output=output,
+        workers=workers,
+        quiet=quiet,
+    )
+    headings, rows = restoration_table(run.measured)
+    console.print(result_table("held out, compressed → restored", headings, rows))
+    console.print(f"best: {run.best}", soft_wrap=True, highlight=False)
+
+
+@correct.command()
 def train(
     config: Annotated[
         Path | None,
@@ -84,10 +120,8 @@ def train(
     device: Device = "auto",
     devices: Devices = 1,
     precision: Precision = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the latest checkpoint.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew; an earlier run's folder is renamed.")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     seed: Seed = 0,
     output: Output = Path("output"),
     workers: Workers = 0,

@@ -116,14 +116,23 @@ class FBCNN(nn.Module):
         """
         check_images(images, self.settings.image_channels)
         given = None if quality is None else self._quality(quality, images)
+        return self._restore(images, given)[0]
+
+    def restore(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Correct images [N, 3, H, W] by the quality that the predictor estimates; that, [N, 1], is returned, too."""
+        check_images(images, self.settings.image_channels)
+        return self._restore(images, None)
+
+    def _restore(self, images: Tensor, quality: Tensor | None) -> tuple[Tensor, Tensor]:
         height, width = images.shape[-2:]
         encoded, skips = self._encode(images)
-        modulation = self.modulation(self.predictor(encoded) if given is None else given)
+        used: Tensor = self.predictor(encoded) if quality is None else quality
+        modulation = self.modulation(used)
         x = self.decoder(encoded)
         for level in reversed(range(len(self.up))):
             x = self.up[level](x + skips[level + 1], *modulation[level])
         restored: Tensor = self.tail(x + skips[0])
-        return restored[..., :height, :width]
+        return restored[..., :height, :width], used
 
     def predict_quality(self, images: Tensor) -> Tensor:
         """The predictor's estimate of 1 − QF/100 for images [N, 3, H, W] in 0..1: [N, 1] in 0..1."""
@@ -166,21 +175,30 @@ class FBCNN(nn.Module):
             yield from module.parameters()
 
     @torch.no_grad()
-    def start_as_identity(self, quality: float) -> FBCNN:
-        """Change the weights so that images come back as they are, at this quality, and training can begin there.
+    def start_as_identity(self, quality: float | None = None) -> FBCNN:
+        """Change the weights so that images come back as they are, and training can begin there.
 
         Without a skip from input to output a fresh network would first have to learn copying. The head's
         first channels copy the image, the tail reads them alone, and nothing is added on the way up:
         all other weights stay as they are, and every weight of the last level and the tail has a gradient.
 
+        Args:
+            quality: at which they come back, where γ and β are not to change; None: at every quality, as β of
+                the copying channels is made 0.
+
         Raises:
             ConfigError: fewer channels at full resolution than the image has, or a quality outside 0..1.
         """
-        _check_quality(quality)
+        if quality is not None:
+            _check_quality(quality)
         copied, first = self.settings.image_channels, self.settings.channels[0]
         if first < copied:
             raise ConfigError(f"{first} channels cannot hold an image of {copied}", where="FBCNN.channels")
-        gamma, beta = self.modulation(self.head.weight.new_full((1, 1), quality))[0]
+        if quality is None:
+            linear = cast(nn.Linear, cast(nn.Sequential, self.beta[0])[0])
+            linear.weight[:copied] = 0
+            linear.bias[:copied] = 0
+        gamma, beta = self.modulation(self.head.weight.new_full((1, 1), quality or 0.0))[0]
         level = cast(UpLevel, self.up[0])
         level.grow.weight[:, :copied] = 0
         level.grow.bias[:copied] = 0  # type: ignore[index]

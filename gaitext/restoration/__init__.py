@@ -12,6 +12,9 @@ from gaitext.restoration.corrector import Corrector, load_corrector
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_frames, degrade_video
 from gaitext.restoration.objective import CorrectionObjective, CorrectionOutput
+from gaitext.restoration.restored import Measured
+from gaitext.restoration.restorer import RestorerRun, train_restorer
+from gaitext.restoration.restorer_settings import RestorerConfig
 from gaitext.restoration.settings import CorrectionConfig, CropSettings
 from gaitext.restoration.targets import Pair, Targets, find_targets, pair_up
 from gaitext.restoration.train import CorrectionRun, prepare_correction, prepare_crop_dataset, train_correction
@@ -30,8 +33,11 @@ __all__ = [
     "DegradeReport",
     "DegradeSettings",
     "Degraded",
+    "Measured",
     "Pair",
     "PictureChange",
+    "RestorerConfig",
+    "RestorerRun",
     "Targets",
     "correct_dataset",
     "correct_frames",
@@ -46,4 +52,5 @@ __all__ = [
     "prepare_crop_dataset",
     "prepare_crops",
     "train_correction",
+    "train_restorer",
 ]

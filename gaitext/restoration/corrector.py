@@ -45,7 +45,8 @@ class Corrector:
 
 
 def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
-    """Read a corrector: of ``gaitext correct train``, of a toolbox's ArtifactCorrector, or ``fbcnn_color.pth``.
+    """Read a corrector: of ``gaitext correct train`` or ``pretrain``, of a toolbox's ArtifactCorrector, or
+    ``fbcnn_color.pth``.
 
     Sizes are those of the weights.
 
@@ -62,7 +63,9 @@ def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:
     if own.get("kind") == "estimator":
         raise CheckpointError("holds a fine-tuned estimator, no corrector", where=path, how="use it as tuned:FILE")
     at: CorrectAt = "input"
-    if "config" in own:
+    if own.get("kind") == "restorer":
+        at, known = "native", 0.5
+    elif "config" in own:
         config = CorrectionConfig.parse(own["config"], where=str(path))
         at, known = config.data.crops.correct_at, config.objective.quality
     else:

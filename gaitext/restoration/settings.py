@@ -14,6 +14,7 @@ from gaitext.models.fbcnn import FBCNNSettings
 from gaitext.restoration.degrade import DegradeSettings
 from gaitext.restoration.objective import CorrectAt
 from gaitext.restoration.terms import ObjectiveSettings
+from gaitext.training.pace import PaceSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -131,75 +132,24 @@ class AugmentSettings(Settings):
         return bool(self.half_body or self.scale or (self.rotation and self.rotation_share))
 
 
-class StepSettings(Settings):
-    """A rate that falls in steps.
+class TrainerSettings(PaceSettings):
+    """How long and how fast a corrector, or an estimator, is trained; a batch is of crops.
 
     Attributes:
-        at: when, in units of ``of``; a run of another length has them at the same shares of it.
-        of: the whole: HRNet's 210 epochs, for example.
-        factor: that the rate is multiplied by at each.
-    """
-
-    at: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
-    of: float = Field(gt=0)
-    factor: float = Field(0.1, gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _rising(self) -> StepSettings:
-        if list(self.at) != sorted(set(self.at)) or self.at[-1] >= self.of:
-            raise ValueError(f"at: {list(self.at)} do not rise towards {self.of:g}")
-        return self
-
-    def rate(self, share: float) -> float:
-        """What is left of the rate after this share of the run."""
-        return self.factor ** sum(share >= at / self.of for at in self.at)
-
-
-class TrainerSettings(Settings):
-    """How long and how fast.
-
-    Attributes:
-        iterations: in all.
         epochs: instead of ``iterations``: as many as draw each crop so often on average.
-        batch_size: crops an iteration, over all processes.
-        lr: AdamW's highest rate.
-        warmup: share of the iterations until it is highest; it falls to 0 by a cosine from there, or in ``steps``.
-        steps: the rate's, instead of the cosine.
-        weight_decay: AdamW's; with 0 it is Adam.
-        clip: the gradient's largest norm; 0 does not clip.
-        average: what is validated and kept as best are weights averaged over iterations: each step's count
-            1 − this, all before this (0.98: over about 50). 0, as published, averages nothing.
         original_share: of each batch, from original instead of degraded video. The paper's is 0.
         videos_share: of each batch, from ``data.videos``, where there are labelled crops, too.
         mirror: chance that a crop is mirrored (its left and right joints exchanged). The paper's corrector has 0.
         augment: turns, scales and cuts crops. The paper's corrector has none.
-        log_every, save_every, validate_every: iterations.
-        validation_frames: at most so many, evenly spread; 0 takes all.
         validate_on: whether ``best.pt`` is best on degraded validation crops, or on both on average.
-        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-        images: corrections shown in TensorBoard's log; 0 shows none.
     """
 
-    iterations: int = Field(10_000, ge=1)
     epochs: float | None = Field(None, gt=0)
-    batch_size: int = Field(32, ge=1)
-    lr: float = Field(1e-4, gt=0)
-    warmup: Share = 0.05
-    steps: StepSettings | None = None
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float = Field(0.0, ge=0)
-    average: float = Field(0.0, ge=0, lt=1)
     original_share: Share = 0.0
     videos_share: Share = 0.5
     mirror: Share = 0.0
     augment: AugmentSettings = AugmentSettings()
-    log_every: int = Field(50, ge=1)
-    save_every: int = Field(1000, ge=1)
-    validate_every: int = Field(1000, ge=1)
-    validation_frames: int = Field(0, ge=0)
     validate_on: Literal["degraded", "both"] = "degraded"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    images: int = Field(4, ge=0)
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainerSettings:
@@ -210,15 +160,6 @@ class TrainerSettings(Settings):
     def length(self, crops: int) -> int:
         """Iterations of a run over so many crops."""
         return self.iterations if self.epochs is None else math.ceil(self.epochs * crops / self.batch_size)
-
-    def rate(self, iteration: int, length: int) -> float:
-        """The share of ``lr`` at an iteration of ``length``: up in a straight line, then down."""
-        rising = self.warmup * length
-        if iteration < rising:
-            return (iteration + 1) / (rising + 1)
-        if self.steps is not None:
-            return self.steps.rate(iteration / length)
-        return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / max(1.0, length - rising)))
 
 
 class CorrectionConfig(Settings):

@@ -22,9 +22,9 @@ from gaitext.restoration.learner import build_learner
 from gaitext.restoration.own_videos import OWN_CROPS, held_out, own_targets
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets
-from gaitext.store import make_folder, write_json, write_partition
-from gaitext.training.launch import launch, leads, process_count, resolve_device, resolve_precision
-from gaitext.training.runs import alone, latest_checkpoint
+from gaitext.store import write_json, write_partition
+from gaitext.training.best import check_batch, run_folder
+from gaitext.training.launch import launch, leads, resolve_device, resolve_precision
 
 log = logging.getLogger(__name__)
 
@@ -193,42 +193,30 @@ def train_correction(
     settings = CorrectionConfig.of(config)
     if finetune:
         settings = settings.model_copy(update={"mode": "finetune"})
-    processes = process_count(devices)
-    if settings.steps.batch_size < processes:
-        raise ConfigError(
-            f"a batch of {settings.steps.batch_size} for {processes} processes",
-            where="trainer.batch_size",
-            how="give each at least one crop",
-        )
+    check_batch(settings.steps.batch_size, devices)
     device = resolve_device(device)
     chosen = resolve_precision(precision, settings.steps.precision, False, device)
     folder = Path(output) / (settings.name + ("-finetuned" if settings.mode == "finetune" else ""))
-    make_folder(folder.parent)
-    with alone(folder, first=leads()):
-        latest = latest_checkpoint(folder)
-        if latest is not None and not (resume or overwrite):
-            raise ConfigError(
-                "holds checkpoints of an earlier run", where=folder, how="give --resume or --overwrite, or another name"
-            )
+    with run_folder(folder, resume=resume, overwrite=overwrite) as latest:
         # Before the crops, which may take hours: weights and estimator can be read.
         with torch.random.fork_rng(devices=[]):
             build_learner(settings, torch.device("cpu"))
         made = _prepared(settings, ("train", "val"), workers, quiet)
-        log.info("%s", made.report)
+        report = made.report
+        log.info("%s", report)
         job = CorrectionJob(
             json.loads(settings.model_dump_json()),
-            made.frames(made.training, "train", settings.data.split),
-            made.frames(made.validation, "val", settings.data.split),
-            made.unlabelled,
             folder,
-            latest if resume else None,
+            latest,
             overwrite,
             seed,
             quiet,
+            made.frames(made.training, "train", settings.data.split),
+            made.frames(made.validation, "val", settings.data.split),
+            made.unlabelled,
         )
         result: CorrectionRun = launch(run_correction, job, device=device, devices=devices, precision=chosen)
         if leads():
-            report = made.report
             counted = {"frames": report.frames, "dropped": report.dropped, "leaves": report.leaves}
             write_json(folder / "crops.json", counted)
     return result

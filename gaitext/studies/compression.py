@@ -4,52 +4,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gaitext.config import merge
+from gaitext.config import load_yaml
 from gaitext.errors import ConfigError, MissingDependencyError
 from gaitext.execution import cores
 from gaitext.studies.cells import Cells, WeightedSum
-from gaitext.studies.compression_data import (
-    METHODS,
-    UNTRAINED,
-    VIDEOS,
-    CompressionData,
-    CompressionSettings,
-    read_crops,
-)
-from gaitext.studies.compression_poses import (
-    NUMBERS,
-    CorrectorTraining,
-    Found,
-    PoseTest,
-    Search,
-    examples,
-    histogram,
-    panels,
-)
+from gaitext.studies.compression_data import CompressionData
+from gaitext.studies.compression_domains import Domain, TestCrops, read_crops
+from gaitext.studies.compression_pictures import Curve, curves_figure, curves_table, examples, histogram, panels
+from gaitext.studies.compression_poses import Finder, Found, PoseTest, Search
+from gaitext.studies.compression_recognition import Recogniser
+from gaitext.studies.compression_settings import BASE, CompressionSettings, Place
+from gaitext.studies.compression_training import CorrectorTraining, RestorerTraining
+from gaitext.studies.configs import located
 from gaitext.studies.scoring import Config
 from gaitext.studies.tasks import Running, Task, digest_of, estimator_about, seedless
-from gaitext.studies.training import Testing, Training, cell_file, host_name, run_folder
+from gaitext.studies.training import cell_file, run_folder
 from gaitext.video.digests import content_sha256
 
 log = logging.getLogger(__name__)
 
-_GAIT = "train GaitPT"
+_RESTORER = "train restorer"
+#: Conditions that recognition has, each with the recogniser's name before it.
+_RECOGNISED = ("degraded", "original")
 
 
 class CompressionStudy:
     """Trainings, searches for poses and tests of a :class:`CompressionSettings`.
 
-    Systems are the estimator as it is (``base``), behind FBCNN as released (``released``), fine-tuned, and behind the
-    trained corrector (``corrected``). Conditions are ``degraded`` and ``original``, whose cells say how near poses
-    come (AP, AP50, AP75 in %, L2 and L2-norm in pixels of the crop, and ``frames``, how many were measured), and
-    ``gait-degraded`` and ``gait-original``: rank-1 in % of a GaitPT trained on clean poses, by variation, and its mean.
-    What no seed changes is done once, and its cell stands for each seed.
+    Systems are the estimator as it is (``base``) and those that the YAML lists. Conditions are ``degraded``,
+    ``original``, ``crf37`` and so on, of a domain with its name before (``people-degraded``). Their cells say how near
+    poses come: AP, AP50, AP75 in %, L2 and L2-norm in pixels of the crop, ``within10``, the share in % of joints found
+    within 10 of those, ``PSNR`` in decibels of what the estimator sees against the original crop, in degraded video
+    ``recovered``, the share in % of the AP that the base loses by compression, and ``frames``, how many were measured.
+    ``NAME-degraded`` and ``NAME-original`` of a recogniser are rank-1 in % by variation, and its mean. What no seed
+    changes is done once, and its cell stands for each seed.
 
     Args:
         values: the YAML's.
@@ -62,70 +55,136 @@ class CompressionStudy:
     def __init__(self, values: Mapping[str, Any], path: Path) -> None:
         self.settings: CompressionSettings = CompressionSettings.parse(values, where=str(path))
         self.root = path.parent
-        folders = {"degraded": ".", "truth": ".", "cache": "."} if self.settings.walkers is not None else None
-        self.settings.correction_config(self.root, folders)  # which is wrong, if anything is
-        _ = CompressionData(self.settings, self.root, Path(), 0).walkers
-        self._gait: Config | None = None
-        conditions: tuple[str, ...] = VIDEOS
-        if self.settings.recognition is not None:
-            self._gait = self.settings.recognition.host_config(self.root)
-            conditions += tuple(f"gait-{video}" for video in VIDEOS)
-        # FBCNN as released may be in tables without its weights: with dashes.
-        self.settings.check_places({(method, condition) for method in METHODS for condition in conditions})
-        known: dict[tuple[str, str], Collection[str]] = {}
-        for method in METHODS:
-            known |= {(method, video): (*NUMBERS, "frames") for video in VIDEOS}
-            known |= {(method, f"gait-{video}"): self.settings.gait_metrics() for video in VIDEOS}
-        self.settings.check_metrics(known)
+        settings, data = self.settings, CompressionData(self.settings, self.root, Path(), 0)
+        crops = data.config.data.crops  # which is wrong, if anything is
+        for name, system in settings.systems.items():
+            with located(f"systems.{name}.overrides"):
+                data.config_with(system.overrides)
+        if settings.restorer is not None:
+            data.restorer_config(self._restorer_values())
+        for name in settings.domains:
+            _ = Domain(name, data).walkers, settings.crops_in(name, crops)
+        self._gaits: dict[str, Config] = {
+            name: gait.host_config(self.root, f"recognition.{name}") for name, gait in settings.recognition.items()
+        }
+        systems = (BASE, *settings.systems)  # one without weights may be in tables: with dashes
+        known: dict[tuple[str, str], Collection[str]] = {
+            (system, place.name): place.numbers for system in systems for place in settings.places
+        }
+        for name in settings.recognition:
+            gait_metrics = settings.gait_metrics()
+            known |= {(system, f"{name}-{video}"): gait_metrics for system in systems for video in _RECOGNISED}
+        settings.check_places(set(known))
+        settings.check_metrics(known)
 
     def data(self, running: Running) -> CompressionData:
-        """Videos, crops and clean poses."""
+        """Videos and crops to train on."""
         return CompressionData(self.settings, self.root, running.out / "data", running.jobs or cores(), running.quiet)
+
+    def domains(self, data: CompressionData) -> dict[str, Domain]:
+        """Those that can be tested on; the study's own people, under the empty name, are the first."""
+        there = [name for name, domain in self.settings.domains.items() if domain.is_there]
+        return {name: Domain(name, data) for name in ("", *there)}
+
+    @property
+    def systems(self) -> list[str]:
+        """Those that are run."""
+        return [BASE, *(name for name, system in self.settings.systems.items() if system.is_there)]
+
+    def is_trained(self, system: str) -> bool:
+        """Whether a seed changes it."""
+        return system != BASE and self.settings.systems[system].train is not None
 
     def tasks(self, running: Running) -> list[Task]:
         if running.toolbox is not None:
             raise ConfigError(
                 "a study of kind compression trains by itself", where="--toolbox", how="leave it out: docs/studies.md"
             )
-        if self.settings.released is None:
-            log.info("FBCNN as released is left out: its weights (fbcnn_color.pth) are not given")
-        elif not self.settings.released.is_file():
-            raise ConfigError(
-                "no such file", where=f"released: {self.settings.released}", how="name the file, or take `released` out"
-            )
-        data, several = self.data(running), self.settings.nproc > 1
-        tasks = [data.videos_task(), data.crops_task()]
-        gait = None
-        if self.settings.gait_seeds:
-            gait = self.gait(data, running)
-            tasks += [data.clean_task(), gait.task(_GAIT, ("data clean poses",))]
+        self._say_what_is_missing()
+        data = self.data(running)
+        domains, several = self.domains(data), self.settings.nproc > 1
+        recognisers = self._recognisers(data, running)
+        tasks = {task.name: task for task in (data.videos_task(), data.crops_task())}
+
+        def add(task: Task) -> str:
+            tasks.setdefault(task.name, task)
+            return task.name
+
+        for domain in domains.values():
+            add(domain.task())
+        for recogniser in recognisers:
+            add(recogniser.clean.task())
+        places = [place for place in self.settings.places if place.domain in domains]
+        cut = {place: add(self._crops(place, domains).task()) for place in places}
+        if self._restorer_is_needed:
+            add(self.restorer(data, running).task(_RESTORER, ("data crops",), alone=several))
+        for recogniser in recognisers:
+            for task in recogniser.training_tasks():
+                add(task)
         searches: dict[str, Task] = {}
         tests: list[Task] = []
         for seed in self.settings.seeds:  # outermost: a study that is stopped has whole seeds
-            for method in self.methods:
-                needs = ["data crops"]
-                name = method if method in UNTRAINED else f"{method}, seed {seed}"
-                if method not in UNTRAINED:
-                    training = self.correction(method, seed, data, running)
-                    needs.append(f"train {name}")
-                    tasks.append(training.task(needs[-1], ("data crops",), alone=several))
-                for video in VIDEOS:
-                    job = self.search(method, seed, video, data, running)
-                    found = job.task(f"poses {name}, {video}", tuple(needs))
+            for system in (system for system in self.systems if seed in self.settings.seeds_of(system)):
+                trained = self._training_task(system, seed, data, running)
+                needs = self._needs(system) if trained is None else (add(trained),)
+                for place in places:
+                    job = self.search(system, seed, place, domains, running)
+                    found = job.task(self._search_name(system, seed, place), (cut[place], *needs))
                     searches[found.name] = found
-                    tests.append(self._pose_test(job, seed, video, found.name, running))
-                    if gait is not None and seed in self.settings.gait_seeds:
-                        tests.append(self._gait_test(job, seed, video, found.name, gait, running))
-        return [*tasks, *searches.values(), *tests]
+                    tests.append(self._pose_test(job, system, seed, place, domains, running))
+                    for recogniser in recognisers if place in self._whole else ():
+                        if seeds := self.settings.recognised(recogniser.name, system):
+                            first = None if self.is_trained(system) else seeds[0]
+                            if seed in seeds:
+                                tests += recogniser.tests(job, place.video, found.name, seed, first)
+        return [*tasks.values(), *searches.values(), *tests]
+
+    def _say_what_is_missing(self) -> None:
+        for name, system in self.settings.systems.items():
+            if not system.is_there:
+                log.info("%s is left out: its weights (fbcnn_color.pth, say) are not given", name)
+            elif system.weights is not None and not system.weights.is_file():
+                how = "name the file, or write `weights: null`, and its rows hold dashes"
+                raise ConfigError("no such file", where=f"systems.{name}.weights: {system.weights}", how=how)
+        for name, domain in self.settings.domains.items():
+            if not domain.is_there:
+                log.warning("%s is left out: there is no folder %s. %s", name, domain.videos, domain.obtain)
 
     @property
-    def methods(self) -> list[str]:
-        """Systems that are run."""
-        return [method for method in METHODS if method != "released" or self.settings.released is not None]
+    def _whole(self) -> set[Place]:
+        """Where all frames are looked at: who is there is recognised."""
+        return {Place("", video) for video in _RECOGNISED} if self.settings.recognition else set()
 
-    def correction(self, method: str, seed: int, data: CompressionData, running: Running) -> CorrectorTraining:
-        """A training; what only the other method reads is no part of what it is made of."""
-        config, finetune = data.config, method == "fine-tuned"
+    def _crops(self, place: Place, domains: Mapping[str, Domain]) -> TestCrops:
+        return domains[place.domain].crops(place, whole=place in self._whole)
+
+    def _recognisers(self, data: CompressionData, running: Running) -> list[Recogniser]:
+        given = self.settings.recognition
+        return [Recogniser(name, gait, self._gaits[name], data, running) for name, gait in given.items()]
+
+    @property
+    def _restorer_is_needed(self) -> bool:
+        return any(system.needs_restorer for system in self.settings.systems.values())
+
+    def _restorer_values(self) -> dict[str, Any]:
+        given = self.settings.restorer
+        assert given is not None
+        return dict(given) if isinstance(given, dict) else load_yaml(self.root / given)
+
+    def restorer(self, data: CompressionData, running: Running) -> RestorerTraining:
+        """The pre-training of correctors, by one seed of its own."""
+        config = data.restorer_config(self._restorer_values())
+        ours = {"cache"} if data.walkers is None else {"cache", "videos"}
+        made = config.model_dump(mode="json", exclude={"name": True, "data": ours})
+        about = {"restorer": made, "videos": data.videos_about, "nproc": self.settings.nproc, "seed": 0}
+        output = run_folder(running, "restorer", about).parent
+        return RestorerTraining(data, config, 0, output, running.chosen_device, self.settings.nproc, about)
+
+    def correction(self, name: str, seed: int, data: CompressionData, running: Running) -> CorrectorTraining:
+        """A system's training; what only the other kind of training reads is no part of what it is made of."""
+        system = self.settings.systems[name]
+        finetune = system.train == "estimator"
+        config = data.config_with(system.overrides).model_copy(update={"name": f"seed-{seed}"})
         about: dict[str, Any] = {"estimator": estimator_about(config.estimator), "data": data.about}
         about["nproc"] = self.settings.nproc
         if finetune:
@@ -133,100 +192,142 @@ class CompressionStudy:
             about["trainer"] = steps.model_dump(mode="json")
         else:
             about |= config.model_dump(mode="json", include={"model", "objective", "trainer"})
-            weights = config.model.weights
-            if weights is not None and weights.is_file():
-                about["weights"] = content_sha256(weights)
-        about = {"system": method, **about, "seed": seed}
-        output = run_folder(running, method, about).parent
-        config = config.model_copy(update={"name": f"seed-{seed}"})
+            if system.begin is not None:
+                restorer = self.restorer(data, running)
+                about["weights"] = restorer.about
+                model = config.model.model_copy(update={"weights": restorer.weights.resolve()})
+                config = config.model_copy(update={"model": model})
+            elif config.model.weights is not None and config.model.weights.is_file():
+                about["weights"] = content_sha256(config.model.weights)
+        about = {"system": name, **about, "seed": seed}
+        output = run_folder(running, name, about).parent
         return CorrectorTraining(config, finetune, seed, output, running.chosen_device, self.settings.nproc, about)
 
-    def search(self, method: str, seed: int, video: str, data: CompressionData, running: Running) -> Search:
-        """A method's poses in one kind of video: in all frames, where they are recognised."""
-        weights: Path | None = None
-        trained: Mapping[str, Any]
-        if method in UNTRAINED:
-            weights = self.settings.released if method == "released" else None
-            of_weights = None if weights is None else self._released_digest
-            estimator = estimator_about(data.config.estimator)
-            trained = {"system": method, "estimator": estimator, "weights": of_weights, "seed": None}
-        else:
-            training = self.correction(method, seed, data, running)
-            weights, trained = training.weights, training.about
-        seeds = self.settings.gait_seeds
-        leaves = bool(seeds) if method in UNTRAINED else seed in seeds
-        stride = 1 if leaves else self.settings.test_stride
-        about = {"trained": trained, "data": data.about, "video": video, "stride": stride, "leaves": leaves}
-        made = digest_of({**about, "trained": seedless(trained)})
-        folder = running.out / "poses" / f"{method}@{video}-{made}"
-        if method not in UNTRAINED:
-            folder /= f"seed-{seed}"
-        if weights is not None:
-            weights = weights.resolve()
-        crops, original, device = data.crops_task().done, video == "original", running.chosen_device
-        return Search(method, data.config, weights, original, crops, stride, leaves, folder, device, about)
-
-    @cached_property
-    def _released_digest(self) -> str:
-        assert self.settings.released is not None
-        return content_sha256(self.settings.released)
-
-    def _pose_test(self, job: Search, seed: int, video: str, need: str, running: Running) -> Task:
-        stride = self.settings.test_stride
-        about = {**{key: job.about[key] for key in ("trained", "data", "video")}, "stride": stride}
-        if copied := self._copied(job, video, seed, self.settings.seeds[0], about, running):
-            return copied
-        cell = cell_file(running, job.system, video, seed, about)
-        return PoseTest(job, video, seed, stride, cell, about).task(need)
-
-    def gait(self, data: CompressionData, running: Running) -> Training:
-        """A GaitPT of clean poses."""
-        assert self._gait is not None
-        assert self.settings.recognition is not None
-        seed = self.settings.recognition.seed
-        about = {"config": self._gait, "data": data.clean_about, "seed": seed, "host": host_name(running)}
-        config = merge({"data_cfg": data.clean_data_cfg}, self._gait)
-        folder = run_folder(running, "gaitpt", about)
-        return Training("gaitpt", config, seed, folder, running.chosen_device, about)
-
-    def _gait_test(self, job: Search, seed: int, video: str, need: str, gait: Training, running: Running) -> Task:
-        condition = f"gait-{video}"
-        about = {**{key: job.about[key] for key in ("trained", "data", "video")}, "gait": gait.about}
-        if copied := self._copied(job, condition, seed, self.settings.gait_seeds[0], about, running):
-            return copied
-        config = merge({"data_cfg": job.data_cfg}, gait.config)
-        cell = cell_file(running, job.system, condition, seed, about)
-        return Testing(job.system, condition, config, gait, cell, about, seed=seed).task((need, _GAIT))
-
-    def _copied(
-        self, job: Search, condition: str, seed: int, first: int, about: Mapping[str, Any], running: Running
-    ) -> Task | None:
-        """The cell of a system that no seed changes, for all seeds but the first: so it can be paired with those that
-        have seeds."""
-        if job.system not in UNTRAINED or seed == first:
+    def _training_task(self, system: str, seed: int, data: CompressionData, running: Running) -> Task | None:
+        if not self.is_trained(system):
             return None
-        source, cell = (cell_file(running, job.system, condition, s, about) for s in (first, seed))
-        name, need = (f"test {job.system}@{condition}, seed {each}" for each in (seed, first))
-        return WeightedSum(job.system, condition, seed, ((1.0, source),), cell, about).task(name, (need,))
+        needs = ("data crops", *([_RESTORER] if self.settings.systems[system].begin else []))
+        training = self.correction(system, seed, data, running)
+        return training.task(f"train {system}, seed {seed}", needs, alone=self.settings.nproc > 1)
+
+    def _needs(self, system: str) -> tuple[str, ...]:
+        """What a system that no seed changes waits for."""
+        return (_RESTORER,) if system != BASE and self.settings.systems[system].restorer else ()
+
+    def _search_name(self, system: str, seed: int, place: Place) -> str:
+        return f"poses {system}{f', seed {seed}' if self.is_trained(system) else ''}, {place.name}"
+
+    def search(self, system: str, seed: int, place: Place, domains: Mapping[str, Domain], running: Running) -> Search:
+        """A system's poses in one place: in all frames, where they are recognised."""
+        data, crops = domains[""].data, self._crops(place, domains)
+        trained, weights = self._trained(system, seed, data, running)
+        leaves = self._leaves(system, seed) if place in self._whole else ()
+        stride = 1 if leaves else self.settings.stride_in(place.domain)
+        about = {"trained": trained, "data": crops.about, "video": place.name, "stride": stride, "leaves": leaves}
+        made = digest_of({**about, "trained": seedless(trained)})
+        folder = running.out / "poses" / f"{system}@{place.name}-{made}"
+        if self.is_trained(system):
+            folder /= f"seed-{seed}"
+        tuned = system != BASE and self.settings.systems[system].train == "estimator"
+        finder = Finder(data.config, None if weights is None else weights.resolve(), tuned, running.chosen_device)
+        return Search(system, finder, place.is_original, crops.done, crops.min_score, stride, leaves, folder, about)
+
+    def _trained(
+        self, system: str, seed: int, data: CompressionData, running: Running
+    ) -> tuple[Mapping[str, Any], Path | None]:
+        """What a system is made of, and where its weights are; None of the base."""
+        if self.is_trained(system):
+            training = self.correction(system, seed, data, running)
+            return training.about, training.weights
+        about: dict[str, Any] = {"system": system, "estimator": estimator_about(data.config.estimator), "seed": None}
+        if system == BASE:
+            return about, None
+        if self.settings.systems[system].restorer:
+            restorer = self.restorer(data, running)
+            return {**about, "weights": restorer.about}, restorer.weights
+        weights = self.settings.systems[system].weights
+        assert weights is not None
+        return {**about, "weights": content_sha256(weights)}, weights
+
+    def _leaves(self, system: str, seed: int) -> tuple[str, ...]:
+        """What recognisers are given of a system."""
+        wanted = set()
+        for name, gait in self.settings.recognition.items():
+            seeds = self.settings.recognised(name, system)
+            if seed in seeds if self.is_trained(system) else seeds:
+                wanted.add(gait.input)
+        return tuple(sorted(wanted))
+
+    def _pose_test(
+        self, job: Search, system: str, seed: int, place: Place, domains: Mapping[str, Domain], running: Running
+    ) -> Task:
+        stride = self.settings.stride_in(place.domain)
+        about = {**{key: job.about[key] for key in ("trained", "data", "video")}, "stride": stride}
+        cell = cell_file(running, system, place.name, seed, about)
+        first = self.settings.seeds[0]
+        if not self.is_trained(system) and seed != first:  # so that it can be paired with those that have seeds
+            source = cell_file(running, system, place.name, first, about)
+            name, need = (f"test {system}@{place.name}, seed {each}" for each in (seed, first))
+            return WeightedSum(system, place.name, seed, ((1.0, source),), cell, about).task(name, (need,))
+        needs, lost = [self._search_name(system, seed, place)], None
+        if not place.is_original:
+            ends = place, place._replace(video="original")
+            worst, best = (self.search(BASE, seed, each, domains, running) for each in ends)
+            lost = (worst, best)
+            needs += [self._search_name(BASE, seed, each) for each in ends]
+        return PoseTest(job, place.name, seed, stride, lost, cell, about).task(tuple(dict.fromkeys(needs)))
 
     def is_cell(self, task: Task) -> bool:
-        return isinstance(task.argument, (PoseTest, Testing, WeightedSum))
+        return isinstance(task.argument, (PoseTest, WeightedSum))
 
     def finish(self, running: Running, cells: Cells) -> list[Path]:
-        """Write histogram.png, examples.png and panels.png, of the first seed."""
-        data, seed, stride = self.data(running), self.settings.seeds[0], self.settings.test_stride
-        jobs = {(m, v): self.search(m, seed, v, data, running) for m in self.methods for v in VIDEOS}
-        found = {place: Found.read(job.poses).thinned(stride) for place, job in jobs.items()}
-        files = []
+        """Write curves.png and .csv of all seeds; of the first one histogram.png, examples.png, panels.png, and a
+        picture like that for each domain of videos."""
+        data, out = self.data(running), running.out
+        domains = self.domains(data)
+        seed = self.settings.seeds[0]
+        systems = [system for system in self.systems if seed in self.settings.seeds_of(system)]
+        stride = self.settings.stride_in("")
+        found = {
+            (system, video): Found.read(self.search(system, seed, Place("", video), domains, running).poses)
+            for system in systems
+            for video in _RECOGNISED
+        }
+        found = {place: poses.thinned(stride) for place, poses in found.items()}
+        files = self._curves(data, running)
         try:
-            shown = {f"{m}, {v}": poses for (m, v), poses in found.items()}
-            files.append(histogram(running.out / "histogram.png", shown))
+            shown = {f"{system}, {video}": poses for (system, video), poses in found.items()}
+            files.append(histogram(out / "histogram.png", shown))
         except MissingDependencyError as error:
             log.warning("no histogram: %s", error)
-        crops = read_crops(data.crops_task().done)
-        rows = np.concatenate([np.arange(count) for count in crops.names_and_frames().values()])
-        at = np.flatnonzero(rows % stride == 0)
-        degraded = {method: found[method, "degraded"] for method in self.methods}
-        files.append(examples(running.out / "examples.png", crops, at, degraded))
-        corrected, base = (jobs[method, "degraded"].objective() for method in ("corrected", "base"))
-        return [*files, panels(running.out / "panels.png", crops, at, corrected, base)]
+        job = self.search(BASE, seed, Place("", "degraded"), domains, running)
+        crops, frames = read_crops(job.crops, job.min_score)
+        degraded = {system: found[system, "degraded"] for system in systems}
+        files.append(examples(out / "examples.png", crops, np.flatnonzero(frames % stride == 0), degraded))
+        correctors = [s for s in systems if self.is_trained(s) and self.settings.systems[s].train == "corrector"]
+        for domain in [name for name in domains if not name or domains[name].is_filmed] if correctors else []:
+            place = Place(domain, "degraded")
+            after, before = (self.search(s, seed, place, domains, running) for s in (correctors[-1], BASE))
+            crops, frames = read_crops(before.crops, before.min_score)
+            at = np.flatnonzero(frames % self.settings.stride_in(domain) == 0)
+            files.append(panels(out / f"{domain or 'panels'}.png", crops, at, after.finder, before.finder))
+        return files
+
+    def _curves(self, data: CompressionData, running: Running) -> list[Path]:
+        curves: list[Curve] = []
+        base: dict[str, float] = {}
+        for system in filter(self.is_trained, self.systems):
+            for seed in self.settings.seeds_of(system):
+                training = self.correction(system, seed, data, running)
+                rows = training.validations()
+                curves.append(Curve.of(system, seed, rows, training.batch_size))
+                if rows and rows[0]["iteration"] == 0 and training.begins_as_base:
+                    base = rows[0]
+        if not curves:
+            return []
+        files = [curves_table(running.out / "curves.csv", curves)]
+        try:
+            files.append(curves_figure(running.out / "curves.png", curves, base))
+        except MissingDependencyError as error:
+            log.warning("no curves: %s", error)
+        return files

@@ -1,13 +1,12 @@
-"""Trainings of a study of artifact correction, and the poses found in test videos: how good, and how they look.
-
-Pictures are like the paper's Figs. 3 to 5.
-"""
+"""Poses that systems find in test crops, and how good they are."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,111 +14,107 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from torch import Tensor
 
 from gaitext.errors import DataError
 from gaitext.evaluation import evaluate_pose, joint_distances, pose_distances
-from gaitext.inspect.figures import distances_figure
-from gaitext.inspect.paint import draw_skeleton, draw_text
-from gaitext.pose import TorchEstimator, load_estimator
+from gaitext.pose import PoseEstimator, load_estimator
 from gaitext.restoration.corrector import load_corrector
-from gaitext.restoration.crop_data import CropData
+from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.crops import CROPS
-from gaitext.restoration.objective import CorrectionObjective
+from gaitext.restoration.objective import fit_to_input
 from gaitext.restoration.settings import CorrectionConfig
-from gaitext.restoration.train import train_correction
-from gaitext.restoration.validation import decode, estimate
-from gaitext.store import atomic_path, read_sequence, write_leaf, write_partition
-from gaitext.store.contract import POSES_FRAME
+from gaitext.restoration.validation import decode
+from gaitext.store import Form, LeafWriter, atomic_path, read_sequence, write_partition
+from gaitext.store.contract import HEATMAPS, POSES_FRAME
 from gaitext.studies.cells import Cell
-from gaitext.studies.compression_data import read_crops
+from gaitext.studies.compression_domains import read_crops
+from gaitext.studies.compression_settings import NUMBERS, RECOVERED
 from gaitext.studies.tasks import Task, finish
 
 Array = npt.NDArray[Any]
 
-NUMBERS = ("AP", "AP50", "AP75", "L2", "L2-norm")
 PIXELS = "of the 256×192 crop"
+#: Pixels of the crop within which a joint counts as found.
+NEAR = 10.0
+#: Crops at a time: what two cores' caches hold.
+_BATCH = 16
+#: How heatmaps are kept: an eighth of what float16 takes.
+HEATMAP_FORMS: dict[str, Form] = {HEATMAPS.stem: "compact"}
+_OF_COCO = ("AP", "AP50", "AP75", "L2", "L2-norm")
 
 
 @dataclass(frozen=True)
-class CorrectorTraining:
-    """A corrector's training, or the fine-tuning it is compared with.
+class Finder:
+    """What finds poses in crops.
 
     Args:
-        config: of ``gaitext correct train``, its ``name`` the seed's.
-        finetune: train the estimator.
-        seed: of everything random.
-        output: the folder of all seeds.
+        config: its estimator, and where a corrector works.
+        weights: of a corrector or a fine-tuned estimator; None: the estimator as it is.
+        is_tuned: whether they are an estimator's.
         device: ``cpu`` or ``cuda``.
-        nproc: processes.
-        about: what :attr:`done` says.
     """
 
     config: CorrectionConfig
-    finetune: bool
-    seed: int
-    output: Path
+    weights: Path | None
+    is_tuned: bool
     device: str
-    nproc: int
-    about: Mapping[str, Any]
 
     @property
-    def folder(self) -> Path:
-        return self.output / (self.config.name + ("-finetuned" if self.finetune else ""))
+    def corrects(self) -> bool:
+        """Whether the estimator sees something else than the crops."""
+        return self.weights is not None and not self.is_tuned
 
-    @property
-    def done(self) -> Path:
-        return self.folder / "done.json"
+    @cached_property
+    def estimator(self) -> PoseEstimator:
+        name = f"tuned:{self.weights}" if self.is_tuned else self.config.estimator
+        return load_estimator(name, device=self.device, precision="float32")
 
-    @property
-    def weights(self) -> Path:
-        return self.folder / "best.pt"
+    @cached_property
+    def _correct(self) -> Callable[[Tensor], Tensor] | None:
+        """The corrector for use: the same pictures as in training for less work."""
+        return load_corrector(self.weights).fixed(device=self.device) if self.corrects and self.weights else None
 
-    def task(self, name: str, needs: tuple[str, ...], *, alone: bool) -> Task:
-        return Task(name, train, self, self.done, self.about, needs, alone)
+    @torch.inference_mode()
+    def sees(self, images: Tensor) -> Tensor:
+        """What the estimator sees of crops, uint8 [N, 3, H, W]: float32 [N, 3, *input_size], not clamped to 0..1."""
+        ready, size = images.to(self.device).float() / 255, self.estimator.input_size
+        if self._correct is None:
+            return fit_to_input(ready, size)
+        if self.config.data.crops.correct_at == "input":
+            ready = fit_to_input(ready, size)
+        return fit_to_input(self._correct(ready), size)
 
-
-def train(correction: CorrectorTraining) -> None:
-    """Train, or go on where a killed training stopped."""
-    run = train_correction(
-        correction.config,
-        finetune=correction.finetune,
-        device=correction.device,
-        devices=correction.nproc,
-        resume=True,
-        seed=correction.seed,
-        output=correction.output,
-        quiet=True,
-    )
-    finish(correction.done, correction.about, seconds=round(run.seconds, 1), AP=run.validations)
+    @torch.inference_mode()
+    def heatmaps(self, seen: Tensor) -> Tensor:
+        """Of what :meth:`sees` returned: [N, 17, h, w]."""
+        return self.estimator.heatmaps(seen)
 
 
 @dataclass(frozen=True)
 class Search:
-    """A method looks for poses in the test crops of one kind of video.
+    """A system looks for poses in the test crops of one kind of video.
 
     Args:
-        system: the method.
-        config: its estimator and crops.
-        weights: of a corrector or a fine-tuned estimator; None: the estimator as it is.
+        system: its name.
+        finder: what looks.
         original: in original video.
         crops: ``done`` of the task that has cut them.
-        stride: in every so many frames of a sequence.
-        leaves: write sequences of poses, too, for recognition.
+        min_score: true joints of a lower score are not known.
+        stride: in frames whose number, from 0, is a multiple.
+        leaves: write sequences for recognition, too: of ``poses``, of ``heatmaps``, or of both.
         folder: of what is found.
-        device: ``cpu`` or ``cuda``.
         about: what :attr:`done` says.
     """
 
     system: str
-    config: CorrectionConfig
-    weights: Path | None
+    finder: Finder
     original: bool
     crops: Path
+    min_score: float
     stride: int
-    leaves: bool
+    leaves: tuple[str, ...]
     folder: Path
-    device: str
     about: Mapping[str, Any]
 
     @property
@@ -133,28 +128,13 @@ class Search:
     def task(self, name: str, needs: tuple[str, ...]) -> Task:
         return Task(name, search, self, self.done, self.about, needs)
 
-    @property
-    def data_cfg(self) -> dict[str, Any]:
-        """Of a host that is tested on the leaves."""
+    def data_cfg(self, kind: str) -> dict[str, Any]:
+        """Of a host that is tested on leaves of ``poses`` or ``heatmaps``."""
         return {
-            "dataset_root": str(self.folder / "sequences"),
+            "dataset_root": str(self.folder / kind),
             "dataset_partition": str(self.folder / "partition.json"),
             "data_in_use": [True],
         }
-
-    def objective(self) -> CorrectionObjective:
-        """What finds poses."""
-        options = {"device": self.device, "precision": "float32"}
-        if self.system == "fine-tuned":
-            return CorrectionObjective(None, load_estimator(f"tuned:{self.weights}", **options)).eval()
-        estimator = load_estimator(self.config.estimator, **options)
-        assert isinstance(estimator, TorchEstimator)
-        if self.weights is None:
-            return CorrectionObjective(None, estimator).eval()
-        corrector = load_corrector(self.weights)
-        network = corrector.network.to(self.device)
-        correct_at = self.config.data.crops.correct_at
-        return CorrectionObjective(network, estimator, quality=corrector.quality, correct_at=correct_at).eval()
 
 
 @dataclass(frozen=True)
@@ -164,15 +144,17 @@ class Found:
     Attributes:
         found, true: [N, 17, 3].
         boxes: [N, 4].
+        psnr: [N], of what the estimator saw against the original crop, decibels; NaN where it saw just that.
         leaves: [N], the sequence of each frame.
-        rows: [N], its number there.
+        frames: [N], its number in the video, from 0.
     """
 
     found: Array
     true: Array
     boxes: Array
+    psnr: Array
     leaves: Array
-    rows: Array
+    frames: Array
 
     @classmethod
     def read(cls, path: Path) -> Found:
@@ -200,54 +182,122 @@ class Found:
         return Found(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def thinned(self, stride: int) -> Found:
-        """Every so many frames of each sequence."""
-        return self.where(self.rows % stride == 0)
+        """Those whose number is a multiple."""
+        return self.where(self.frames % stride == 0)
+
+    @property
+    def apart(self) -> Array:
+        """[N, 17], each joint's distance from the true one, pixels; NaN where that is not known."""
+        return joint_distances(self.found, self.true, self.true[..., 2] > 0)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any true joint is."""
+        return bool((self.true[..., 2] > 0).any())
 
     def numbers(self) -> dict[str, float]:
-        """Table I's AP in %, and distances in pixels; ``frames`` is how many there are."""
+        """Table I's AP in %, distances in pixels, ``within10``, the share in % of joints that are found within 10
+        pixels, ``PSNR``, frames' mean, and ``frames``, how many there are."""
         data = {"predictions": self.found, "targets": self.true, "boxes": self.boxes}
         scalars = evaluate_pose(data, pixels=PIXELS).scalars
-        return {name: float(scalars[f"scalar/test_accuracy/{name}"]) for name in NUMBERS} | {"frames": len(self.found)}
+        apart = self.apart[~np.isnan(self.apart)]
+        psnr = self.psnr[~np.isnan(self.psnr)]
+        others = (100 * float((apart <= NEAR).mean()), float(psnr.mean()) if len(psnr) else np.nan, len(self.found))
+        return dict(zip(NUMBERS, (*(float(scalars[f"scalar/test_accuracy/{name}"]) for name in _OF_COCO), *others)))
+
+    def by_identity(self) -> dict[str, Found]:
+        """Each identity's frames, identities sorted; of whom no joint is known is left out."""
+        identities = self.identities
+        parts = {name: self.where(identities == name) for name in sorted(set(identities.tolist()))}
+        return {name: part for name, part in parts.items() if part.is_known}
 
     def distances(self) -> Array:
         """Each pose's norm of all joints' distances, as the paper's histogram seems to have it."""
-        apart = joint_distances(self.found.astype(float), self.true.astype(float), self.true[..., 2] > 0)
-        return pose_distances(apart)[1]
+        return pose_distances(self.apart)[1]
 
 
 def search(job: Search) -> None:
-    """Find the poses, and write them; of all frames the leaves, too, if asked for."""
-    data = read_crops(job.crops)
-    counts = list(data.names_and_frames().values())
-    rows = np.concatenate([np.arange(count) for count in counts])
-    leaves = np.repeat(np.array(data.names), counts)
-    at = np.flatnonzero(rows % job.stride == 0)
-    poses = estimate(job.objective(), data, at, original=job.original, device=job.device)
-    found = Found(poses.found, poses.true, poses.boxes, leaves[at], rows[at])
-    job.folder.mkdir(parents=True, exist_ok=True)
+    """Find the poses, and write them; for recognition the leaves, too."""
+    data, frames = read_crops(job.crops, job.min_score)
+    leaves = np.repeat(np.array(data.names), list(data.names_and_frames().values()))
+    shutil.rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True)
+    parts = []
+    for name in data.names:
+        at = np.flatnonzero((leaves == name) & (frames % job.stride == 0))
+        if len(at):
+            parts.append(_search_leaf(job, data, name, at, frames[at]))
+    found = Found(*(np.concatenate([getattr(p, name) for p in parts]) for name in Found.__dataclass_fields__))
     found.write(job.poses)
     if job.leaves:
-        shutil.rmtree(job.folder / "sequences", ignore_errors=True)
-        for name, sequence in frame_poses(found, data).items():
-            identity, kind, view = name.split("/")
-            write_leaf(job.folder / "sequences", identity, kind, view, {POSES_FRAME.stem: sequence})
-        identities = sorted(set(found.identities.tolist()))
-        write_partition(job.folder / "partition.json", [], identities)
-    finish(job.done, job.about, frames=len(at))
+        write_partition(job.folder / "partition.json", [], sorted(set(found.identities.tolist())))
+    finish(job.done, job.about, frames=len(found.found))
 
 
-def frame_poses(found: Found, data: CropData) -> dict[str, Array]:
-    """Poses by sequence, in frame pixels: [T, 17, 3]."""
-    sequences = {}
-    height, width = data.input_size
-    for name in data.names:
-        own = found.where(found.leaves == name)
-        crops = np.asarray(read_sequence(data.root / name / f"{CROPS}.pkl"))[own.rows, None, :]
-        poses = own.found.copy()
-        places = (poses[..., :2] + 0.5) * crops[..., 2:] / (width, height) + crops[..., :2] - 0.5
-        poses[..., :2] = np.where(poses[..., 2:] > 0, places, 0)
-        sequences[name] = poses.astype(np.float32)
-    return sequences
+def _search_leaf(job: Search, data: CropData, name: str, at: Array, frames: Array) -> Found:
+    """One sequence's poses; its leaves are written as it goes."""
+    crops = np.asarray(read_sequence(data.root / name / f"{CROPS}.pkl"))[at - data.starts[data.names.index(name)]]
+    place = name.split("/")
+    parts = []
+    with ExitStack() as stack:
+        writers = {leaf: stack.enter_context(_writer(job.folder / leaf, *place)) for leaf in job.leaves}
+        start = 0
+        for batch, maps, psnr in _batches(job, data, at):
+            poses = decode(maps, data.input_size).cpu().numpy()
+            true = torch.cat((batch.targets, batch.weights[..., None]), -1).numpy()
+            parts.append((poses, true, batch.boxes.numpy(), psnr))
+            if "poses" in writers:
+                own = crops[start : start + len(poses)]
+                writers["poses"].append({POSES_FRAME.stem: frame_poses(poses, own, data.input_size)})
+            if "heatmaps" in writers:
+                writers["heatmaps"].append({HEATMAPS.stem: maps.half().cpu().numpy()})
+            start += len(poses)
+    found, true, boxes, psnrs = (np.concatenate(part) for part in zip(*parts))
+    return Found(found, true, boxes, psnrs, np.full(len(at), name), frames)
+
+
+def _writer(root: Path, identity: str, kind: str, view: str) -> LeafWriter:
+    return LeafWriter(root, identity, kind, view, HEATMAP_FORMS)
+
+
+def _batches(job: Search, data: CropData, at: Array) -> Iterator[tuple[Batch, Tensor, Array]]:
+    """Crops ``at``, their heatmaps and the PSNR of what the estimator saw."""
+    for start in range(0, len(at), _BATCH):
+        part = at[start : start + _BATCH]
+        batch = data.frames(part, np.full(len(part), job.original))
+        seen = job.finder.sees(batch.images)
+        exact = job.original and not job.finder.corrects
+        clean = None if exact else data.frames(part, np.full(len(part), True)).images.to(seen.device)
+        psnr = np.full(len(part), np.nan) if clean is None else psnr_of(seen, fit_to_input(clean / 255, _size(seen)))
+        yield batch, job.finder.heatmaps(seen), psnr
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
+def psnr_of(seen: Tensor, clean: Tensor) -> Array:
+    """Peak signal-to-noise ratio of pictures [N, 3, H, W] in 0..1, decibels, float64 [N]; NaN where they are equal.
+
+    ``seen`` is clamped first: as a picture that is looked at.
+    """
+    error = (seen.clamp(0, 1) - clean).double().square().mean((1, 2, 3)).cpu().numpy()
+    return np.where(error > 0, -10 * np.log10(np.where(error > 0, error, 1.0)), np.nan)
+
+
+def frame_poses(poses: Array, crops: Array, size: tuple[int, int]) -> Array:
+    """Poses in crops' pixels as those of frames, float32 [T, 17, 3]; what is not found has no place.
+
+    Args:
+        poses: [T, 17, 3].
+        crops: [T, 4], what of the frame is shown.
+        size: of the crops, height and width.
+    """
+    crops, height, width = crops[:, None, :], *size
+    placed = poses.copy()
+    places = (poses[..., :2] + 0.5) * crops[..., 2:] / (width, height) + crops[..., :2] - 0.5
+    placed[..., :2] = np.where(poses[..., 2:] > 0, places, 0)
+    return placed.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -258,7 +308,9 @@ class PoseTest:
         search: that has found them.
         condition: of the cell.
         seed: of the cell.
-        stride: measure every so many frames of a sequence.
+        stride: measure frames whose number, from 0, is a multiple.
+        lost: the base's searches in this degraded and in original video, between which AP is lost; None: in original
+            video there is nothing to recover.
         cell: the file to write.
         about: what the cell is made of.
     """
@@ -267,110 +319,35 @@ class PoseTest:
     condition: str
     seed: int
     stride: int
+    lost: tuple[Search, Search] | None
     cell: Path
     about: Mapping[str, Any]
 
-    def task(self, need: str) -> Task:
+    def task(self, needs: tuple[str, ...]) -> Task:
         name = f"test {self.search.system}@{self.condition}, seed {self.seed}"
-        return Task(name, measure, self, self.cell, self.about, (need,))
+        return Task(name, measure, self, self.cell, self.about, needs)
 
 
 def measure(task: PoseTest) -> None:
     """Measure, and write the cell.
 
     Its people are each identity's frames alone. AP of all frames, which ranks all of their poses by score, is not the
-    mean of the identities' AP, not even where all have as many frames; that of distances is.
+    mean of the identities' AP, not even where all have as many frames; that of distances is. What an identity recovered
+    is its own gain as a share of what all together lost: of one alone that may be nothing.
     """
     found = Found.read(task.search.poses).thinned(task.stride)
+    scalars = found.numbers()
     people: dict[str, dict[str, float]] = {}
-    for identity in sorted(set(found.identities.tolist())):
-        for name, value in found.where(found.identities == identity).numbers().items():
+    for identity, part in found.by_identity().items():
+        for name, value in part.numbers().items():
             people.setdefault(name, {})[identity] = value
-    cell = Cell(task.search.system, task.condition, task.seed, found.numbers(), people)
+    if task.lost is not None:
+        base, best = (Found.read(job.poses).thinned(task.stride) for job in task.lost)
+        worst = base.numbers()["AP"]
+        lost = best.numbers()["AP"] - worst
+        share = 100 / lost if lost > 0 else np.nan
+        scalars[RECOVERED] = share * (scalars["AP"] - worst)
+        own = {identity: part.numbers()["AP"] for identity, part in base.by_identity().items()}
+        people[RECOVERED] = {identity: share * (ap - own[identity]) for identity, ap in people["AP"].items()}
+    cell = Cell(task.search.system, task.condition, task.seed, scalars, people)
     cell.write(task.cell, **task.about)
-
-
-def histogram(path: Path, found: Mapping[str, Found]) -> Path:
-    """Distances from the true poses, a panel for each of ``found``.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    shown = {name: poses.distances() for name, poses in found.items()}
-    return distances_figure(shown, path, unit=f"norm of all joints, pixels {PIXELS}")
-
-
-def examples(path: Path, data: CropData, at: Array, found: Mapping[str, Found], count: int = 6) -> Path:
-    """The true pose, then a row for each of ``found``: poses in degraded crops (Fig. 3).
-
-    Args:
-        path: a .png.
-        data: the crops.
-        at: [N], their numbers, as the poses of ``found`` have them.
-        found: row's name -> poses in degraded video.
-        count: how many of the frames, evenly spread.
-    """
-    chosen = _spread(len(at), count)
-    crops = data.frames(at[chosen])
-    true = next(iter(found.values())).true
-    rows = []
-    for name, poses in (("true pose", true), *((name, each.found) for name, each in found.items())):
-        images = (np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in crops.images)
-        line = np.concatenate([_with_skeleton(image, pose) for image, pose in zip(images, poses[chosen])], 1)
-        draw_text(line, name, 4, 4)
-        rows.append(line)
-    return _write_picture(np.concatenate(rows, 0), path)
-
-
-@torch.no_grad()
-def panels(
-    path: Path, data: CropData, at: Array, corrected: CorrectionObjective, base: CorrectionObjective, count: int = 4
-) -> Path:
-    """Degraded, corrected, pose before and after, true pose: a row for each of ``count`` frames.
-
-    Args:
-        path: a .png.
-        data: the crops.
-        at: the frames' numbers that are chosen from, evenly spread.
-        corrected, base: what finds poses after and before.
-        count: how many.
-    """
-    at = at[_spread(len(at), count)]
-    (worse,), (better,) = (list(data.batches(at, count, original=original)) for original in (False, True))
-    device = next(corrected.parameters()).device
-    after, before = (objective(worse.images.to(device)) for objective in (corrected, base))
-    rows = []
-    for k in range(count):
-        degraded, fixed, clean = (
-            _picture(x[k]) for x in (before.corrected, after.corrected, base.correct(better.images / 255))
-        )
-        found, then = (decode(output.heatmaps[k], data.input_size).cpu().numpy() for output in (before, after))
-        true = np.concatenate((worse.targets[k].numpy(), worse.weights[k].numpy()[:, None]), 1)
-        shown = (_with_skeleton(*each) for each in ((degraded, found), (fixed, then), (clean, true)))
-        rows.append(np.concatenate([degraded, fixed, *shown], 1))
-    image = np.concatenate(rows, 0)
-    for column, text in enumerate(("degraded", "corrected", "pose before", "pose after", "true pose")):
-        draw_text(image, text, column * data.input_size[1] + 4, 4)
-    return _write_picture(image, path)
-
-
-def _spread(count: int, chosen: int) -> Array:
-    """Places of ``chosen`` of ``count``, evenly spread, neither the first nor the last."""
-    return np.linspace(0, count - 1, chosen + 2).round().astype(int)[1:-1]
-
-
-def _with_skeleton(picture: Array, pose: Array) -> Array:
-    drawn = picture.copy()
-    draw_skeleton(drawn, pose[:, :2], np.where(pose[:, 2] > 0, 1.0, 0.0))
-    return drawn
-
-
-def _write_picture(image: Array, path: Path) -> Path:
-    with atomic_path(path) as temporary:
-        Image.fromarray(image).quantize(160).save(temporary, format="PNG", optimize=True)
-    return path
-
-
-def _picture(image: Any) -> Array:
-    array = image.float().clamp(0, 1).mul(255).round().byte().cpu().permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(array)

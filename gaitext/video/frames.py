@@ -124,21 +124,35 @@ def read_images(
             grey. Names the file and the frame.
         MissingDependencyError: Pillow is not installed.
     """
-    ops = import_extra("PIL.ImageOps", "video", "reading a folder of frames")
     for index, path in _chosen(folder, indices):
-        with _opened(path, index) as image:
-            if image.mode[0] in "IF":
-                raise VideoError(
-                    f"frame {index + 1} is a picture of kind {image.mode}, not of 8 bits",
-                    where=path,
-                    how="gaitext reads RGB pictures; is this a depth map?",
-                )
-            try:
-                ops.exif_transpose(image, in_place=True)
-                pixels = np.array(image.convert("RGB"))
-            except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-                raise _broken(path, index, error) from error
-        yield index, pixels
+        yield index, _decoded(path, index)
+
+
+def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
+    """Decode one picture as :func:`read_images` does: RGB uint8 [H, W, 3].
+
+    Raises:
+        VideoError: it is broken, or has more than 8 bits of grey.
+        MissingDependencyError: Pillow is not installed.
+    """
+    return _decoded(Path(path), None)
+
+
+def _decoded(path: Path, index: int | None) -> npt.NDArray[np.uint8]:
+    """A picture's pixels; ``index`` is that of a frame."""
+    ops = import_extra("PIL.ImageOps", "video", "reading a folder of frames")
+    with _opened(path, index) as image:
+        if image.mode[0] in "IF":
+            raise VideoError(
+                f"{_named(index)}is a picture of kind {image.mode}, not of 8 bits",
+                where=path,
+                how="gaitext reads RGB pictures; is this a depth map?",
+            )
+        try:
+            ops.exif_transpose(image, in_place=True)
+            return np.array(image.convert("RGB"))
+        except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+            raise _broken(path, index, error) from error
 
 
 def _chosen(folder: str | Path, indices: Collection[int] | None) -> Iterator[tuple[int, Path]]:
@@ -147,7 +161,7 @@ def _chosen(folder: str | Path, indices: Collection[int] | None) -> Iterator[tup
             yield index, path
 
 
-def _opened(path: Path, index: int) -> Any:
+def _opened(path: Path, index: int | None) -> Any:
     images = import_extra("PIL.Image", "video", "reading a folder of frames")
     try:
         return images.open(path)
@@ -155,9 +169,14 @@ def _opened(path: Path, index: int) -> Any:
         raise _broken(path, index, error) from error
 
 
-def _broken(path: Path, index: int, error: Exception) -> VideoError:
+def _named(index: int | None) -> str:
+    return "" if index is None else f"frame {index + 1} "
+
+
+def _broken(path: Path, index: int | None, error: Exception) -> VideoError:
+    how = "copy or extract the picture again"
     return VideoError(
-        f"frame {index + 1} cannot be read ({error})",
+        f"{_named(index)}cannot be read ({error})",
         where=path,
-        how="copy or extract the picture again; deleting it would shift the numbers of the frames after it",
+        how=how if index is None else f"{how}; deleting it would shift the numbers of the frames after it",
     )

@@ -13,8 +13,9 @@ from gaitext import store
 from gaitext.errors import ConfigError
 from gaitext.restoration.augment import Dice, moved_boxes, moved_images, view_matrices
 from gaitext.restoration.crop_data import Batch, CropData
-from gaitext.restoration.settings import AugmentSettings, CorrectionConfig, StepSettings, TrainerSettings
+from gaitext.restoration.settings import AugmentSettings, CorrectionConfig, TrainerSettings
 from gaitext.skeleton import joint_mirror
+from gaitext.training.pace import StepSettings
 
 HRNET = AugmentSettings(rotation=45, scale=0.35, half_body=0.3)
 HEIGHT, WIDTH = 256, 192

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gaitext.config import load_yaml
-from gaitext.restoration import CorrectionConfig
+from gaitext.restoration import CorrectionConfig, RestorerConfig
 from gaitext.walkers import WalkerSettings
 
 FOLDER = Path(__file__).parents[2] / "configs" / "correction"
@@ -29,3 +29,14 @@ def test_the_walkers() -> None:
     tuned = config.finetune_trainer
     assert tuned is not None
     assert (tuned.iterations, tuned.batch_size) == (config.trainer.iterations, config.trainer.batch_size)
+
+
+def test_the_restorers() -> None:
+    published = RestorerConfig.of(FOLDER / "restorer_paper.yaml")
+    assert published.model.sizes["channels"] == (64, 128, 256, 512)
+    assert (published.trainer.quality, published.trainer.quality_weight, published.trainer.h264) == ((10, 95), 0.1, 0)
+    rates = [published.trainer.rate(at, published.trainer.iterations) for at in (0, 200_000, 1_799_999, 1_800_000)]
+    assert rates == [1, 0.5, 0.5**4, 0.5**5]
+    small = RestorerConfig.of(FOLDER / "restorer.yaml")
+    assert small.data.crf == (30, 51)
+    assert small.model.start == "identity"

@@ -14,10 +14,10 @@ from gaitext.pose import load_estimator
 from gaitext.pose.movenet import MoveNet
 from gaitext.restoration import fit, learner, load_corrector, train_correction
 from gaitext.restoration.crop_data import CropData
-from gaitext.restoration.fit import Average
 from gaitext.restoration.settings import AugmentSettings
 from gaitext.restoration.validation import Poses
 from gaitext.store import read_sequence
+from gaitext.training.best import Average
 
 
 def config(world, cache, **trainer):

@@ -1,41 +1,52 @@
-"""Studies of artifact correction: what stands on what, what is done once, numbers against numbers by hand."""
+"""Studies of artifact correction: what stands on what, what is done once, what is made anew."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from gaitext import store
 from gaitext.config import load_yaml
-from gaitext.errors import ConfigError, DataError
-from gaitext.pose import load_estimator
-from gaitext.restoration.crop_data import CropData, read_split
+from gaitext.errors import ConfigError
+from gaitext.restoration.crop_data import read_split
 from gaitext.restoration.settings import AugmentSettings, CorrectionConfig
-from gaitext.studies import Cell, Running, parse_study, training
-from gaitext.studies.cells import WeightedSum, add_cells
+from gaitext.studies import Running, parse_study, training
+from gaitext.studies.cells import WeightedSum
 from gaitext.studies.compression import CompressionStudy
-from gaitext.studies.compression_data import read_crops
-from gaitext.studies.compression_poses import Found, PoseTest, Search, examples, frame_poses, measure, search
+from gaitext.studies.compression_poses import PoseTest
 from gaitext.studies.tasks import Task, waves
 from gaitext.walkers import write_dataset
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "correction"
 WALKERS = load_yaml(CONFIGS / "walkers.yaml")
 BARE = {key: value for key, value in WALKERS.items() if key not in ("tables", "claims")}
+#: The study's own people alone, by few systems.
+PLAIN = {
+    **BARE,
+    "systems": {"fine-tuned": {"train": "estimator"}, "corrected": {"train": "corrector"}},
+    "recognition": {"gait": {"config": str(CONFIGS.parent / "gaitpt" / "tiny.yaml")}},
+    "restorer": None,
+    "domains": {},
+    "tests": {},
+}
 
 
 def study(**changes: Any) -> CompressionStudy:
-    return CompressionStudy({**BARE, **changes}, CONFIGS / "walkers.yaml")
+    return CompressionStudy({**PLAIN, **changes}, CONFIGS / "walkers.yaml")
 
 
 def tasks(tmp_path: Path, **changes: Any) -> dict[str, Task]:
     return {task.name: task for task in study(**changes).tasks(Running(tmp_path, device="cpu"))}
+
+
+def cells(given: CompressionStudy, out: Path) -> set[str]:
+    found = [task for task in given.tasks(Running(out, device="cpu")) if given.is_cell(task)]
+    assert len({task.done for task in found}) == len(found)
+    return {task.name.removeprefix("test ") for task in found}
 
 
 def depth(found: dict[str, Task]) -> dict[str, int]:
@@ -46,21 +57,122 @@ def depth(found: dict[str, Task]) -> dict[str, int]:
 def test_those_that_ship_are_studies(name: str) -> None:
     read = parse_study(CONFIGS / f"{name}.yaml")
     assert isinstance(read, CompressionStudy)
-    assert [table.name for table in read.settings.tables] == ["table1", "distances", "table2", "table3"]
+    assert {"table1", "distances", "table2", "table3"} <= {table.name for table in read.settings.tables}
     # A margin is in its claim's name.
-    assert all(("less than" in claim.name) == (claim.by != 0) for claim in read.settings.claims)
+    for claim in read.settings.claims:
+        assert ("less than" in claim.name or "more than a" in claim.name) == (claim.by != 0), claim.name
+
+
+def test_the_shipped_study_of_walkers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom it trains on, what is as large as what, and that real people are not needed to begin."""
+    monkeypatch.chdir(tmp_path)
+    read = parse_study(CONFIGS / "walkers.yaml")
+    assert isinstance(read, CompressionStudy)
+    found = {task.name: task for task in read.tasks(Running(tmp_path / "out", device="cpu"))}
+    data = found["data videos"].argument
+    assert data.training_identities == 34
+    steps = {name: task.argument for name, task in found.items() if name.startswith("train") and ", seed 0" in name}
+    seen = set()
+    for name in ("fine-tuned", "fine-tuned-originals", "eq1", "corrected"):
+        correction = steps[f"train {name}, seed 0"]
+        mode = "finetune" if correction.finetune else "correct"
+        trainer = correction.config.model_copy(update={"mode": mode}).steps
+        seen.add(trainer.iterations * trainer.batch_size)
+    assert len(seen) == 1
+    # A part that only the other data has is not asked of what is there.
+    assert not [name for name in found if "people" in name]
+    assert found["data elsewhere"].argument.walkers.seed == 500
 
 
 def test_cells(tmp_path: Path) -> None:
     """Every system and seed under every condition; recognition of the seeds asked for."""
-    given = study(recognition={**BARE["recognition"], "seeds": [1]}, seeds=[0, 1])
-    found = [task for task in given.tasks(Running(tmp_path, device="cpu")) if given.is_cell(task)]
-    names = {task.name.removeprefix("test ") for task in found}
+    gait = {**PLAIN["recognition"]["gait"], "correction_seeds": [1], "seeds": [0, 4], "systems": ["corrected"]}
+    names = cells(study(recognition={"gait": gait}, seeds=[0, 1], tests={"crf": [37]}), tmp_path)
     methods = ("base", "fine-tuned", "corrected")
-    assert names == {f"{m}@{v}, seed {s}" for m in methods for v in ("degraded", "original") for s in (0, 1)} | {
-        f"{m}@gait-{v}, seed 1" for m in methods for v in ("degraded", "original")
+    assert names == {
+        f"{m}@{v}, seed {s}" for m in methods for v in ("degraded", "original", "crf37") for s in (0, 1)
+    } | {f"{m}@gait-{v}, seed 1" for m in ("base", "corrected") for v in ("degraded", "original")}
+
+
+def test_seeds_of_a_system(tmp_path: Path) -> None:
+    systems = {"fine-tuned": {"train": "estimator", "seeds": [1]}, "corrected": {"train": "corrector"}}
+    names = cells(study(systems=systems, recognition={}, seeds=[0, 1]), tmp_path)
+    assert "fine-tuned@degraded, seed 1" in names
+    assert "fine-tuned@degraded, seed 0" not in names
+    assert "base@degraded, seed 0" in names
+
+
+def test_domains(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Walkers are rendered; videos that are not there leave dashes, and the log says how to get them."""
+    videos = tmp_path / "clips"
+    domains = {
+        "elsewhere": BARE["domains"]["elsewhere"],
+        "people": {"videos": str(videos), "obtain": "ask somebody", "crops": {"crop": "box"}, "test_stride": 5},
     }
-    assert len({task.done for task in found}) == len(found)
+    column = {"condition": "people-degraded", "metrics": ["AP", "within10"]}
+    table = {"name": "a", "title": "a", "rows": ["base"], "columns": [column]}
+    changes: dict[str, Any] = {"domains": domains, "recognition": {}, "tables": [table], "seeds": [0]}
+    names = cells(study(**changes), tmp_path / "out")
+    assert "corrected@elsewhere-degraded, seed 0" in names
+    assert not [name for name in names if "people" in name]
+    assert "ask somebody" in caplog.text
+    videos.mkdir()
+    (videos / "one.mp4").write_bytes(b"a video")
+    found = tasks(tmp_path / "out", **changes)
+    assert isinstance(found["test base@people-degraded, seed 0"].argument, PoseTest)
+    crops = found["data test crops of people, crf 45"].argument
+    assert (crops.settings.crop, crops.stride, crops.min_score) == ("box", 5, 0.4)
+    assert [source.path.name for source in crops.domain.videos()] == ["one.mp4"]
+    assert found["poses base, people-original"].argument.crops == crops.done
+    # Who is seen anew is another's cell.
+    (videos / "one.mp4").write_bytes(b"another")
+    again = tasks(tmp_path / "out", **changes)
+    assert again["test base@people-degraded, seed 0"].done != found["test base@people-degraded, seed 0"].done
+    assert again["train corrected, seed 0"].done == found["train corrected, seed 0"].done
+
+
+def test_what_is_tested_does_not_change_trainings(tmp_path: Path) -> None:
+    """So that trainings can begin before all tests are thought of."""
+    before = tasks(tmp_path)
+    domains = {"elsewhere": BARE["domains"]["elsewhere"]}
+    tests: dict[str, Any] = {"tests": {"crf": [37, 51]}, "domains": domains, "recognition": {}, "test_stride": 2}
+    systems = {**PLAIN["systems"], "another": {"train": "corrector", "overrides": {"trainer": {"lr": 1e-5}}}}
+    after = tasks(tmp_path, **tests, systems=systems)
+    for seed in (0, 1, 2):
+        for name in ("fine-tuned", "corrected"):
+            one, two = (found[f"train {name}, seed {seed}"] for found in (before, after))
+            assert (one.done, one.about) == (two.done, two.about)
+    assert "train another, seed 0" in after
+
+
+def test_restorer(tmp_path: Path) -> None:
+    """It sees those who train alone; a corrector that begins with it waits for it, and for its weights."""
+    systems = {
+        "restorer": {"restorer": True},
+        "fine-tuned": {"train": "estimator"},
+        "corrected": {"train": "corrector", "begin": "restorer"},
+    }
+    model = {"channels": [4, 4], "blocks": 1, "embedding_size": 4}
+    restorer = {"model": model, "trainer": {"iterations": 5, "batch_size": 4}}
+    correction = {**BARE["correction"], "model": model}
+    changes: dict[str, Any] = {"systems": systems, "restorer": restorer, "correction": correction, "walkers": SMALL}
+    found = tasks(tmp_path, recognition={}, **changes)
+    deep = depth(found)
+    assert deep["train restorer"] < deep["train corrected, seed 0"]
+    assert deep["train fine-tuned, seed 0"] == deep["train restorer"]
+    pretraining, corrected = found["train restorer"].argument, found["train corrected, seed 0"].argument
+    assert corrected.config.model.weights == pretraining.weights.resolve()
+    assert found["poses restorer, degraded"].argument.finder.weights == pretraining.weights.resolve()
+    assert isinstance(found["test restorer@degraded, seed 1"].argument, WeightedSum)
+    store.write_json(pretraining.data.config.data.split, {"train": ["001", "002"], "val": ["003"], "test": ["004"]})
+    pretraining.data.link_training_videos()
+    (tree,) = pretraining.config.data.videos
+    assert sorted(path.name for path in tree.iterdir()) == ["001", "002"]
+    # With another pre-training the corrector is trained anew, and what does not begin with it is not.
+    other = tasks(tmp_path, recognition={}, **{**changes, "restorer": {**restorer, "trainer": {"iterations": 6}}})
+    changed = {name for name in found if name in other and found[name].done != other[name].done}
+    assert {"train restorer", "train corrected, seed 0", "test restorer@degraded, seed 0"} <= changed
+    assert not {"train fine-tuned, seed 0", "test base@degraded, seed 0"} & changed
 
 
 def test_what_stands_on_what(tmp_path: Path) -> None:
@@ -74,20 +186,63 @@ def test_what_stands_on_what(tmp_path: Path) -> None:
     assert isinstance(found["test base@degraded, seed 0"].argument, PoseTest)
     assert isinstance(found["test base@degraded, seed 1"].argument, WeightedSum)
     assert found["test base@degraded, seed 1"].argument.parts == ((1.0, found["test base@degraded, seed 0"].done),)
-    testing = found["test corrected@gait-degraded, seed 1"].argument
+    testing = found["test corrected@gait-degraded/0, seed 1"].argument
     assert isinstance(testing, training.Testing)
     assert (testing.cell_seed, testing.training.seed) == (1, 0)
     searched = found["poses corrected, seed 1, degraded"].argument
-    assert testing.config["data_cfg"]["dataset_root"] == str(searched.folder / "sequences")
-    assert searched.weights == found["train corrected, seed 1"].argument.weights
+    assert testing.config["data_cfg"]["dataset_root"] == str(searched.folder / "poses")
+    assert searched.finder.weights == found["train corrected, seed 1"].argument.weights.resolve()
     # Data take all cores, trainings stand side by side.
-    assert {name for name, task in found.items() if task.alone} == {"data videos", "data crops", "data clean poses"}
+    alone = {"data videos", "data crops", "data test crops", "data clean poses"}
+    assert {name for name, task in found.items() if task.alone} == alone
+
+
+def test_a_cell_of_recognition_is_the_mean_over_recognisers(tmp_path: Path) -> None:
+    """The base has no correction's seed: its one mean stands for all."""
+    gait = {**PLAIN["recognition"]["gait"], "seeds": [0, 4]}
+    found = tasks(tmp_path, recognition={"gait": gait}, seeds=[0, 1])
+    mean = found["test corrected@gait-original, seed 1"]
+    parts = [found[f"test corrected@gait-original/{seed}, seed 1"] for seed in (0, 4)]
+    assert mean.argument.parts == tuple((0.5, part.done) for part in parts)
+    assert {part.argument.training.seed for part in parts} == {0, 4}
+    base = [found[f"test base@gait-original, seed {seed}"].argument for seed in (0, 1)]
+    assert (
+        base[0].parts
+        == base[1].parts
+        == tuple((0.5, found[f"test base@gait-original/{s}, seed 0"].done) for s in (0, 4))
+    )
+    assert "test base@gait-original/0, seed 1" not in found
+
+
+def test_heatmaps_for_recognition(tmp_path: Path) -> None:
+    """Gaussians at the true joints of the training crops; what is searched is kept as heatmaps, too."""
+    heat = BARE["recognition"]["gaitheat"]
+    found = tasks(tmp_path, recognition={"heat": {**heat, "systems": ["corrected"], "seeds": [0]}}, walkers=SMALL)
+    assert found["poses corrected, seed 0, degraded"].argument.leaves == ("heatmaps",)
+    assert found["poses fine-tuned, seed 0, degraded"].argument.leaves == ()
+    training_of = found["train heat, seed 0"].argument
+    assert training_of.config["model_cfg"]["class_num"] == 2
+    clean = found["data clean heatmaps"].argument
+    config = clean.data.config.data
+    store.write_json(config.split, {"train": ["001"], "val": ["002"], "test": ["003"]})
+    (config.truth / "sequences" / "001").mkdir(parents=True)
+    poses = np.zeros((2, 17, 3), np.float32)
+    poses[0, 3] = (4 * 10 + 1.5, 4 * 20 + 1.5, 1)  # the middle of a heatmap's pixel
+    store.write_leaf(config.cache / "sequences", "001", "nm-01", "000", {"2_poses": poses})
+    found["data clean heatmaps"].function(clean)
+    root = Path(training_of.config["data_cfg"]["dataset_root"])
+    maps = np.asarray(store.read_sequence(root / "001" / "nm-01" / "000" / "0_heatmaps.pkl")).astype(float)
+    assert maps.shape == (2, 17, 64, 48)
+    assert maps[0, 3, 20, 10] == pytest.approx(1, abs=0.01)
+    assert maps[0, 3, 20, 12] == pytest.approx(np.exp(-0.5), abs=0.01)
+    assert not maps[0, :3].any()
+    assert not maps[1].any()
 
 
 def test_several_gpus_go_to_one_training_at_a_time(tmp_path: Path) -> None:
     found = tasks(tmp_path, nproc=2)
     assert all(task.alone for name, task in found.items() if name.startswith(("train c", "train f")))
-    assert not found["train GaitPT"].alone
+    assert not found["train gait, seed 0"].alone
     assert found["train corrected, seed 0"].argument.nproc == 2
 
 
@@ -107,13 +262,14 @@ SMALL = {
 def test_recognition_is_trained_on_the_label_sources_poses_of_the_training_identities(tmp_path: Path) -> None:
     """Of walkers: the renderer's joints in frame pixels, none but those who train; tested on those for the result."""
     found = tasks(tmp_path, walkers=SMALL)
-    data = found["data clean poses"].argument
+    clean = found["data clean poses"].argument
+    data = clean.data
     write_dataset(data.walkers, data.config.data.truth, quiet=True)  # in this process, as the task does in others
     split = {"train": ["001", "002"], "val": ["003"], "test": ["004"]}
     store.write_json(data.config.data.split, split)
-    found["data clean poses"].function(data)
+    found["data clean poses"].function(clean)
     assert found["data clean poses"].is_done()
-    config = found["train GaitPT"].argument.config["data_cfg"]
+    config = found["train gait, seed 0"].argument.config["data_cfg"]
     assert json.loads(Path(config["dataset_partition"]).read_text()) == {
         "TRAIN_SET": split["train"],
         "TEST_SET": split["test"],
@@ -144,7 +300,7 @@ def test_recognition_is_trained_on_an_extractions_poses_of_the_training_identiti
     data = {name: str(tmp_path / name) for name in ("truth", "degraded", "cache")}
     found = tasks(tmp_path / "out", walkers=None, correction={**BARE["correction"], "data": data})
     found["data clean poses"].function(found["data clean poses"].argument)
-    config = found["train GaitPT"].argument.config["data_cfg"]
+    config = found["train gait, seed 0"].argument.config["data_cfg"]
     split = read_split(None, people, 0)
     assert config["dataset_root"] == str(tmp_path / "truth" / "sequences")
     assert config["data_in_use"] == [False, False, True, False]
@@ -153,28 +309,31 @@ def test_recognition_is_trained_on_an_extractions_poses_of_the_training_identiti
     assert (len(split.train), len(split.val)) == (8, 1)
 
 
-@pytest.mark.parametrize("name", ["walkers", "paper_study"])
-def test_tables_have_the_papers_angles(name: str) -> None:
-    """Seven variations and their mean, for each method: six angles and the mean."""
-    for table in parse_study(CONFIGS / f"{name}.yaml").settings.tables[2:]:
+@pytest.mark.parametrize(("name", "groups"), [("walkers", 4), ("paper_study", 8)])
+def test_tables_have_the_papers_angles(name: str, groups: int) -> None:
+    """The variations and their mean, for each method: six angles and the mean."""
+    tables = [table for table in parse_study(CONFIGS / f"{name}.yaml").settings.tables if table.groups]
+    assert len(tables) in (2, 4)
+    for table in tables:
         assert table.headers() == ["0°", "45°", "90°", "180°", "225°", "270°", "mean"]
         rows = dict(table.lines())
-        assert len(rows) == 8 * 4
-        line = rows["WSS: fine-tuned"]
-        assert line[4] == ("fine-tuned", table.columns[0].condition, "WSS-225")
-        assert line[6][2] == "WSS"
+        assert len(rows) == groups * len(table.rows)
+        line = rows["CL: fine-tuned"]
+        assert line[4] == ("fine-tuned", table.columns[0].condition, "CL-225")
+        assert line[6][2] == "CL"
         # Printed means are those of the printed angles.
-        for line in table.published[1:8]:
-            for numbers in line.partition(": ")[2].split("; "):
+        for printed in table.published[1:8]:
+            for numbers in printed.partition(": ")[2].split("; "):
                 *angles, mean = map(float, numbers.split(", "))
                 assert len(angles) == 6
                 assert np.mean(angles) == pytest.approx(mean, abs=0.011)
 
 
 def test_angles_that_are_not_walked_are_refused() -> None:
-    table = WALKERS["tables"][2]
+    table = next(table for table in WALKERS["tables"] if table["name"] == "table2")
+    recognition = {"gait": PLAIN["recognition"]["gait"]}
     with pytest.raises(ConfigError, match="will have no 'NM-090'"):
-        study(walkers={**BARE["walkers"], "views": ["000", "045"]}, tables=[table])
+        study(recognition=recognition, walkers={**BARE["walkers"], "views": ["000", "045"]}, tables=[table])
 
 
 def test_paper_config_is_hrnets_recipe() -> None:
@@ -189,29 +348,12 @@ def test_paper_config_is_hrnets_recipe() -> None:
     assert steps.epochs == config.trainer.epochs  # both arms see the data equally often
 
 
-def test_examples_show_each_methods_poses(crops: Path, tmp_path: Path) -> None:
-    """Fig. 3: a row for the true poses, one for each method."""
-    data = read_crops(crops)
-    true = np.concatenate([np.asarray(store.read_sequence(p)) for p in sorted(crops.parent.rglob("2_poses.pkl"))])
-    nothing = np.zeros_like(true)
-    names = np.array(["a"] * 7)
-    shown = {
-        name: Found(poses, true, np.zeros((7, 4)), names, np.arange(7)) for name, poses in (("b", nothing), ("c", true))
-    }
-    path = examples(tmp_path / "examples.png", data, np.arange(7), shown, count=3)
-    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    assert picture.shape == (3 * 256, 3 * 192, 3)
-    rows = [picture[k * 256 + 40 : (k + 1) * 256] for k in range(3)]  # below the rows' names
-    assert np.abs(rows[0] - rows[2]).max() == 0  # the same poses in the same crops
-    assert np.abs(rows[0] - rows[1]).mean() > 5  # where none are found, none are drawn
-
-
 def test_without_recognition(tmp_path: Path) -> None:
-    found = tasks(tmp_path, recognition=None)
+    found = tasks(tmp_path, recognition={})
     assert not [name for name in found if "gait" in name.lower() or "clean" in name]
     assert found["poses corrected, seed 0, degraded"].argument.stride == BARE["test_stride"]
     with pytest.raises(ConfigError, match="gait-degraded"):
-        study(recognition=None, claims=[{"name": "a", "better": "corrected@gait-degraded", "than": "base@degraded"}])
+        study(recognition={}, claims=[{"name": "a", "better": "corrected@gait-degraded", "than": "base@degraded"}])
 
 
 def test_made_anew_is_what_has_changed(tmp_path: Path) -> None:
@@ -223,18 +365,23 @@ def test_made_anew_is_what_has_changed(tmp_path: Path) -> None:
     assert other == {name for name in before if "fine-tuned" in name}
     degraded = tasks(tmp_path, degrade={"crf": 40})
     # Clean poses are of original videos.
-    assert {n for n in before if before[n].done == degraded[n].done} == {"data clean poses", "train GaitPT"}
+    assert {n for n in before if before[n].done == degraded[n].done} == {"data clean poses", "train gait, seed 0"}
 
 
 def test_released_weights(tmp_path: Path) -> None:
+    systems = {**PLAIN["systems"], "released": {"weights": str(tmp_path / "fbcnn_color.pth")}}
     with pytest.raises(ConfigError, match="no such file"):
-        tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))
+        tasks(tmp_path, systems=systems)
     (tmp_path / "fbcnn_color.pth").write_bytes(b"one")
-    one = tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))["test released@degraded, seed 2"]
+    one = tasks(tmp_path, systems=systems)["test released@degraded, seed 2"]
     assert isinstance(one.argument, WeightedSum)
     (tmp_path / "fbcnn_color.pth").write_bytes(b"two")
-    two = tasks(tmp_path, released=str(tmp_path / "fbcnn_color.pth"))["test released@degraded, seed 2"]
+    two = tasks(tmp_path, systems=systems)["test released@degraded, seed 2"]
     assert one.done != two.done
+    # Without weights its rows hold dashes.
+    table = {"name": "a", "title": "a", "rows": ["released"], "columns": [{"condition": "degraded", "metrics": ["AP"]}]}
+    found = tasks(tmp_path, systems={**systems, "released": {"weights": None}}, tables=[table])
+    assert not [name for name in found if "released" in name]
 
 
 def test_refuses(tmp_path: Path) -> None:
@@ -252,110 +399,39 @@ def test_refuses(tmp_path: Path) -> None:
         study(walkers={**BARE["walkers"], "content": ["poses"]})
     gait = {"config": str(CONFIGS.parent / "gaitpt" / "tiny.yaml")}
     for overrides, said in (
-        ({"model_cfg": {"layerz": 3}}, "recognition: .*layerz"),
-        ({"loss_cfg": [{"type": "Triplet", "log_prefix": "triplet"}]}, "recognition: .*TripletLoss"),
+        ({"model_cfg": {"layerz": 3}}, r"recognition\.gait: .*layerz"),
+        ({"loss_cfg": [{"type": "Triplet", "log_prefix": "triplet"}]}, r"recognition\.gait: .*TripletLoss"),
     ):
         with pytest.raises(ConfigError, match=rf"(?s){said}"):
-            study(recognition={**gait, "overrides": overrides})
+            study(recognition={"gait": {**gait, "overrides": overrides}})
 
 
-@pytest.fixture
-def crops(tmp_path: Path) -> Path:
-    """Test crops of two people, of noise, and the file that names them."""
-    generator = np.random.default_rng(0)
-    leaves = {}
-    for identity, frames in (("007", 3), ("009", 4)):
-        leaf = {
-            "0_degraded": generator.integers(0, 256, (frames, 3, 256, 192), dtype=np.uint8),
-            "1_original": generator.integers(0, 256, (frames, 3, 256, 192), dtype=np.uint8),
-            "2_poses": (generator.random((frames, 17, 3)) * [191, 255, 1]).astype(np.float32),
-            "3_boxes": np.tile(np.float32([40, 20, 110, 220]), (frames, 1)),
-            "4_crops": np.float32([[10 * k, 5, 96, 128] for k in range(frames)]),
-        }
-        store.write_leaf(tmp_path / "test-crops" / "sequences", identity, "nm-01", "000", leaf)
-        leaves[f"{identity}/nm-01/000"] = frames
-    done = tmp_path / "crops.json"
-    store.write_json(done, {"folder": "test-crops", "leaves": leaves, "min_score": 0.0})
-    return done
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"systems": {"base": {"train": "corrector"}}}, "which is always there"),
+        ({"systems": {"a": {}}}, "give one of weights"),
+        ({"systems": {"a": {"train": "corrector", "restorer": True}}}, "give one of weights"),
+        ({"systems": {"a": {"train": "estimator", "begin": "restorer"}}}, "only a corrector"),
+        ({"systems": {"a": {"train": "corrector", "begin": "restorer"}}}, "there is no restorer"),
+        ({"systems": {"a": {"train": "corrector", "overrides": {"data": {}}}}}, "overrides: 'data'"),
+        ({"systems": {"a": {"train": "corrector", "overrides": {"objective": {"temprature": 1}}}}}, "temprature"),
+        ({"tests": {"crf": [45]}}, "is what `degraded` is"),
+        ({"domains": {"a": {}}}, "give walkers, or videos"),
+        ({"domains": {"a": {"walkers": {"content": ["video"]}}}}, "keypoints and video"),
+        ({"domains": {"gait": {"videos": "x"}}}, "is a domain's name, too"),
+        ({"domains": {"original": {"videos": "x"}}}, "may not be the name of one"),
+        ({"domains": {"a": {"videos": "x", "crops": {"cropp": "box"}}}}, r"domains\.a\.crops.*cropp"),
+    ],
+)
+def test_refuses_systems_and_domains(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?s){said}"):
+        study(**changes)
 
 
-def searching(crops: Path, **changes: Any) -> Search:
-    config = study().data(Running(crops.parent)).config
-    made = {"trained": {"seed": None}}
-    return replace(Search("base", config, None, False, crops, 1, True, crops.parent / "poses", "cpu", made), **changes)
-
-
-def test_search(crops: Path) -> None:
-    """Poses are those the estimator finds in the crops; leaves have them in the frame."""
-    job = searching(crops)
-    search(job)
-    found, data = Found.read(job.poses), read_crops(crops)
-    assert found.rows.tolist() == [0, 1, 2, 0, 1, 2, 3]
-    assert found.identities.tolist() == ["007"] * 3 + ["009"] * 4
-    images = data.frames([3]).images.float() / 255
-    heatmaps = load_estimator("movenet:lightning").heatmaps(images).numpy()
-    assert np.allclose(found.found[3, :, 2], heatmaps.max((-1, -2))[0], atol=1e-4)
-    leaf = np.asarray(store.read_sequence(job.folder / "sequences/009/nm-01/000/2_poses_frame.pkl"))
-    known = leaf[2, :, 2] > 0
-    assert known.any()
-    # Its third crop shows 96×128 pixels from (20, 5) on, twice as large: edges are half a pixel from centres.
-    expected = (found.found[5, known, :2] + 0.5) / 2 + (20, 5) - 0.5
-    assert np.allclose(leaf[2, known, :2], expected, atol=1e-4)
-    assert json.loads((job.folder / "partition.json").read_text())["TEST_SET"] == ["007", "009"]
-    assert json.loads(job.done.read_text())["frames"] == 7
-
-
-def test_search_of_every_other_frame(crops: Path) -> None:
-    job = searching(crops, stride=2, leaves=False, original=True)
-    search(job)
-    assert Found.read(job.poses).rows.tolist() == [0, 2, 0, 2]
-    assert not (job.folder / "sequences").exists()
-
-
-def test_leaves_come_in_the_datas_order(crops: Path) -> None:
-    data = read_crops(crops)
-    assert isinstance(data, CropData)
-    rows = np.array([0, 1, 2, 0, 1, 2, 3])
-    poses = np.ones((7, 17, 3), np.float32) * np.arange(7)[:, None, None]
-    found = Found(poses, poses, np.zeros((7, 4)), np.repeat(np.array(data.names), [3, 4]), rows)
-    frames = frame_poses(found, data)
-    assert [len(frames[name]) for name in data.names] == [3, 4]
-    assert frames[data.names[1]][0, 0, 2] == 3
-    assert (frames[data.names[0]][0] == 0).all()  # not found: no place either
-
-
-def test_cell_of_poses(crops: Path) -> None:
-    """L2 by hand: all joints of one person are 3, 4 pixels off in every frame, of the other right."""
-    job = searching(crops)
-    true = np.concatenate((np.random.default_rng(1).random((6, 17, 2)) * 100, np.ones((6, 17, 1))), -1)
-    found = true.copy()
-    found[:2, :, :2] += (3, 4)
-    found[1, :, :2] += 1000  # an odd row, which is not measured
-    leaves = np.array(["007/nm-01/000"] * 2 + ["009/nm-01/000"] * 4)
-    job.folder.mkdir()
-    poses = Found(found, true, np.tile([0.0, 0, 100, 200], (6, 1)), leaves, np.array([0, 1, 0, 1, 2, 3]))
-    poses.write(job.poses)
-    cell = crops.parent / "cell.json"
-    measure(PoseTest(job, "degraded", 4, 2, cell, {"a": 1}))
-    read, about = Cell.read(cell)
-    assert (read.system, read.condition, read.seed, about) == ("base", "degraded", 4, {"a": 1})
-    assert read.people["L2"] == pytest.approx({"007": 5.0, "009": 0.0})
-    assert read.people["L2-norm"] == pytest.approx({"007": 5 * 17**0.5, "009": 0.0})
-    assert read.scalars["L2"] == pytest.approx(5 / 3)
-    assert read.people["frames"] == {"007": 1, "009": 2}
-    assert read.people["AP"]["009"] == pytest.approx(100)
-    other = crops.parent / "other.json"
-    add_cells(WeightedSum("base", "degraded", 5, ((1.0, cell),), other, {"b": 2}))
-    again, about = Cell.read(other)
-    assert about == {"b": 2}
-    assert again == replace(read, seed=5)
-
-
-def test_poses_that_are_gone(tmp_path: Path) -> None:
-    (tmp_path / "poses.npz").write_bytes(b"")
-    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
-    for name in ("poses.npz", "cut.npz", "none.npz"):
-        with pytest.raises(DataError, match="holds no poses"):
-            Found.read(tmp_path / name)
-    with pytest.raises(DataError, match="names no crops"):
-        read_crops(tmp_path / "none.json")
+def test_overrides_of_fine_tuning_begin_with_the_trainers(tmp_path: Path) -> None:
+    correction = {key: value for key, value in BARE["correction"].items() if key != "finetune_trainer"}
+    systems = {"fine-tuned": {"train": "estimator", "overrides": {"finetune_trainer": {"original_share": 1.0}}}}
+    found = tasks(tmp_path, correction=correction, systems=systems, recognition={})
+    steps = found["train fine-tuned, seed 0"].argument.config.finetune_trainer
+    assert (steps.original_share, steps.batch_size) == (1.0, correction["trainer"]["batch_size"])
