@@ -127,26 +127,17 @@ def soft_argmax(heatmaps: Tensor, temperature: float = TEMPERATURE, *, window: i
     if not temperature > 0 or (window is not None and window < 0):
         raise ConfigError(f"temperature {temperature:g}, window {window}", where="soft_argmax", how="both are positive")
     height, width = heatmaps.shape[-2:]
-    logits = sharpened(heatmaps, temperature)
+    maps = heatmaps.float().flatten(-2)
+    peak, place = maps.detach().max(-1, keepdim=True)
+    logits = (maps - peak) / (temperature * peak.clamp(min=_LEAST))
     if window is not None:
-        place = heatmaps.detach().float().flatten(-2).argmax(-1, keepdim=True)
         logits = logits.masked_fill(~_near(place, height, width, window), -torch.inf)
     weights = logits.softmax(-1).unflatten(-1, (height, width))
     # The sums along one axis, then the mean along the other. Not a matrix product, which autocast
     # would take in half precision.
-    x = (weights.sum(-2) * torch.arange(width, device=logits.device)).sum(-1)
-    y = (weights.sum(-1) * torch.arange(height, device=logits.device)).sum(-1)
+    x = (weights.sum(-2) * torch.arange(width, device=maps.device)).sum(-1)
+    y = (weights.sum(-1) * torch.arange(height, device=maps.device)).sum(-1)
     return torch.stack((x, y), -1)
-
-
-def sharpened(heatmaps: Tensor, temperature: float) -> Tensor:
-    """(heatmap − peak) / (temperature · peak) of maps [..., H, W], float32 [..., H · W]: a softmax's logits.
-
-    The peak's height, at least 0.05, has no gradient.
-    """
-    maps = heatmaps.float().flatten(-2)
-    peak = maps.detach().amax(-1, keepdim=True)
-    return (maps - peak) / (temperature * peak.clamp(min=_LEAST))
 
 
 def _near(place: Tensor, height: int, width: int, window: int) -> Tensor:

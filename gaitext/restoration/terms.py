@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaitext.config import Settings
 from gaitext.errors import ShapeError
-from gaitext.pose import TEMPERATURE, sharpened
+from gaitext.pose import TEMPERATURE
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -23,8 +23,8 @@ class TermSettings(Settings):
 
     Attributes:
         quality: 1 − QF/100, how strongly to correct; the paper's is 0.5.
-        temperature: of the softmax over a heatmap, as a share of its peak: of :func:`~gaitext.pose.soft_argmax` and
-            of the term of mass. At the end of training, where it falls.
+        temperature: of the softmax over a heatmap: as a share of its peak in :func:`~gaitext.pose.soft_argmax`, as it
+            is in the term of mass. At the end of training, where it falls.
         temperature_start: at its beginning; it falls geometrically. None: it does not change. At 0.05 a peak far from
             the true joint leaves no gradient there; at 0.2 it does, but what is decoded lies nearer the middle.
         heatmap_weight: of :func:`heatmap_mse`, the squared difference from Gaussian heatmaps.
@@ -100,17 +100,18 @@ def heatmap_mse(heatmaps: Tensor, targets: Tensor, weights: Tensor | None = None
 def missing_mass(
     heatmaps: Tensor, targets: Tensor, weights: Tensor | None = None, *, temperature: float, radius: float
 ) -> Tensor:
-    """−log of the share of softmax(heatmap / (temperature · peak)) that lies near the true joint, mean over joints.
+    """−log of the share of softmax(heatmap / temperature) that lies near the true joint, mean over joints.
 
     However far the peak is, the gradient at the true place is as large as the share that is missing there; that of a
-    distance between places (Eq. 1) is the share itself, which is nothing where the peak is elsewhere.
+    distance between places (Eq. 1) is the share itself, which is nothing where the peak is elsewhere. Unlike in
+    decoding, the temperature is not a share of the peak: where peaks are low, gradients would grow without limit.
 
     Args:
         heatmaps: [N, 17, H, W], computed in float32.
         targets: [N, 17, 2], heatmap pixels; what has no weight may hold anything. A joint that no pixel is near to,
             as it lies outside the map, does not count.
         weights: [N, 17]; None counts all joints alike.
-        temperature: as of :func:`~gaitext.pose.soft_argmax`.
+        temperature: in the heatmap's own units.
         radius: of what is near, heatmap pixels; from ¾ on there is a pixel near every place in the map.
 
     Returns:
@@ -122,7 +123,7 @@ def missing_mass(
     apart = (x - places[..., None, :1]).square() + (y[:, None] - places[..., None, 1:]).square()
     near = (apart <= radius**2).flatten(-2)
     known = known * near.any(-1)
-    logits = sharpened(heatmaps, temperature)
+    logits = heatmaps.float().flatten(-2) / temperature
     # A joint that does not count: all is near, whose log is 0 and has no NaN as a gradient.
     there = torch.where(near | (known[..., None] <= 0), logits, -torch.inf).logsumexp(-1)
     missing = logits.logsumexp(-1) - there

