@@ -94,12 +94,12 @@ def _render_poses(clean: CleanData, split: Split) -> None:
 
 
 def _render_heatmaps(clean: CleanData, split: Split) -> None:
-    """Gaussians at the renderer's joints, in the crops that correctors are trained on; of a joint outside, none."""
+    """Gaussians at the renderer's joints, as high as these score, in the crops that correctors are trained on."""
     there = clean.data.config.data.cache / "sequences"
     size = (HEATMAP_SHAPE[1], HEATMAP_SHAPE[2])
     for leaf in _leaves(there, split):
         poses = torch.from_numpy(np.array(read_sequence(leaf / f"{POSES}.pkl")))
-        maps = gaussian_heatmaps(rescaled(poses[..., :2], INPUT_SIZE, size), size) * (poses[..., 2, None, None] > 0)
+        maps = gaussian_heatmaps(rescaled(poses[..., :2], INPUT_SIZE, size), size) * poses[..., 2, None, None]
         identity, kind, view = leaf.relative_to(there).parts
         sequences = {HEATMAPS.stem: maps.half().numpy()}
         write_leaf(clean.folder / "sequences", identity, kind, view, sequences, HEATMAP_FORMS)
