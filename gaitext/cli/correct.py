@@ -104,7 +104,16 @@ def pretrain(
 
 @correct.command()
 def train(
-    config: Config,
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="YAML such as configs/correction/paper.yaml. \\[default with --videos: correction/own_video]"
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="One's own video, without labels: learn by what the estimator finds before it is degraded."),
+    ] = None,
     finetune: Annotated[
         bool, typer.Option("--finetune-estimator", help="Train the estimator itself instead: the paper's baseline.")
     ] = False,
@@ -119,10 +128,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a corrector through a frozen pose estimator."""
-    from gaitext.restoration.train import train_correction
+    from gaitext.restoration.train import read_correction, train_correction
 
     run = train_correction(
-        config,
+        read_correction(config, videos),
         finetune=finetune,
         device=device,
         devices=devices,
@@ -159,6 +168,9 @@ def apply(
     overlap: Annotated[int, typer.Option(min=0, help="Of neighbouring tiles, pixels.")] = 96,
     device: Device = "auto",
     bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw OUT/preview.png: frames before and after, and what has changed.")
+    ] = False,
 ) -> None:
     """Correct video: every frame, in order and at its time."""
     from gaitext.restoration.apply import ApplySettings, correct_dataset
@@ -173,6 +185,7 @@ def apply(
             "overlap": overlap,
             "device": device,
             "bf16": bf16,
+            "preview": preview,
         },
         where="correct apply",
     )

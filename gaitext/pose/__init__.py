@@ -1,6 +1,6 @@
 """Pose estimators behind one small protocol, and the decoding of their heatmaps."""
 
-from gaitext.pose.decoding import TEMPERATURE, decode_heatmaps, soft_argmax
+from gaitext.pose.decoding import TEMPERATURE, decode_heatmaps, sharpened, soft_argmax
 from gaitext.pose.estimator import (
     ESTIMATORS,
     HEATMAP_SHAPE,
@@ -26,5 +26,6 @@ __all__ = [
     "decode_heatmaps",
     "load_estimator",
     "mirror_heatmaps",
+    "sharpened",
     "soft_argmax",
 ]

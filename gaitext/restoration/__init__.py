@@ -1,6 +1,13 @@
 """Video made worse on purpose, and made better for a pose estimator (artifact correction)."""
 
-from gaitext.restoration.apply import ApplySettings, correct_dataset, correct_frames, correction_of_crops
+from gaitext.restoration.appearance import PictureChange
+from gaitext.restoration.apply import (
+    ApplyReport,
+    ApplySettings,
+    correct_dataset,
+    correct_frames,
+    correction_of_crops,
+)
 from gaitext.restoration.corrector import Corrector, load_corrector
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_frames, degrade_video
@@ -14,6 +21,7 @@ from gaitext.restoration.train import CorrectionRun, prepare_correction, prepare
 from gaitext.restoration.videos import DegradeReport, degrade_dataset
 
 __all__ = [
+    "ApplyReport",
     "ApplySettings",
     "CorrectionConfig",
     "CorrectionObjective",
@@ -27,6 +35,7 @@ __all__ = [
     "Degraded",
     "Measured",
     "Pair",
+    "PictureChange",
     "RestorerConfig",
     "RestorerRun",
     "Targets",

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,11 +18,14 @@ import torch
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings
-from gaitext.errors import ConfigError, VideoError, import_extra
+from gaitext.errors import VideoError, import_extra
 from gaitext.execution import parse_engine
 from gaitext.extraction import Correction
-from gaitext.making import Progress
+from gaitext.inspect.contact_sheet import check_picture
+from gaitext.making import Entry, Progress, Records, as_read_back
 from gaitext.models import FixedFBCNN, Tiles
+from gaitext.pose.torch_estimator import chosen_device
+from gaitext.restoration.appearance import Finished, PictureChange, write_preview
 from gaitext.restoration.corrector import load_corrector
 from gaitext.restoration.degrade import Degraded, DegradeSettings, degrade_video, timed_frames
 from gaitext.restoration.videos import DegradeReport, Videos, make_videos
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 Frames = npt.NDArray[np.uint8]
 #: Pixels from tile to tile at least: networks get on in steps of 8 (of three levels), and slower is of no use.
 _LEAST = 16
+_UNMEASURED = "how far its pictures are from their input is not known: an earlier gaitext has corrected it"
 
 
 class ApplySettings(Settings):
@@ -53,6 +57,7 @@ class ApplySettings(Settings):
         batch_size: tiles, or small frames, that go through at a time.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         bf16: compute in bfloat16.
+        preview: draw ``OUT/preview.png``: a few frames before and after, and what has changed.
     """
 
     write: Literal["video", "frames"] = "video"
@@ -63,6 +68,7 @@ class ApplySettings(Settings):
     batch_size: int = Field(4, ge=1)
     device: str = "auto"
     bf16: bool = False
+    preview: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> ApplySettings:
@@ -73,18 +79,38 @@ class ApplySettings(Settings):
         return self
 
 
+@dataclass
+class ApplyReport(DegradeReport):
+    """What became of videos that were corrected.
+
+    Attributes:
+        change: how far the corrector's pictures are from its input, before they are compressed again; of all videos,
+            those that stood included.
+        preview: where before and after are drawn, if anything is.
+    """
+
+    change: PictureChange = field(default_factory=PictureChange)
+    preview: Path | None = None
+
+    def lines(self) -> list[str]:
+        lines = super().lines()
+        if self.change.values:
+            lines.append(f"corrected pictures against their input, not an original: {self.change}")
+        return lines + ([f"before and after: {self.preview}"] if self.preview else [])
+
+
 def correct_dataset(
     sources: Sequence[VideoSource],
     checkpoint: str | Path,
     out: str | Path,
     settings: ApplySettings | None = None,
     **work: Unpack[Work],
-) -> DegradeReport:
+) -> ApplyReport:
     """Correct every source to ``out/videos/<id>/<type>/<view>.mp4``, or a folder of PNG of that name.
 
     Names, records, resuming and what becomes of sources that cannot be used are those of
     :func:`~gaitext.restoration.degrade_dataset`; records hold the checkpoint's digest, so that with another
-    corrector everything is made again.
+    corrector everything is made again. They also hold how far the corrected pictures are from their input.
 
     Args:
         sources: what :func:`gaitext.video.sources.find_videos` found.
@@ -101,13 +127,21 @@ def correct_dataset(
     settings = settings or ApplySettings()
     corrector = load_corrector(checkpoint, settings.quality)
     if parse_engine(work.get("engine", "local")).kind == "local":
-        _device(settings.device)  # an error once, and not of every video
+        chosen_device(settings.device)  # an error once, and not of every video
+    preview = Path(out) / "preview.png"
+    if settings.preview:
+        check_picture(preview)
     if corrector.correct_at == "input":
         log.warning("%s was trained on crops of 192×256, not on frames as they are in the video", checkpoint)
     # Where and how it is computed hardly changes the result.
-    shown = settings.model_dump(mode="json", exclude={"device", "batch_size"})
+    shown = settings.model_dump(mode="json", exclude={"device", "batch_size", "preview"})
     recorded = {**shown, "corrector": corrector.settings, "resolution": None}
-    return make_videos(sources, _Corrections(Path(out), recorded, Path(checkpoint), settings), **work)
+    recipe = _Corrections(Path(out), recorded, Path(checkpoint), settings)
+    report = make_videos(sources, recipe, **work)
+    assert isinstance(report, ApplyReport)
+    if settings.preview and (finished := recipe.finished(sources)):
+        report.preview = write_preview(finished, preview)
+    return report
 
 
 @torch.inference_mode()
@@ -138,7 +172,7 @@ def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: f
     corrector = load_corrector(checkpoint, quality)
     if corrector.correct_at == "native":
         log.warning("%s was trained on video's own pixels, and corrects resized crops now", checkpoint)
-    network = corrector.fixed(device=_device(device))
+    network = corrector.fixed(device=chosen_device(device))
 
     def correct(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -148,22 +182,16 @@ def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: f
     return Correction(correct, corrector.settings)
 
 
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name).tolist()
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"there is no device '{name}'", where="device", how="auto, cpu, cuda or cuda:N") from error
-    return name
-
-
 @dataclass
 class _Corrections(Videos):
     """Video made better, by a network that is loaded once a process."""
 
     checkpoint: Path
     settings: ApplySettings
+    #: Of the video at hand.
+    apart: PictureChange = field(default_factory=PictureChange)
+
+    report = ApplyReport
 
     @property
     def suffix(self) -> str:
@@ -173,11 +201,35 @@ class _Corrections(Videos):
     def network(self) -> FixedFBCNN:
         settings = self.settings
         return load_corrector(self.checkpoint, settings.quality).fixed(
-            device=_device(settings.device),
+            device=chosen_device(settings.device),
             dtype=torch.bfloat16 if settings.bf16 else torch.float32,
             tiles=Tiles(settings.tile, settings.overlap) if settings.tile else None,
             batch_size=settings.batch_size,
         )
+
+    def finished(self, sources: Sequence[VideoSource]) -> list[Finished]:
+        """Those of the videos that are corrected as the settings say, by whichever command."""
+        found, recorded = [], as_read_back(self.recorded)
+        for source in sources:
+            entry, path = Records(self.out).get(self.name(source)), self.path(source)
+            if entry is not None and entry["made_with"]["settings"] == recorded and path.exists():
+                found.append(Finished(self.name(source), source.path, path, entry["kept"]))
+        return found
+
+    def create(self, source: VideoSource, path: Path, progress: Progress | None) -> Entry:
+        self.apart = PictureChange()
+        entry, apart = super().create(source, path, progress), self.apart
+        numbers = {"psnr": round(apart.psnr, 3) if apart.squared else None, "mean": round(apart.mean, 4)}
+        return {**entry, "change": {**asdict(apart), **numbers}}
+
+    def reported(self, source: VideoSource, entry: Entry, made: bool) -> ApplyReport:
+        report = super().reported(source, entry, made)
+        assert isinstance(report, ApplyReport)
+        if "change" in entry:
+            report.change = PictureChange(*(entry["change"][each.name] for each in fields(PictureChange)))
+        else:
+            report.notes[self.name(source)] = [_UNMEASURED]
+        return report
 
     def change(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
         if self.settings.write == "frames":
@@ -188,11 +240,13 @@ class _Corrections(Videos):
     def _corrected(self, frames: Iterator[tuple[int, Frames]]) -> Iterator[tuple[int, Frames]]:
         """Frames corrected a few at a time; those of several sizes, one at a time."""
         while few := list(islice(frames, self.settings.batch_size)):
-            ticks, images = zip(*few)
-            if len({image.shape for image in images}) > 1:
-                yield from ((tick, correct_frames(self.network, image[None])[0]) for tick, image in few)
-            else:
-                yield from zip(ticks, correct_frames(self.network, np.stack(images)))
+            same = len({image.shape for _, image in few}) == 1
+            for part in [few] if same else [[one] for one in few]:
+                ticks, images = zip(*part)
+                before = np.stack(images)
+                after = correct_frames(self.network, before)
+                self.apart.compare(before, after)
+                yield from zip(ticks, after)
 
     def _write_frames(self, source: Path, path: Path, progress: Progress | None) -> Degraded:
         image: Any = import_extra("PIL.Image", "video", "writing pictures")

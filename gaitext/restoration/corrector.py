@@ -35,13 +35,13 @@ class Corrector:
     def fixed(
         self,
         *,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         tiles: Tiles | None = None,
         batch_size: int | None = None,
     ) -> FixedFBCNN:
         """The network for use, on a device: see :meth:`gaitext.models.FBCNN.fixed`."""
-        return self.network.to(device).fixed(self.quality, dtype=dtype, tiles=tiles, batch_size=batch_size)
+        return self.network.fixed(self.quality, dtype=dtype, tiles=tiles, batch_size=batch_size).to(device)
 
 
 def load_corrector(path: str | Path, quality: float | None = None) -> Corrector:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,16 +34,17 @@ _OPEN = 4096
 
 class Batch(NamedTuple):
     """Crops: ``images`` uint8 [N, 3, H, W], ``targets`` [N, 17, 2] and ``boxes`` [N, 4] in input pixels, ``weights``
-    [N, 17]."""
+    [N, 17]; ``originals``, as ``images``, of the original video, where asked for."""
 
     images: Tensor
     targets: Tensor
     weights: Tensor
     boxes: Tensor
+    originals: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """On another device."""
-        return Batch(*(value.to(device) for value in self))
+        return Batch(*(None if value is None else value.to(device) for value in self))
 
     def moved(self, views: Tensor, margin: float = 0.0) -> Batch:
         """Images and all that is true of them, moved.
@@ -57,7 +58,8 @@ class Batch(NamedTuple):
         beyond = margin + 0.5  # edges are half a pixel from centres
         inside = (places >= -beyond) & (places < places.new_tensor((width, height)) - 1 + beyond)
         weights = self.weights * inside.all(-1)
-        return Batch(moved_images(self.images, views), places, weights, moved_boxes(self.boxes, views))
+        originals = None if self.originals is None else moved_images(self.originals, views)
+        return Batch(moved_images(self.images, views), places, weights, moved_boxes(self.boxes, views), originals)
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class CropData:
         leaves: name -> frames; their order decides every draw.
         min_score: true joints with a lower score, or 0, have no weight.
         input_size: of the estimator.
+        unlabelled: names of those leaves whose joints never have a weight in what is drawn.
 
     Raises:
         DataError: no frames.
@@ -146,10 +149,13 @@ class CropData:
         leaves: dict[str, int],
         min_score: float = 0.0,
         input_size: tuple[int, int] = INPUT_SIZE,
+        unlabelled: Collection[str] = (),
     ) -> None:
         self.root, self.names, self._leaves = Path(cache) / "sequences", list(leaves), dict(leaves)
         self.starts = np.concatenate(([0], np.cumsum(list(leaves.values()), dtype=np.int64)))
         self.min_score, self.input_size = min_score, input_size
+        #: Which frames have no label.
+        self.bare = np.repeat(np.isin(self.names, list(unlabelled)), np.diff(self.starts))
         if not len(self):
             raise DataError("holds no crops of these identities", where=cache, how="check data.split")
         self._poses = lru_cache(_OPEN)(lambda leaf: np.asarray(read_sequence(self.root / leaf / f"{POSES}.pkl")))
@@ -158,6 +164,11 @@ class CropData:
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some leaves have labels, and some have none."""
+        return bool(self.bare.any() and not self.bare.all())
 
     def names_and_frames(self) -> dict[str, int]:
         """Leaf -> frames, in order."""
@@ -169,20 +180,30 @@ class CropData:
         counts = np.diff(self.starts)
         return [kind for name, count in zip(self.names, counts) for kind in [name.split("/")[1]] * int(count)]
 
-    def frames(self, at: Sequence[int] | Array, originals: Array | None = None, mirrored: Array | None = None) -> Batch:
+    def frames(
+        self,
+        at: Sequence[int] | Array,
+        originals: Array | None = None,
+        mirrored: Array | None = None,
+        *,
+        paired: bool = False,
+    ) -> Batch:
         """Frames by number, over all leaves in order.
 
         Args:
             at: [N].
             originals: bool [N], which to take from the original video.
             mirrored: bool [N], which to mirror.
+            paired: whether the batch has the originals of all beside them.
         """
-        images, poses, boxes = [], [], []
+        images, better, poses, boxes = [], [], [], []
         for k, number in enumerate(np.asarray(at).tolist()):
             place = int(np.searchsorted(self.starts, number, "right")) - 1
             leaf, row = self.names[place], number - int(self.starts[place])
             name = ORIGINAL if originals is not None and originals[k] else DEGRADED
             images.append(np.asarray(self._images(leaf, name)[row]))
+            if paired:
+                better.append(np.asarray(self._images(leaf, ORIGINAL)[row]))
             poses.append(self._poses(leaf)[row])
             boxes.append(self._boxes(leaf)[row])
         pose = np.stack(poses)
@@ -192,18 +213,22 @@ class CropData:
             torch.from_numpy(np.ascontiguousarray(pose[..., :2])),
             torch.from_numpy(weights),
             torch.from_numpy(np.stack(boxes)),
+            torch.from_numpy(np.stack(better)) if paired else None,
         )
         return batch if mirrored is None else self._mirror(batch, torch.from_numpy(mirrored))
 
     def _mirror(self, batch: Batch, which: Tensor) -> Batch:
         width, swap = self.input_size[1], list(joint_mirror())
-        images, targets, weights, boxes = (value.clone() for value in batch)
+        images, targets, weights, boxes = (value.clone() for value in batch[:4])
         images[which] = images[which].flip(-1)
+        originals = batch.originals
+        if originals is not None:
+            originals = torch.where(which[:, None, None, None], originals.flip(-1), originals)
         targets[which] = targets[which][:, swap]
         targets[which, :, 0] = width - 1 - targets[which, :, 0]
         weights[which] = weights[which][:, swap]
         boxes[which, 0] = width - boxes[which, 0] - boxes[which, 2]
-        return Batch(images, targets, weights, boxes)
+        return Batch(images, targets, weights, boxes, originals)
 
     def draw(
         self,
@@ -215,13 +240,31 @@ class CropData:
         world: int = 1,
         original_share: float = 0.0,
         mirror: float = 0.0,
+        bare_share: float | None = None,
+        paired: bool = False,
     ) -> Batch:
-        """This process's part of the batch of one iteration."""
+        """This process's part of the batch of one iteration.
+
+        Args:
+            size: of the whole batch.
+            seed, iteration: which decide it.
+            rank, world: of this process.
+            original_share: chance that a crop is taken from original video.
+            mirror: chance that it is mirrored.
+            bare_share: chance that it is of an unlabelled leaf; None: as many as there are.
+            paired: see :meth:`frames`.
+        """
         rng = np.random.default_rng((seed, iteration))
         numbers = rng.integers(len(self), size=size)
         originals, mirrored = rng.random(size) < original_share, rng.random(size) < mirror
+        if bare_share is not None:
+            bare, place = rng.random(size) < bare_share, rng.random(size)
+            for which, there in ((bare, np.flatnonzero(self.bare)), (~bare, np.flatnonzero(~self.bare))):
+                numbers[which] = there[(place[which] * len(there)).astype(np.int64)]
         mine = slice(rank, None, world)
-        return self.frames(numbers[mine], originals[mine], mirrored[mine])
+        batch = self.frames(numbers[mine], originals[mine], mirrored[mine], paired=paired)
+        batch.weights[torch.from_numpy(self.bare[numbers[mine]])] = 0
+        return batch
 
     def views(
         self,

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from gaitext.restoration.crop_data import Batch, CropData
 from gaitext.restoration.learner import build_learner
-from gaitext.restoration.objective import SIGMA, CorrectionOutput
+from gaitext.restoration.objective import CorrectionOutput
 from gaitext.restoration.settings import CorrectionConfig, TrainerSettings
+from gaitext.restoration.terms import SIGMA
 from gaitext.restoration.validation import estimate, pictures
 from gaitext.store import disk_errors
 from gaitext.training.best import BestJob, BestRun, BestTraining
 from gaitext.training.launch import repeatable
 
-#: What a run left: ``validations`` hold ``iteration``, ``AP`` and ``L2`` (input pixels) on degraded validation crops,
-#: and with ``validate_on: both`` ``AP-original``, ``L2-original``.
+#: What a run left: ``validations`` hold ``iteration``, ``AP`` and ``L2`` (input pixels) on degraded validation crops
+#: (from iteration 0, before any step), and with ``validate_on: both`` ``AP-original``, ``L2-original``.
 CorrectionRun = BestRun
 
 
@@ -29,10 +30,12 @@ class CorrectionJob(BestJob):
 
     Attributes:
         training, validation: leaf -> frames.
+        unlabelled: those of ``training`` that have no true joints.
     """
 
     training: dict[str, int]
     validation: dict[str, int]
+    unlabelled: tuple[str, ...]
 
 
 def run_correction(fabric: Any, job: CorrectionJob) -> CorrectionRun:
@@ -48,12 +51,13 @@ class CorrectionTraining(BestTraining):
     shown = ("loss", "l2", "lr")
     command = "gaitext correct train"
     fixed = ("mode", "estimator", "model", "objective")
+    validates_start = True
 
     def __init__(self, fabric: Any, job: CorrectionJob) -> None:
         self.config = CorrectionConfig.parse(job.config, where="config")
         self.cfg: TrainerSettings = self.config.steps
         data = self.config.data
-        self.training = CropData(data.cache, job.training, data.min_score)
+        self.training = CropData(data.cache, job.training, data.min_score, unlabelled=job.unlabelled)
         self.validation = CropData(data.cache, job.validation, data.min_score)
         torch.manual_seed(job.seed)
         self.learner = build_learner(self.config, fabric.device)
@@ -77,11 +81,14 @@ class CorrectionTraining(BestTraining):
             world=self.fabric.world_size,
             original_share=self.cfg.original_share,
             mirror=self.cfg.mirror,
+            bare_share=self.cfg.videos_share if self.training.is_mixed else None,
+            paired=self.learner.needs_originals,
         )
 
     def forward(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         batch = self._moved(batch)
-        output = self.wrapped(batch.images, batch.targets, batch.weights)
+        self.learner.anneal(self.iteration / self.total)
+        output = self.wrapped(batch.images, batch.targets, batch.weights, batch.originals)
         return output.losses["loss"], output.losses
 
     def _moved(self, batch: Batch) -> Batch:

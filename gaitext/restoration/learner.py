@@ -16,10 +16,11 @@ from gaitext.restoration.objective import (
     CorrectionObjective,
     CorrectionOutput,
     fit_to_input,
-    heatmap_mse,
+    in_unit_range,
     rescaled,
 )
 from gaitext.restoration.settings import CorrectionConfig
+from gaitext.restoration.terms import heatmap_mse
 
 
 class FinetuneObjective(nn.Module):
@@ -33,11 +34,18 @@ class FinetuneObjective(nn.Module):
         super().__init__()
         self.estimator, self.network = estimator, estimator.network
 
-    def forward(self, images: Tensor, targets: Tensor | None = None, weights: Tensor | None = None) -> CorrectionOutput:
-        """As :class:`~gaitext.restoration.CorrectionObjective`; keypoints are not decoded in training (all NaN)."""
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        fitted = fit_to_input(images, self.estimator.input_size)
+    def forward(
+        self,
+        images: Tensor,
+        targets: Tensor | None = None,
+        weights: Tensor | None = None,
+        originals: Tensor | None = None,
+    ) -> CorrectionOutput:
+        """As :class:`~gaitext.restoration.CorrectionObjective`; keypoints are not decoded in training (all NaN).
+
+        Originals are not looked at.
+        """
+        fitted = fit_to_input(in_unit_range(images), self.estimator.input_size)
         heatmaps = self.network(self.estimator.normalised(fitted)).float()
         losses = {}
         if targets is not None:
@@ -57,6 +65,16 @@ class Learner:
 
     def __init__(self, objective: CorrectionObjective | FinetuneObjective, kept: nn.Module, kind: str) -> None:
         self.objective, self.kept, self.kind = objective, kept, kind
+
+    @property
+    def needs_originals(self) -> bool:
+        """Whether it is taught by original crops beside the degraded ones."""
+        return isinstance(self.objective, CorrectionObjective) and self.objective.settings.needs_originals
+
+    def anneal(self, share: float) -> None:
+        """Tell the objective how much of the training is done."""
+        if isinstance(self.objective, CorrectionObjective):
+            self.objective.anneal(share)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """What is trained."""

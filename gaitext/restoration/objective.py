@@ -1,30 +1,36 @@
-"""What a corrector is trained by: the poses that a frozen estimator then finds (artifact correction, Fig. 1, Eq. 1)."""
+"""What a corrector is trained by: what a frozen estimator then finds (artifact correction, Fig. 1, Eq. 1)."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gaitext.errors import ConfigError, ShapeError
+from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.losses import CoordinateL1Loss
-from gaitext.pose import TEMPERATURE, PoseEstimator, soft_argmax
+from gaitext.pose import PoseEstimator, soft_argmax
+from gaitext.restoration.terms import (
+    ObjectiveSettings,
+    TermSettings,
+    heatmap_distance,
+    heatmap_mse,
+    missing_mass,
+    pixel_distance,
+)
 
 #: Whether the corrector sees the estimator's input (192×256), or the window at the video's own resolution.
 CorrectAt = Literal["input", "native"]
-#: Of the heatmap term's targets, heatmap pixels: HRNet's for 256×192.
-SIGMA = 2.0
 
 
 class CorrectionOutput(NamedTuple):
     """What :class:`CorrectionObjective` returns.
 
     Attributes:
-        losses: ``loss``, the weighted sum, with a gradient; and, detached, ``coordinates`` and, where it
-            counts, ``heatmaps``, unweighted, and ``l2``, the joints' mean distance in input pixels. Empty
-            without targets.
+        losses: ``loss``, the weighted sum, with a gradient; and, detached and unweighted, each term that counts:
+            ``coordinates``, ``heatmaps``, ``mass``, ``distillation``, ``pixels``; and ``l2``, the joints' mean
+            distance in input pixels. Empty without targets and originals.
         keypoints: [N, 17, 3] by soft-argmax, x and y in pixels of the estimator's input, and the peak's height.
         heatmaps: [N, 17, h, w], the estimator's.
         corrected: [N, 3, *input_size], what the estimator has seen; not clamped to 0..1.
@@ -37,7 +43,7 @@ class CorrectionOutput(NamedTuple):
 
 
 class CorrectionObjective(nn.Module):
-    """Correct, estimate, decode, compare: L_AC = Σ |p̂ − p| (Eq. 1), and a term of heatmaps if wanted.
+    """Correct, estimate, decode, compare: L_AC = Σ |p̂ − p| (Eq. 1), and other terms if wanted.
 
     All coordinates are pixels of the estimator's input (192×256), integers being pixel centres.
     The estimator is no submodule: ``state_dict()`` holds the corrector's weights (under ``corrector.``)
@@ -47,15 +53,12 @@ class CorrectionObjective(nn.Module):
         corrector: called with (images, ``quality``), keeping their shape, such as
             :class:`~gaitext.models.FBCNN`; None corrects nothing (the baseline).
         estimator: frozen; gradients must flow through it.
-        quality: 1 − QF/100 for the corrector; the paper's 0.5.
-        temperature: of :func:`~gaitext.pose.decoding`.
-        coordinate_weight: of the sum of coordinates' distances.
-        heatmap_weight: of the mean squared difference from Gaussian heatmaps; 0 leaves it out.
-        reduction: of :class:`~gaitext.losses.CoordinateL1Loss`; ``sum`` is the paper's.
         correct_at: ``input``: images are brought to the estimator's input first, ``native``: corrected first.
+        objective: fields of :class:`~gaitext.restoration.terms.ObjectiveSettings`: the terms' weights, quality and
+            temperature. By default Eq. 1 alone.
 
     Raises:
-        ConfigError: an estimator without gradients.
+        ConfigError: an estimator without gradients, or a wrong field.
 
     >>> from gaitext.models import FBCNN
     >>> from gaitext.pose import load_estimator
@@ -72,12 +75,8 @@ class CorrectionObjective(nn.Module):
         corrector: nn.Module | None,
         estimator: PoseEstimator,
         *,
-        quality: float = 0.5,
-        temperature: float = TEMPERATURE,
-        coordinate_weight: float = 1.0,
-        heatmap_weight: float = 0.0,
-        reduction: Literal["sum", "frame", "mean"] = "sum",
         correct_at: CorrectAt = "input",
+        **objective: Any,
     ) -> None:
         super().__init__()
         if corrector is not None and not estimator.differentiable:
@@ -90,11 +89,21 @@ class CorrectionObjective(nn.Module):
             raise ConfigError(f"is {correct_at!r}", where="correct_at", how="choose input or native")
         self.corrector = corrector
         self.estimator = estimator
-        self.quality, self.temperature, self.correct_at = quality, temperature, correct_at
-        self.coordinate_weight, self.heatmap_weight = coordinate_weight, heatmap_weight
-        self.coordinates = CoordinateL1Loss(reduction)
+        self.settings = ObjectiveSettings.parse(objective, where="objective")
+        self.correct_at, self.temperature = correct_at, self.settings.temperature_at(0)
+        self.coordinates = CoordinateL1Loss(self.settings.reduction)
 
-    def forward(self, images: Tensor, targets: Tensor | None = None, weights: Tensor | None = None) -> CorrectionOutput:
+    def anneal(self, share: float) -> None:
+        """Set the temperature to what it is after this share of the training."""
+        self.temperature = self.settings.temperature_at(share)
+
+    def forward(
+        self,
+        images: Tensor,
+        targets: Tensor | None = None,
+        weights: Tensor | None = None,
+        originals: Tensor | None = None,
+    ) -> CorrectionOutput:
         """Correct, estimate and compare.
 
         Args:
@@ -103,13 +112,13 @@ class CorrectionObjective(nn.Module):
             targets: [N, 17, 2 or more]: x and y in input pixels; what has no weight may hold anything. None
                 computes no loss.
             weights: [N, 17], how much each joint counts; None counts all.
+            originals: as ``images``, the same crops before anything was lost; for the terms that compare with them.
 
         Raises:
             ShapeError: other shapes.
+            DataError: no originals, and a term needs them.
         """
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        corrected = self.correct(images)
+        corrected = self.correct(in_unit_range(images))
         # Mixed precision is the corrector's: in bfloat16 neighbouring pixels of a peak are equal, and so is what is
         # decoded from them, to a quarter pixel.
         with torch.autocast(corrected.device.type, enabled=False):
@@ -117,8 +126,60 @@ class CorrectionObjective(nn.Module):
         size = self.estimator.heatmap_size
         places = rescaled(soft_argmax(heatmaps, self.temperature), size, self.estimator.input_size)
         keypoints = torch.cat((places, heatmaps.detach().float().amax((-2, -1))[..., None]), -1)
-        losses = {} if targets is None else self._compare(places, heatmaps, targets[..., :2], weights)
+        losses: dict[str, Tensor] = {}
+        if targets is not None:
+            targets = targets[..., :2].to(places.device, torch.float32)
+            weights = None if weights is None else weights.to(places.device, torch.float32)
+            distance, info = self.coordinates(places, targets, weights)
+            terms = {"coordinates": (self.settings.coordinate_weight, distance)}
+            terms |= self.terms(self.settings, heatmaps, targets, weights, corrected, originals)
+            total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+            losses = {"loss": total, **{name: value.detach() for name, (_, value) in terms.items()}, "l2": info["l2"]}
         return CorrectionOutput(losses, keypoints, heatmaps, corrected)
+
+    def terms(
+        self,
+        settings: TermSettings,
+        heatmaps: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        corrected: Tensor,
+        originals: Tensor | None,
+    ) -> dict[str, tuple[float, Tensor]]:
+        """The terms beside Eq. 1 that count: name -> weight and value.
+
+        Args:
+            settings: the weights.
+            heatmaps: [N, 17, h, w] of the corrected images.
+            targets, weights: [N, 17, 2] in input pixels, [N, 17].
+            corrected, originals: as the estimator sees the one, and as :meth:`forward` is given the others.
+
+        Raises:
+            DataError: no originals, and a term needs them.
+        """
+        counted: dict[str, tuple[float, Tensor]] = {}
+        there = rescaled(targets, self.estimator.input_size, self.estimator.heatmap_size)
+        if settings.heatmap_weight:
+            counted["heatmaps"] = settings.heatmap_weight, heatmap_mse(heatmaps, there, weights)
+        if settings.mass_weight:
+            sharp = {"temperature": self.temperature, "radius": settings.mass_radius}
+            counted["mass"] = settings.mass_weight, missing_mass(heatmaps, there, weights, **sharp)
+        if not settings.needs_originals:
+            return counted
+        if originals is None:
+            raise DataError(
+                "there are no original crops to compare with",
+                where="distillation_weight, pixel_weight",
+                how="give the original crops beside the degraded ones, or set both to 0",
+            )
+        shown = fit_to_input(in_unit_range(originals), self.estimator.input_size)
+        if settings.distillation_weight:
+            with torch.no_grad(), torch.autocast(shown.device.type, enabled=False):
+                wanted = self.estimator.heatmaps(shown.float())
+            counted["distillation"] = settings.distillation_weight, heatmap_distance(heatmaps, wanted)
+        if settings.pixel_weight:
+            counted["pixels"] = settings.pixel_weight, pixel_distance(corrected, shown)
+        return counted
 
     def correct(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in 0..1 as the estimator sees them: corrected, [N, 3, *input_size]."""
@@ -129,45 +190,13 @@ class CorrectionObjective(nn.Module):
             images = fit_to_input(images, size)
         # On a CPU a training step takes less than half as long with channels last.
         ready = images.contiguous(memory_format=torch.channels_last)
-        restored: Tensor = self.corrector(ready, self.quality)
+        restored: Tensor = self.corrector(ready, self.settings.quality)
         return restored if self.correct_at == "input" else fit_to_input(restored, size)
 
-    def _compare(self, places: Tensor, heatmaps: Tensor, targets: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
-        targets = targets.to(places.device, torch.float32)
-        weights = None if weights is None else weights.to(places.device, torch.float32)
-        distance, info = self.coordinates(places, targets, weights)
-        total = self.coordinate_weight * distance
-        losses = {"coordinates": info["loss"], "l2": info["l2"]}
-        if self.heatmap_weight:
-            there = rescaled(targets, self.estimator.input_size, self.estimator.heatmap_size)
-            apart = heatmap_mse(heatmaps, there, weights)
-            total = total + self.heatmap_weight * apart
-            losses["heatmaps"] = apart.detach()
-        return {"loss": total, **losses}
 
-
-def heatmap_mse(heatmaps: Tensor, targets: Tensor, weights: Tensor | None = None, sigma: float = SIGMA) -> Tensor:
-    """Mean squared difference from Gaussian peaks, as top-down estimators are trained by.
-
-    Args:
-        heatmaps: [N, 17, H, W].
-        targets: [N, 17, 2], heatmap pixels; what has no weight may hold anything.
-        weights: [N, 17]; None counts all joints.
-        sigma: of the peaks, heatmap pixels.
-    """
-    known = torch.ones_like(targets[..., 0]) if weights is None else weights.float()
-    places = torch.where(known[..., None] > 0, targets.float(), torch.zeros_like(targets, dtype=torch.float32))
-    wanted = gaussian_heatmaps(places, (heatmaps.shape[-2], heatmaps.shape[-1]), sigma)
-    return (known[..., None, None] * (heatmaps.float() - wanted).square()).mean()
-
-
-def gaussian_heatmaps(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Tensor:
-    """Gaussian peaks of height 1 at points [N, V, 2] (x, y in heatmap pixels): [N, V, *size]."""
-    across, down = (
-        torch.exp(-0.5 * ((torch.arange(length, device=points.device) - points[..., axis, None]) / sigma) ** 2)
-        for axis, length in ((0, size[1]), (1, size[0]))
-    )
-    return down[..., :, None] * across[..., None, :]
+def in_unit_range(images: Tensor) -> Tensor:
+    """Images in 0..1: bytes are divided by 255, floats taken as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 def rescaled(points: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:

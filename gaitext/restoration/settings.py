@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml
 from gaitext.models.fbcnn import FBCNNSettings
-from gaitext.pose import TEMPERATURE
+from gaitext.restoration.degrade import DegradeSettings
 from gaitext.restoration.objective import CorrectAt
+from gaitext.restoration.terms import ObjectiveSettings
 from gaitext.training.pace import PaceSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -50,29 +51,44 @@ class CropSettings(Settings):
 
 
 class DataSettings(Settings):
-    """Which videos, and what is true of them.
+    """Which videos, and what is true of them: labelled ones, one's own without labels, or both.
 
     Attributes:
         degraded: ``--out`` of ``gaitext degrade`` on the originals.
         truth: ``--out`` of ``gaitext extract`` on the originals; or a folder of ``gaitext walkers``, whose
             renderer's keypoints are taken.
+        videos: one's own video, without labels: a folder of video files, or what ``gaitext extract`` takes. People
+            are found, and the videos degraded, in ``cache/videos``; what the estimator finds in the originals is
+            what it is to find (``objective.distillation_weight``).
+        degrade: by how much ``videos`` are.
         boxes: folder ``<id>/<type>/<view>.csv`` of the persons' boxes in the originals; None computes
             them from the extraction's crops (which were widened to 3:4: OKS' area is larger then).
         split: json ``{"train": […], "val": […], "test": […]}`` of identities; None draws 80/10/10 by ``split_seed``.
+            Of ``videos`` alone one person in five validates.
         split_seed: of that draw.
         min_score: true joints of a lower score, or 0, do not count.
         cache: folder that crops are kept in.
-        crops: how they are cut.
+        crops: how they are cut; those of ``videos`` by ``crop: box``.
     """
 
-    degraded: Path
-    truth: Path
+    degraded: Path | None = None
+    truth: Path | None = None
+    videos: Path | None = None
+    degrade: DegradeSettings = DegradeSettings()
     boxes: Path | None = None
     split: Path | None = None
     split_seed: int = Field(0, ge=0)
     min_score: float = 0.0
     cache: Path
     crops: CropSettings = CropSettings()
+
+    @model_validator(mode="after")
+    def _something(self) -> DataSettings:
+        if (self.truth is None) != (self.degraded is None):
+            raise ValueError("truth and degraded belong together: give both")
+        if self.truth is None and self.videos is None:
+            raise ValueError("give truth and degraded, or videos (own ones, without labels)")
+        return self
 
 
 class ModelSettings(FBCNNSettings):
@@ -88,23 +104,6 @@ class ModelSettings(FBCNNSettings):
     def sizes(self) -> dict[str, Any]:
         """Keywords of :class:`~gaitext.models.FBCNN`."""
         return self.model_dump(exclude={"weights"})
-
-
-class ObjectiveSettings(Settings):
-    """Keywords of :class:`~gaitext.restoration.CorrectionObjective`; the paper's loss is the sum of coordinates.
-
-    Attributes:
-        temperature: of soft-argmax.
-        coordinate_weight, heatmap_weight: of the two terms.
-        reduction: of the coordinates' distances: ``sum`` (Eq. 1), or ``frame``, which does not grow with the batch.
-        quality: 1 − QF/100.
-    """
-
-    temperature: float = Field(TEMPERATURE, gt=0)
-    coordinate_weight: float = Field(1.0, ge=0)
-    heatmap_weight: float = Field(0.0, ge=0)
-    reduction: Literal["sum", "frame", "mean"] = "sum"
-    quality: Share = 0.5
 
 
 class AugmentSettings(Settings):
@@ -139,6 +138,7 @@ class TrainerSettings(PaceSettings):
     Attributes:
         epochs: instead of ``iterations``: as many as draw each crop so often on average.
         original_share: of each batch, from original instead of degraded video. The paper's is 0.
+        videos_share: of each batch, from ``data.videos``, where there are labelled crops, too.
         mirror: chance that a crop is mirrored (its left and right joints exchanged). The paper's corrector has 0.
         augment: turns, scales and cuts crops. The paper's corrector has none.
         validate_on: whether ``best.pt`` is best on degraded validation crops, or on both on average.
@@ -146,6 +146,7 @@ class TrainerSettings(PaceSettings):
 
     epochs: float | None = Field(None, gt=0)
     original_share: Share = 0.0
+    videos_share: Share = 0.5
     mirror: Share = 0.0
     augment: AugmentSettings = AugmentSettings()
     validate_on: Literal["degraded", "both"] = "degraded"
@@ -187,6 +188,20 @@ class CorrectionConfig(Settings):
         for name, steps in (("trainer", self.trainer), ("finetune_trainer", self.finetune_trainer)):
             if steps is not None and steps.augment.moves and self.data.crops.correct_at == "native":
                 raise ValueError(f"{name}.augment: moves crops of the estimator's size: data.crops.correct_at: input")
+        return self
+
+    @model_validator(mode="after")
+    def _without_labels(self) -> CorrectionConfig:
+        if self.data.videos is None:
+            return self
+        if self.data.crops.correct_at == "native":
+            raise ValueError("data.videos: their crops are of the estimator's size: data.crops.correct_at: input")
+        if self.mode == "finetune":
+            raise ValueError("data.videos: has no labels, which an estimator is fine-tuned by: leave it out")
+        if not self.objective.distillation_weight:
+            raise ValueError(
+                "data.videos: has no labels: give objective.distillation_weight, by which crops are learnt from alone"
+            )
         return self
 
     @classmethod

@@ -32,6 +32,8 @@ from gaitext.video.frames import frame_files
 Array = npt.NDArray[Any]
 _BOXES = (".csv", ".txt", ".json")
 _NEAR = 1.0
+#: The renderer's visibility from which on a joint is seen, and the score of one that is not.
+_HALF_SEEN, _HIDDEN = 0.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def find_targets(truth: str | Path, degraded: str | Path, boxes: str | Path | No
     Args:
         truth: ``--out`` of ``gaitext extract`` on the originals (:func:`~gaitext.restoration.pair_up` joins
             them), or a folder of ``gaitext walkers`` with keypoints and videos: the renderer's are
-            the truth then, and every joint inside the picture counts, hidden or not.
+            the truth then, every joint inside the picture, with a score of 1 if it is seen and 0.5 if hidden.
         degraded: ``--out`` of ``gaitext degrade``.
         boxes: of the originals, as the extraction took them: a folder of ``<id>/<type>/<view>.csv`` (.txt,
             .json), or of ``<name>.csv``; a file of one video, or a COCO-style json of all; or ``full``. None takes
@@ -196,7 +198,10 @@ def _pictures(video: Path) -> list[str] | None:
 
 
 def renderer_poses(sequence: Path, width: int, height: int) -> Array:
-    """A walker's true joints, float64 [T, 17, 3] in frame pixels: score 1, hidden ones too; zeros outside the picture.
+    """A walker's true joints, float64 [T, 17, 3] in frame pixels, and how well they are seen as score.
+
+    The score is 1 for a joint that is seen, 0.5 for one of which a body hides more than half (the renderer's visibility
+    is below 0.5), and joints outside the picture are (0, 0, 0).
 
     Raises:
         DataError: they were not written.
@@ -207,7 +212,7 @@ def renderer_poses(sequence: Path, width: int, height: int) -> Array:
     joints = np.array(read_sequence(files[0]), np.float64)
     x, y = joints[..., 0], joints[..., 1]
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-    joints[..., 2] = inside
+    joints[..., 2] = np.where(joints[..., 2] >= _HALF_SEEN, 1.0, _HIDDEN)
     joints[~inside] = 0
     return joints
 

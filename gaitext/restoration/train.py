@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gaitext.config import load_yaml
 from gaitext.errors import ConfigError, DataError
+from gaitext.making import refuse_twins
 from gaitext.restoration.crop_data import Split, check_split, read_split
 from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
 from gaitext.restoration.learner import build_learner
+from gaitext.restoration.own_videos import OWN_CROPS, held_out, own_targets
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.targets import find_targets
 from gaitext.store import write_json, write_partition
@@ -22,6 +27,30 @@ from gaitext.training.best import check_batch, run_folder
 from gaitext.training.launch import launch, leads, resolve_device, resolve_precision
 
 log = logging.getLogger(__name__)
+
+#: What trains by one's own video alone.
+_OWN = "correction/own_video"
+
+
+def read_correction(config: str | Path | None, videos: str | Path | None = None) -> CorrectionConfig:
+    """The settings of a YAML file, with one's own ``videos`` in ``data``.
+
+    Args:
+        config: the file; None: ``correction/own_video``, which has no other data.
+        videos: a folder of them; None leaves what the file says.
+
+    Raises:
+        ConfigError: neither is given, or the config is wrong.
+    """
+    if config is None and videos is None:
+        raise ConfigError(
+            "there is nothing to train by", where="correct train", how="name a YAML file, or --videos FOLDER, or both"
+        )
+    path = config or _OWN
+    values = load_yaml(path)
+    if videos is not None:
+        values["data"] = {**(values.get("data") or {}), "videos": str(videos)}
+    return CorrectionConfig.parse(values, where=str(path))
 
 
 def prepare_correction(
@@ -33,7 +62,7 @@ def prepare_correction(
         ConfigError: the config is wrong.
         DataError, VideoError: see :func:`~gaitext.restoration.crops.prepare_crops`.
     """
-    return _prepared(CorrectionConfig.of(config), ("train", "val"), workers, quiet)[0]
+    return _prepared(CorrectionConfig.of(config), ("train", "val"), workers, quiet).report
 
 
 def prepare_crop_dataset(
@@ -61,29 +90,64 @@ def prepare_crop_dataset(
             where="data.crops.correct_at",
             how="write input",
         )
-    report, split = _prepared(config, ("train", "test"), workers, quiet)
-    write_partition(config.data.cache / "partition.json", split.train, split.test, VAL_SET=list(split.val))
-    return report
+    if config.data.truth is None:
+        raise ConfigError(
+            "one's own videos alone have no labels to test by", where="data.videos", how="give truth and degraded, too"
+        )
+    made = _prepared(config, ("train", "test"), workers, quiet)
+    assert made.split is not None
+    trained = [*made.split.train, *sorted({name.split("/")[0] for name in made.unlabelled})]
+    write_partition(config.data.cache / "partition.json", trained, made.split.test, VAL_SET=list(made.split.val))
+    return made.report
 
 
-def _prepared(config: CorrectionConfig, parts: Sequence[str], workers: int, quiet: bool) -> tuple[CropReport, Split]:
-    """The crops of a config, and the identities' split, in which ``parts`` must hold somebody."""
+@dataclass(frozen=True)
+class _Prepared:
+    """Crops of a config, which leaves of them train, validate and have no labels, and the split of identities."""
+
+    report: CropReport
+    training: list[str]
+    validation: list[str]
+    unlabelled: tuple[str, ...] = ()
+    split: Split | None = None
+
+    def frames(self, leaves: Sequence[str], part: str, where: object) -> dict[str, int]:
+        """Leaf -> frames of those that have any.
+
+        Raises:
+            DataError: none has.
+        """
+        kept = {name: self.report.leaves[name] for name in leaves if name in self.report.leaves}
+        if not kept:
+            raise DataError(f"no crop is of an identity for '{part}'", where=where, how="check the names there")
+        return kept
+
+
+def _prepared(config: CorrectionConfig, parts: Sequence[str], workers: int, quiet: bool) -> _Prepared:
+    """The crops of a config, cut; in the identities' split ``parts`` must hold somebody."""
     data = config.data
+    cut = partial(prepare_crops, out=data.cache, workers=workers, quiet=quiet)
+    own = [] if data.videos is None else own_targets(data, config.estimator, workers=workers, quiet=quiet)
+    names = [target.pair.leaf for target in own]
+    if data.truth is None:
+        tried = held_out(names)
+        trained = [name for name in names if name not in tried] or names
+        if trained == names:
+            log.warning("%s shows one person: what trains validates, too", data.videos)
+        return _Prepared(cut(own, settings=OWN_CROPS), trained, tried, tuple(names))
+    assert data.degraded is not None
     targets = find_targets(data.truth, data.degraded, data.boxes)
     there = {target.identity for target in targets}
     split = read_split(data.split, there, data.split_seed)
     check_split(split, there, parts, data.split)
     if "test" not in parts:  # those for the result may be most
         targets = [target for target in targets if target.identity in (*split.train, *split.val)]
-    return prepare_crops(targets, data.cache, data.crops, workers=workers, quiet=quiet), split
-
-
-def _cropped_frames(config: CorrectionConfig, report: CropReport, split: Split, part: str) -> dict[str, int]:
-    """Leaf -> frames of the prepared crops of one part of the split."""
-    leaves = {name: report.leaves[name] for name in split.leaves(part, report.leaves)}
-    if not leaves:
-        raise DataError(f"no crop is of an identity for '{part}'", where=config.data.split, how="check the names there")
-    return leaves
+    refuse_twins(((t.pair.leaf, t.pair.original) for t in (*targets, *own)), how="give the videos other names")
+    report = cut(targets, settings=data.crops)
+    if own:
+        report.add(cut(own, settings=OWN_CROPS))
+    training = [*split.leaves("train", report.leaves), *names]
+    return _Prepared(report, training, split.leaves("val", report.leaves), tuple(names), split)
 
 
 def train_correction(
@@ -137,7 +201,8 @@ def train_correction(
         # Before the crops, which may take hours: weights and estimator can be read.
         with torch.random.fork_rng(devices=[]):
             build_learner(settings, torch.device("cpu"))
-        report, split = _prepared(settings, ("train", "val"), workers, quiet)
+        made = _prepared(settings, ("train", "val"), workers, quiet)
+        report = made.report
         log.info("%s", report)
         job = CorrectionJob(
             json.loads(settings.model_dump_json()),
@@ -146,8 +211,9 @@ def train_correction(
             overwrite,
             seed,
             quiet,
-            _cropped_frames(settings, report, split, "train"),
-            _cropped_frames(settings, report, split, "val"),
+            made.frames(made.training, "train", settings.data.split),
+            made.frames(made.validation, "val", settings.data.split),
+            made.unlabelled,
         )
         result: CorrectionRun = launch(run_correction, job, device=device, devices=devices, precision=chosen)
         if leads():

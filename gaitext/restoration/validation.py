@@ -42,12 +42,15 @@ class Poses:
         return 100 * float(ap), float(apart[seen].mean())
 
 
-def decode(heatmaps: Tensor, input_size: tuple[int, int]) -> Array:
-    """Keypoints [N, 17, 3] of heatmaps [N, 17, h, w], as extraction decodes them, in input pixels."""
-    maps = heatmaps.detach().float().cpu()
-    found = decode_heatmaps(maps.numpy())
-    places = rescaled(torch.from_numpy(found[..., :2]), (maps.shape[-2], maps.shape[-1]), input_size)
-    return np.concatenate((places.numpy(), found[..., 2:]), -1)
+def decode(heatmaps: Tensor, input_size: tuple[int, int]) -> Tensor:
+    """Keypoints [N, 17, 3] of heatmaps [N, 17, h, w], as extraction decodes them, in input pixels.
+
+    They stay on the heatmaps' device, in float32 and without a gradient; (0, 0, 0) is a missing joint.
+    """
+    found = decode_heatmaps(heatmaps)
+    places = rescaled(found[..., :2], (heatmaps.shape[-2], heatmaps.shape[-1]), input_size)
+    scores = found[..., 2:]
+    return torch.cat((places.masked_fill(scores <= 0, 0), scores), -1)
 
 
 @torch.no_grad()
@@ -65,7 +68,7 @@ def estimate(
     """Poses that an objective finds in frames ``at``; each of ``world`` processes does its share, all get all."""
     found, true, boxes = [], [], []
     for batch in data.batches(at[rank::world], batch_size, original=original):
-        found.append(decode(objective(batch.images.to(device)).heatmaps, data.input_size))
+        found.append(decode(objective(batch.images.to(device)).heatmaps, data.input_size).cpu().numpy())
         true.append(torch.cat((batch.targets, batch.weights[..., None]), -1).numpy())
         boxes.append(batch.boxes.numpy())
     part: tuple[Any, ...] = tuple(map(_joined, (found, true, boxes)))

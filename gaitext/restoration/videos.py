@@ -54,6 +54,10 @@ class DegradeReport(Report):
 
     def __str__(self) -> str:
         """A few lines for people."""
+        return "\n".join(self.lines() + self.failures())
+
+    def lines(self) -> list[str]:
+        """What became of those that did not fail."""
         rate = f", {self.frames / self.seconds:.0f} frames/s" if self.frames and self.seconds else ""
         lines = [
             f"{len(self.written)} videos written, {len(self.standing)} already there "
@@ -68,7 +72,7 @@ class DegradeReport(Report):
         for note, names in named.items():
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             lines.append(f"note: {note}: {names[0]}{more}")
-        return "\n".join(lines + self.failures())
+        return lines
 
 
 def degrade_dataset(
@@ -163,16 +167,14 @@ class Videos(Recorded[VideoSource, DegradeReport]):
         }
 
     def reported(self, source: VideoSource, entry: Entry, made: bool) -> DegradeReport:
-        name = self.name(source)
+        name, report = self.name(source), self.report()
         if not made:
-            return DegradeReport(standing=[name])
-        return DegradeReport(
-            written=[name],
-            notes={name: entry["notes"]} if entry["notes"] else {},
-            frames=entry["kept"],
-            bytes_in=_size(source.path),
-            bytes_out=entry["bytes"],
-        )
+            report.standing.append(name)
+            return report
+        report.written.append(name)
+        report.notes |= {name: entry["notes"]} if entry["notes"] else {}
+        report.frames, report.bytes_in, report.bytes_out = entry["kept"], _size(source.path), entry["bytes"]
+        return report
 
 
 @dataclass

@@ -200,6 +200,7 @@ class _HostTraining(TrainingLoop):
         return int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
     def forward(self, batch: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
+        self.model.trained_share = self.iteration / self.total
         output = self.wrapped(batch.inputs(self.fabric.device))
         self.images = output["visual_summary"]
         total, scalars = self.losses(output["training_feat"])

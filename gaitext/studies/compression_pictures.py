@@ -73,7 +73,8 @@ def panels(path: Path, data: CropData, at: Array, corrected: Finder, base: Finde
     worse, better = data.frames(at), data.frames(at, np.full(len(at), True))
     degraded, fixed = (finder.sees(worse.images) for finder in (base, corrected))
     before, after = (
-        decode(finder.heatmaps(seen), data.input_size) for finder, seen in ((base, degraded), (corrected, fixed))
+        decode(finder.heatmaps(seen), data.input_size).cpu().numpy()
+        for finder, seen in ((base, degraded), (corrected, fixed))
     )
     clean = base.sees(better.images)
     true = np.concatenate((worse.targets.numpy(), worse.weights.numpy()[..., None]), -1)

@@ -243,7 +243,7 @@ def _search_leaf(job: Search, data: CropData, name: str, at: Array, frames: Arra
         writers = {leaf: stack.enter_context(_writer(job.folder / leaf, *place)) for leaf in job.leaves}
         start = 0
         for batch, maps, psnr in _batches(job, data, at):
-            poses = decode(maps, data.input_size)
+            poses = decode(maps, data.input_size).cpu().numpy()
             true = torch.cat((batch.targets, batch.weights[..., None]), -1).numpy()
             parts.append((poses, true, batch.boxes.numpy(), psnr))
             if "poses" in writers:

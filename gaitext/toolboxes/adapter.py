@@ -42,6 +42,7 @@ class HostInputs:
         lengths: None for fixed batches; [1, n] for packed ones (``seqL``).
         prepared: whether a toolbox's model has made its own inputs of them already.
         raw: the shape of a frame of each input before its transforms, if known.
+        trained_share: how much of the training is done, 0 to 1.
     """
 
     sequences: list[Tensor]
@@ -51,6 +52,7 @@ class HostInputs:
     lengths: Tensor | None
     prepared: bool = False
     raw: Sequence[tuple[int, ...]] | None = None
+    trained_share: float = 0.0
 
     def sequence(self, position: int, what: str) -> Tensor:
         """The input at ``position`` of ``data_in_use``, without its gradient.
@@ -257,6 +259,8 @@ class HostModel:
     adapter: ModelAdapter
     network: nn.Module
     training: bool
+    #: How much of the training is done, 0 to 1: hosts say it before each step.
+    trained_share: float = 0.0
     _batch_checked = False
     _prepared = False
 
@@ -273,7 +277,9 @@ class HostModel:
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
         sequences, labels, types, views, lengths = inputs
-        batch = HostInputs(list(sequences), labels, types, views, lengths, self._prepared)
+        batch = HostInputs(
+            list(sequences), labels, types, views, lengths, self._prepared, trained_share=self.trained_share
+        )
         if not self._batch_checked:
             self.adapter.check_batch(self.network, batch)
             self._batch_checked = True

@@ -78,6 +78,8 @@ class ToolboxModel(HostModel):
             self.msg_mgr.log_warning(warning)  # type: ignore[attr-defined]
 
     def forward(self, inputs: Sequence[Any]) -> dict[str, dict[str, Any]]:
+        if self.training:
+            self.trained_share = self.iteration / self.engine_cfg["total_iter"]  # type: ignore[attr-defined]
         output = super().forward(inputs)
         # Logged as they are: mixed precision's types are not all known to tensorboard.
         output["visual_summary"] = {name: image.detach().float() for name, image in output["visual_summary"].items()}

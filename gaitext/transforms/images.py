@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from gaitext.errors import CheckpointError, ConfigError, DataError
@@ -93,6 +94,9 @@ class ArtifactCorrection(Transform):
     at the first call and then stays, whoever builds the transform anew: one per checkpoint (recognised by its
     contents), quality, device and precision. Put it before what normalises or cuts the frames.
 
+    Toolboxes give arrays and want arrays back; bytes go to the GPU and come back as bytes. A tensor comes back as a
+    tensor on its own device, and one that is on a GPU is corrected there, unless ``device`` names another.
+
     Args:
         checkpoint: of a corrector trained here or in a toolbox, or the released ``fbcnn_color.pth``.
         quality: 1 − QF/100, how strongly to correct; 0.5 in the paper.
@@ -125,37 +129,57 @@ class ArtifactCorrection(Transform):
         self.checkpoint, self.quality, self.device = str(checkpoint), float(quality), device
         self.batch_size, self.precision, self.white = batch_size, precision, float(white)
 
-    def __call__(self, sequence: Array) -> Array:
+    @overload
+    def __call__(self, sequence: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, sequence: Array) -> Array: ...
+    def __call__(self, sequence: Array | Tensor) -> Array | Tensor:
+        if isinstance(sequence, Tensor):
+            return self._corrected(sequence)
         frames = checked(sequence, (None, None, None), where="ArtifactCorrection", what="RGB frames")
-        last = frames.shape[3] == 3
-        if last == (frames.shape[1] == 3):
+        if frames.dtype not in (np.uint8, np.float16, np.float32, np.float64):
+            raise self._others(str(frames.dtype))
+        # A copy of what torch cannot share with numpy, such as a memory map.
+        corrected: Array = self._corrected(torch.from_numpy(np.require(frames, requirements=["C", "W"]))).numpy()
+        return corrected
+
+    @torch.no_grad()
+    def _corrected(self, frames: Tensor) -> Tensor:
+        shape = tuple(frames.shape)
+        last = shape[-1:] == (3,)
+        if len(shape) != 4 or 0 in shape or last == (shape[1] == 3):
             raise DataError(
-                f"frames of shape {frames.shape}",
+                f"frames of shape {shape}",
                 where="ArtifactCorrection",
                 how="[T, 3, H, W] or [T, H, W, 3] was expected, H and W other than 3",
             )
         white = self._white(frames)
-        network = self._network()
-        place = network.head.weight.device
-        corrected = np.empty_like(frames)
+        network = self._network(frames.device)
+        corrected = torch.empty_like(frames)
         for start in range(0, len(frames), self.batch_size):
-            part = np.array(frames[start : start + self.batch_size])
-            corrected[start : start + self.batch_size] = _correct(network, place, part, white, last)
+            rows = slice(start, start + self.batch_size)
+            corrected[rows] = _correct(network, frames[rows], white, last)
         return corrected
 
-    def _white(self, frames: Array) -> float:
-        if frames.dtype == np.uint8:
+    def _white(self, frames: Tensor) -> float:
+        if frames.dtype == torch.uint8:
             return 255.0
-        low, high = float(frames.min()), float(frames.max())
-        if frames.dtype.kind != "f" or low < 0 or high > self.white:
-            raise DataError(
-                f"frames are {frames.dtype} from {low:g} to {high:g}",
-                where="ArtifactCorrection",
-                how=f"give uint8, or floats in 0..{self.white:g} (white: 1 or 255), not yet normalised",
-            )
+        if not frames.is_floating_point():
+            raise self._others(str(frames.dtype))
+        low, high = frames.min().item(), frames.max().item()
+        if not 0 <= low <= high <= self.white:  # nor is this true of NaN
+            raise self._others(f"{frames.dtype} from {low:g} to {high:g}")
         return self.white
 
-    def _network(self) -> FixedFBCNN:
+    def _others(self, what: str) -> DataError:
+        return DataError(
+            f"frames are {what.removeprefix('torch.')}",
+            where="ArtifactCorrection",
+            how=f"give uint8, or floats in 0..{self.white:g} (white: 1 or 255), not yet normalised",
+        )
+
+    def _network(self, given: torch.device) -> FixedFBCNN:
+        """The network, on the device asked for; with ``auto`` on the GPU that frames are ``given`` on."""
         if get_worker_info() is not None:
             raise ConfigError(
                 "correction is asked for in a loader's worker process, which has no GPU of its own",
@@ -169,7 +193,8 @@ class ArtifactCorrection(Transform):
             raise CheckpointError("no such file", where=self.checkpoint, how="check the path") from error
         if os.path.isdir(path):
             raise CheckpointError("is a folder", where=self.checkpoint, how="give the checkpoint's file")
-        return _load(path, sha256(path), self.quality, *_place(self.device, self.precision))
+        name = str(given) if self.device == "auto" and given.type == "cuda" else self.device
+        return _load(path, sha256(path), self.quality, *_place(name, self.precision))
 
 
 def _load(path: str, contents: str, quality: float, device: torch.device, dtype: torch.dtype) -> FixedFBCNN:
@@ -192,16 +217,13 @@ def _place(name: str, precision: str) -> tuple[torch.device, torch.dtype]:
     return device, chosen_dtype(precision, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
-def _correct(network: FixedFBCNN, device: torch.device, frames: Array, white: float, last: bool) -> Array:
-    """A batch of frames, in their layout; float32, or whole numbers for bytes."""
-    with torch.inference_mode():
-        images = torch.from_numpy(frames).to(device).float() / white
-        images = images.movedim(-1, 1) if last else images
-        # The surroundings' autocast would take half precision where float32 was asked for.
-        with torch.autocast(device.type, enabled=False):
-            restored = network(images).clamp_(0, 1).mul_(white)
-        restored = restored.movedim(1, -1) if last else restored
-        if frames.dtype == np.uint8:
-            restored = restored.round_()
-        result: Array = restored.cpu().numpy()
-    return result
+def _correct(network: FixedFBCNN, frames: Tensor, white: float, last: bool) -> Tensor:
+    """A batch of frames, in their layout and type, on the network's device."""
+    device = network.head.weight.device
+    images = frames.to(device).float() / white
+    images = images.movedim(-1, 1) if last else images
+    # The surroundings' autocast would take half precision where float32 was asked for.
+    with torch.autocast(device.type, enabled=False):
+        restored = network(images).clamp_(0, 1).mul_(white)
+    restored = restored.movedim(1, -1) if last else restored
+    return (restored if frames.is_floating_point() else restored.round_()).to(frames.dtype)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -15,13 +18,16 @@ from gaitext.geometry import crop_boxes
 from gaitext.making import Records
 from gaitext.models import FBCNN
 from gaitext.restoration import (
+    ApplyReport,
     ApplySettings,
     CorrectionConfig,
+    appearance,
     correct_dataset,
     correct_frames,
     correction_of_crops,
     load_corrector,
 )
+from gaitext.restoration.appearance import Finished, write_preview
 from gaitext.store import read_sequence
 from gaitext.video import frame_times, probe, read_frames
 from gaitext.video.sources import find_videos
@@ -74,6 +80,127 @@ def test_pictures_lose_nothing(identity, tmp_path):
         with Image.open(tmp_path / "out" / "videos" / "a" / f"{row + 1:06d}.png") as image:
             assert np.array_equal(np.asarray(image), frame)
     assert probe(tmp_path / "out" / "videos" / "a").frames == 5
+
+
+def test_how_far_pictures_are_from_their_input_is_said_of_all_videos(tmp_path):
+    darker, tree = checkpoint(tmp_path / "darker.pt", changed=True), tmp_path / "tree/001/nm-01"
+    tree.mkdir(parents=True)
+    film(tree / "000.mp4", 5)
+    film(tree / "090.mp4", 3, size=(48, 64))
+    sources = find_videos(tmp_path / "tree")
+    squared, absolute, values = [], [], []
+    settings = ApplySettings(write="frames", tile=0, batch_size=2)
+    report = correct_dataset(sources, darker, tmp_path / "out", settings, quiet=True)
+    for source in sources:
+        for row, frame in read_frames(source.path):
+            with Image.open(tmp_path / f"out/videos/{source.name}/{row + 1:06d}.png") as image:
+                apart = np.asarray(image, np.float64) - frame
+            squared.append(np.square(apart).sum())
+            absolute.append(np.abs(apart).sum())
+            values.append(apart.size)
+    psnr, mean = 10 * math.log10(255**2 / (sum(squared) / sum(values))), sum(absolute) / sum(values)
+    assert (report.change.psnr, report.change.mean) == pytest.approx((psnr, mean), rel=1e-12)
+    said = f"against their input, not an original: PSNR {psnr:.2f} dB, mean absolute difference {mean:.2f} grey levels"
+    assert 5 < psnr < 15
+    assert said in str(report)
+    entry = Records(tmp_path / "out").get("001/nm-01/000")["change"]
+    assert entry["psnr"] == round(10 * math.log10(255**2 * sum(values[:5]) / sum(squared[:5])), 3)
+    assert entry["mean"] == round(sum(absolute[:5]) / sum(values[:5]), 4)
+    # One more video: what stands counts, and how many go through at a time changes nothing.
+    film(tree / "180.mp4", 4)
+    sources = find_videos(tmp_path / "tree")
+    more = correct_dataset(sources, darker, tmp_path / "out", settings, quiet=True)
+    assert (len(more.written), len(more.standing)) == (1, 2)
+    again = correct_dataset(
+        sources, darker, tmp_path / "again", settings.model_copy(update={"batch_size": 3}), quiet=True, workers=2
+    )
+    assert more.change == again.change != report.change
+
+
+def test_what_goes_through_as_it_is_is_unchanged(identity, tmp_path):
+    film(tmp_path / "a.mp4", 3)
+    sources, settings = find_videos(tmp_path / "a.mp4"), ApplySettings(tile=0)
+    report = correct_dataset(sources, identity, tmp_path / "out", settings, quiet=True)
+    assert "not an original: unchanged" in str(report)  # whatever is lost when it is compressed again
+    assert report.change.psnr == math.inf
+    record = tmp_path / "out/records/a.json"
+    entry = json.loads(record.read_text())
+    assert (entry["change"]["psnr"], entry["change"]["mean"]) == (None, 0)
+    # A record of an earlier version.
+    del entry["change"]
+    record.write_text(json.dumps(entry))
+    report = correct_dataset(sources, identity, tmp_path / "out", settings, quiet=True)
+    assert report.standing == ["a"]
+    assert "is not known: an earlier gaitext has corrected it: a" in str(report)
+    assert "unchanged" not in str(report)
+
+
+def test_a_preview_shows_frames_before_and_after(tmp_path):
+    darker, tree = checkpoint(tmp_path / "darker.pt", changed=True), tmp_path / "tree/001/nm-01"
+    tree.mkdir(parents=True)
+    film(tree / "000.mp4", 6)
+    film(tree / "090.mp4", 2)
+    (tree / "180.mp4").write_bytes(b"nothing")
+    sources, settings = find_videos(tmp_path / "tree"), ApplySettings(write="frames")
+    report = correct_dataset(sources, darker, tmp_path / "out", settings, quiet=True)
+    assert report.preview is None
+    settings = ApplySettings(write="frames", preview=True)
+    report = correct_dataset(sources, darker, tmp_path / "out", settings, quiet=True)
+    assert (len(report.standing), len(report.failed)) == (2, 1)  # a preview alone makes nothing again
+    assert report.preview == tmp_path / "out/preview.png"
+    assert f"before and after: {report.preview}" in str(report)
+    with Image.open(report.preview) as image:
+        picture = np.asarray(image)
+    # Of 8 frames the 2nd, 4th, 6th and 8th, each under a line of text, with a little room below; enlarged twice.
+    shown = [("000", 1), ("000", 3), ("000", 5), ("090", 1)]
+    height, width = 2 * 64, 2 * 96
+    rows = np.split(picture, 4)
+    gains = []
+    for row, (video, frame) in zip(rows, shown):
+        before = dict(read_frames(tree / f"{video}.mp4"))[frame].repeat(2, 0).repeat(2, 1)
+        with Image.open(tmp_path / f"out/videos/001/nm-01/{video}/{frame + 1:06d}.png") as image:
+            after = np.asarray(image).repeat(2, 0).repeat(2, 1)
+        tiles = row[22 : 22 + height].transpose(1, 0, 2)
+        one, two, three = (tiles[k * (width + 4) : k * (width + 4) + width].transpose(1, 0, 2) for k in range(3))
+        below = slice(30, None)  # the names are written above
+        assert np.array_equal(one[below], before[below])
+        assert np.array_equal(two[below], after[below])
+        apart = np.abs(before.astype(int) - after)[below]
+        gains.append(three[below].sum() / apart.sum())
+        assert np.array_equal(three[below], (apart * round(gains[-1])).clip(0, 255))
+        assert (row[:22] > 200).any()
+    assert len(set(gains)) == 1
+
+
+def test_of_a_large_frame_the_part_is_shown_that_has_changed_most(tmp_path):
+    rng = np.random.default_rng(0)
+    before = rng.integers(0, 200, (500, 700, 3), dtype=np.uint8)
+    after = before.copy()
+    after[410:440, 600:640] += 10
+    for name, frame in (("before", before), ("after", after)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(frame).save(tmp_path / name / "000001.png")
+    path = write_preview([Finished("a", tmp_path / "before", tmp_path / "after", 1)], tmp_path / "p.png")
+    with Image.open(path) as image:
+        picture = np.asarray(image)
+    assert picture.shape == (22 + 360 + 4, 3 * (480 + 4), 3)
+    apart = rng.integers(0, 9, (9, 11))
+    sums = {(y, x): apart[y : y + 4, x : x + 5].sum() for y in range(6) for x in range(7)}
+    assert sums[appearance._most_changed(apart, 4, 5)] == max(sums.values())
+    difference = picture[22 + 30 : 22 + 360, 2 * 484 : 2 * 484 + 480]
+    assert difference[difference > 0].size == 30 * 40 * 3
+    assert set(np.unique(difference)) == {0, 10 * 16}
+
+
+def test_without_a_result_there_is_no_preview(identity, tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"nothing")
+    report = correct_dataset(
+        find_videos(tmp_path / "a.mp4"), identity, tmp_path / "out", ApplySettings(preview=True), quiet=True
+    )
+    assert isinstance(report, ApplyReport)
+    assert report.preview is None
+    assert not (tmp_path / "out/preview.png").exists()
+    assert "against their input" not in str(report)
 
 
 def test_what_stands_is_kept_until_the_corrector_changes(identity, tmp_path):
@@ -186,8 +313,10 @@ trainer: {{iterations: 1, batch_size: 2, validation_frames: 2}}
     assert "best: AP" in train.output
     best = str(tmp_path / "run" / "correction" / "best.pt")
     video = str(world.degraded / "videos" / "001/nm-01/090.mp4")
-    apply = runner.invoke(app, ["correct", "apply", best, video, "--out", str(tmp_path / "fixed"), "-q"])
+    apply = runner.invoke(app, ["correct", "apply", best, video, "--out", str(tmp_path / "fixed"), "-q", "--preview"])
     assert apply.exit_code == 0, apply.output
+    assert "corrected pictures against their input, not an original: PSNR" in apply.output
+    assert f"before and after: {tmp_path / 'fixed' / 'preview.png'}" in apply.output
     assert (tmp_path / "fixed" / "videos" / "090.mp4").is_file()
     boxes = str(world.walkers / "boxes" / "001/nm-01/090.csv")
     options = ["--boxes", boxes, "--estimator", "movenet:lightning", "--min-score", "0", "--min-frames", "1", "-q"]

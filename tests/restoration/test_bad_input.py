@@ -286,7 +286,7 @@ def test_what_no_video_can_be_corrected_with_is_said_once(corrector: Path, tmp_p
         with pytest.raises(ConfigError, match=match):
             ApplySettings.parse(wrong, where="apply")
     for device in ("nonsense", "meta", "cuda:99"):
-        with pytest.raises(ConfigError, match=f"no device '{device}'"):
+        with pytest.raises(ConfigError, match=f"device '{device}'"):
             correct_dataset(source, corrector, tmp_path / "out", ApplySettings(device=device), quiet=True)
     assert not (tmp_path / "out").exists()
 

@@ -36,7 +36,8 @@ def test_walkers_targets_are_the_renderers(world):
     for target in targets:
         truth = read_sequence(world.walkers / "sequences" / target.pair.leaf / "5_keypoints.pkl")
         assert target.pair.poses[..., :2] == pytest.approx(truth[..., :2], abs=1e-4)
-        assert (target.pair.poses[..., 2] == 1).all()  # inside, and hidden ones count, too
+        for score, visibility in zip(target.pair.poses[..., 2].ravel(), truth[..., 2].ravel()):
+            assert score == (1 if visibility >= 0.5 else 0.5)  # all are inside
         (track,) = read_boxes(world.walkers / "boxes" / f"{target.pair.leaf}.csv").values()
         assert np.array_equal(target.boxes, track.boxes)
 
@@ -226,6 +227,14 @@ def data(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("crops")
     report = prepare_crops(find_targets(world.walkers, world.degraded), out, WINDOW, quiet=True)
     return CropData(out, report.leaves)
+
+
+def test_hidden_joints_count_unless_their_score_is_too_low(data):
+    scores = np.concatenate([read_leaf(data.root / name)[2][..., 2] for name in data.names])
+    assert set(scores.ravel()) == {0.5, 1}
+    for least, counted in ((0, scores > 0), (0.6, scores == 1)):
+        own = CropData(data.root.parent, data.names_and_frames(), least)
+        assert np.array_equal(own.frames(np.arange(len(own))).weights, counted)
 
 
 def test_draws_depend_on_seed_and_iteration_alone(data):

@@ -16,12 +16,14 @@ from gaitext.evaluation import evaluate_pose
 from gaitext.losses import CoordinateL1Loss
 from gaitext.models import FBCNN
 from gaitext.pose import decode_heatmaps, load_estimator, soft_argmax
+from gaitext.restoration.terms import missing_mass
 from gaitext.standalone.building import LossSum
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.adapter import Host, HostModel
 from gaitext.toolboxes.models import ArtifactCorrectorAdapter
 from gaitext.toolboxes.models.artifact_corrector import HostedCorrector, pad_sequences
 from gaitext.toolboxes.validate import listed_transforms, validate_config
+from tests.fake_gpu import fake_gpu
 
 SIZES = {"channels": [4, 6], "blocks": 1, "embedding_size": 5}
 TINY: dict[str, Any] = {
@@ -113,6 +115,35 @@ def test_the_heatmaps_term_is_a_loss_of_its_own() -> None:
     assert float(with_term[1]["loss"]) == pytest.approx(float(without[1]["loss"]) + term, rel=1e-5)
 
 
+def test_terms_that_compare_with_original_crops() -> None:
+    terms = {"mass_weight": 2.0, "distillation_weight": 0.5, "pixel_weight": 3.0, "temperature_start": 0.2}
+    hosted = model(**terms).train()
+    hosted.trained_share = 0.5
+    crops, poses, boxes = (value[None] for value in data(2))
+    better = data(2, 1)[0][None]
+    fed = hosted(batch(crops, better, poses, boxes))["training_feat"]
+    corrector = hosted.network
+    assert corrector.temperature == pytest.approx(0.1)  # of 0.2 to 0.05, half way
+    with torch.no_grad():
+        corrected = corrector.corrector(crops[0], 0.5)
+        found, wanted = (corrector.estimator.heatmaps(images) for images in (corrected, better[0]))
+        there = (poses[0, ..., :2] + 0.5) / 4 - 0.5
+        known = (poses[0, ..., 2] > 0).float()
+        mass = missing_mass(found, there, known, temperature=0.1, radius=2.0)
+    assert set(fed) == {"coordinates", "mass", "distillation", "pixels"}
+    assert float(fed["mass"]) == pytest.approx(2 * float(mass), rel=1e-3)
+    assert float(fed["distillation"]) == pytest.approx(0.5 * float((found - wanted).square().sum() / 34), rel=1e-3)
+    assert float(fed["pixels"]) == pytest.approx(3 * float((corrected - better[0]).abs().mean()), rel=1e-3)
+    sum(loss for name, loss in fed.items() if name != "coordinates").backward()
+    assert all(parameter.grad is not None for parameter in corrector.corrector.reconstruction_parameters())
+    with pytest.raises(DataError, match="no original crops"):
+        hosted(batch(crops, poses, boxes))
+    # A test needs none, and reads over those that are there.
+    results = hosted.eval()(batch(crops, better, poses, boxes))["inference_feat"]
+    alone = hosted(batch(crops, poses, boxes))["inference_feat"]
+    assert torch.equal(results["predictions"].nan_to_num(), alone["predictions"].nan_to_num())
+
+
 def test_only_the_reconstruction_moves_whatever_the_host_does() -> None:
     hosted = model(heatmap_weight=1.0)
     network: HostedCorrector = hosted.network
@@ -192,6 +223,33 @@ def test_mixed_precision_trains_and_estimates() -> None:
     exact = hosted.train()(batch(crops[None], poses[None]))["training_feat"]
     apart = (fed["coordinates"]["coordinates"] - exact["coordinates"]["coordinates"]).abs()
     assert 0 < apart.median() < 4
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mixed_precision_is_the_correctors_alone(training: bool) -> None:
+    hosted = model().train(training)
+    kinds: dict[str, set[torch.dtype]] = {"corrector": set(), "estimator": set()}
+    for name, network in (("corrector", hosted.network.corrector), ("estimator", hosted.network.estimator.network)):
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.register_forward_hook(lambda *call, name=name: kinds[name].add(call[2].dtype))
+    crops, poses, _ = data(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        hosted(batch(crops[None], poses[None]))
+    assert kinds == {"corrector": {torch.bfloat16}, "estimator": {torch.float32}}
+
+
+def test_crops_on_a_gpu_are_corrected_estimated_and_decoded_there() -> None:
+    hosted = model(frames_per_step=3)
+    network: HostedCorrector = hosted.network
+    with fake_gpu():
+        hosted.to("cuda")
+        crops = torch.empty(5, 3, 256, 192)
+        found, decoded = network.found(crops), network.decoded(crops)
+        assert {p.device.type for p in network.estimator.network.parameters()} == {"cuda"}  # type: ignore[attr-defined]
+        for each in (*found, decoded):
+            assert each.device.type == "cuda"
+        assert decoded.shape == (5, 17, 3)
 
 
 @pytest.mark.parametrize("with_boxes", [True, False])
@@ -306,7 +364,7 @@ def test_its_inputs_and_their_transforms_are_checked() -> None:
     crops, poses, boxes = {"type": "CropInput"}, {"type": "PoseInput"}, {"type": "PoseBoxInput"}
     for fine in ([crops, poses], [crops, poses, boxes], [{"type": "Compose", "trf_cfg": [crops]}, poses]):
         ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms(fine, "trainer_cfg.transform"))
-    with pytest.raises(ConfigError, match="two or three inputs"):
+    with pytest.raises(ConfigError, match="two to four inputs"):
         ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms([crops], "trainer_cfg.transform"))
     with pytest.raises(ConfigError, match="begin with CropInput"):
         ArtifactCorrectorAdapter(TINY).check_transforms(listed_transforms([poses, poses], "trainer_cfg.transform"))

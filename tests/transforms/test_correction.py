@@ -16,6 +16,7 @@ from gaitext.models import FBCNN, load_fbcnn
 from gaitext.toolboxes import parts
 from gaitext.transforms import ArtifactCorrection, CropInput
 from gaitext.transforms import images as correction
+from tests.fake_gpu import fake_gpu
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (5, 3, 21, 13), dtype=np.uint8)
@@ -75,6 +76,48 @@ def test_layout_dtype_and_range_stay(checkpoint: str, last: bool, dtype: type, w
     assert (np.abs(result.astype(np.float64) - before) > 0.1 * wanted.max()).mean() > 0.5
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["T3HW", "THW3"])
+def test_tensors_come_back_as_tensors(checkpoint: str, last: bool) -> None:
+    correct = ArtifactCorrection(checkpoint, batch_size=2, device="cpu")
+    for frames in (BYTES, (BYTES / 255).astype(np.float16)):
+        frames = frames.transpose(0, 2, 3, 1) if last else frames
+        before = torch.from_numpy(frames.copy())
+        result = correct(before.clone())
+        assert np.array_equal(result.numpy(), correct(frames))
+        assert result.dtype == before.dtype
+        # Whoever trains on them may: they are no inference tensors.
+        assert not result.is_inference()
+        assert np.array_equal(correct(frames[:, ::-1]), correct(before.flip(1)).numpy())
+    half = correct(torch.from_numpy(BYTES / np.float32(255)).bfloat16())
+    assert half.dtype == torch.bfloat16
+    for wrong, said in (
+        (torch.full((1, 3, 8, 8), torch.nan), "nan"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), "give uint8"),
+        (torch.zeros(3, 8, 8), "was expected"),
+        (torch.zeros(0, 3, 8, 8), "was expected"),
+    ):
+        with pytest.raises(DataError, match=said):
+            correct(wrong)
+
+
+def test_frames_on_a_gpu_are_corrected_there(checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def place(name: str, precision: str) -> tuple[torch.device, torch.dtype]:
+        asked.append(name)
+        return torch.device("cuda:0"), torch.float32
+
+    monkeypatch.setattr(correction, "_place", place)
+    fixed = network().fixed(0.5)
+    monkeypatch.setattr(correction, "_load", lambda *key: fixed)
+    with fake_gpu():
+        fixed.to("cuda")
+        for shape in ((5, 3, 21, 13), (5, 21, 13, 3)):
+            result = ArtifactCorrection(checkpoint, batch_size=2)(torch.empty(shape, dtype=torch.uint8))
+            assert (result.device.type, result.dtype, tuple(result.shape)) == ("cuda", torch.uint8, shape)
+    assert asked == ["cuda:0", "cuda:0"]
+
+
 def test_quality_counts(checkpoint: str) -> None:
     strong = ArtifactCorrection(checkpoint, quality=0.9, device="cpu")(BYTES / np.float32(255))
     np.testing.assert_allclose(strong, corrected(BYTES, 0.9), atol=1e-5)
@@ -120,7 +163,8 @@ def test_the_network_stays_whoever_builds_the_transform(
         (BYTES[:, :, :3, :3].transpose(0, 2, 3, 1).repeat(1, 0), "H and W other than 3"),
         (BYTES.astype(np.float32), "white"),
         (BYTES / np.float32(255) - 0.5, "not yet normalised"),
-        (BYTES.astype(np.int64), "give uint8"),
+        (BYTES.astype(np.int64), "frames are int64"),
+        (BYTES.astype(np.uint16), "give uint8"),
         (np.full((1, 3, 8, 8), np.nan), "NaN"),
     ],
 )

@@ -11,27 +11,25 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gaitext import checkpoints
-from gaitext.config import Settings
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.fbcnn import FBCNN, FBCNNSettings
 from gaitext.models.packing import sequence_lengths
-from gaitext.pose import TEMPERATURE, TorchEstimator, decode_heatmaps, load_estimator
-from gaitext.restoration.objective import CorrectionObjective, heatmap_mse, rescaled
+from gaitext.pose import TorchEstimator, load_estimator
+from gaitext.restoration.objective import CorrectionObjective
+from gaitext.restoration.terms import TermSettings
+from gaitext.restoration.validation import decode
 from gaitext.toolboxes.adapter import Host, HostInputs, HostOutput, ListedTransform, ModelAdapter
 
 
-class ArtifactCorrectorSettings(Settings):
-    """``model_cfg`` of ``ArtifactCorrector``.
+class ArtifactCorrectorSettings(TermSettings):
+    """``model_cfg`` of ``ArtifactCorrector``: the terms beside the coordinates' loss, which ``loss_cfg`` weighs, and
 
     Attributes:
         corrector: FBCNN's sizes; by default the published ones.
-        checkpoint: weights that training begins with: the released ``fbcnn_color.pth``, or a corrector's.
-            None: those that change nothing. Not read where training goes on, nor in a test.
+        checkpoint: weights that training begins with: the released ``fbcnn_color.pth``, a restorer's (``gaitext
+            correct pretrain``) or a corrector's. None: those that change nothing. Not read where training goes on,
+            nor in a test.
         estimator: specification, as for ``gaitext extract``; gradients must flow through it.
-        quality: 1 − QF/100, how strongly to correct.
-        temperature: of :func:`~gaitext.pose.decoding`, in training.
-        heatmap_weight: of the mean squared difference from Gaussian heatmaps, beside the coordinates' loss;
-            0 leaves it out.
         min_score: joints of target poses with a lower score, or 0, do not count.
         frames_per_step: so many frames go through the networks at a time. Of a larger training batch the parts
             are computed a second time for their gradients: memory is bounded, at a third more work. No number
@@ -43,9 +41,6 @@ class ArtifactCorrectorSettings(Settings):
     corrector: FBCNNSettings = FBCNNSettings()
     checkpoint: str | None = None
     estimator: str = "movenet"
-    quality: float = Field(0.5, ge=0, le=1)
-    temperature: float = Field(TEMPERATURE, gt=0)
-    heatmap_weight: float = Field(0.0, ge=0)
     min_score: float = 0.0
     frames_per_step: int = Field(64, ge=1)
     test_frames: int = Field(720, ge=1)
@@ -62,16 +57,16 @@ class HostedCorrector(CorrectionObjective):
         corrector = FBCNN(**settings.corrector.model_dump()).freeze_all_but_reconstruction()
         # The toolboxes choose a rank's GPU after they have built the model.
         estimator = load_estimator(settings.estimator, device="cpu")
-        super().__init__(corrector, estimator, quality=settings.quality, temperature=settings.temperature)
-        self.settings = settings
+        super().__init__(corrector, estimator, **{name: getattr(settings, name) for name in TermSettings.model_fields})
+        self.checkpoint, self.frames_per_step = settings.checkpoint, settings.frames_per_step
 
     def begin(self) -> None:
         """Give the corrector the weights that training begins with."""
         assert isinstance(self.corrector, FBCNN)
-        if self.settings.checkpoint is None:
+        if self.checkpoint is None:
             self.corrector.start_as_identity(self.settings.quality)
         else:
-            checkpoints.load(self.corrector, self.settings.checkpoint)
+            checkpoints.load(self.corrector, self.checkpoint)
 
     def found(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Correct and estimate, with a graph where gradients are enabled.
@@ -83,9 +78,7 @@ class HostedCorrector(CorrectionObjective):
             Keypoints by soft-argmax [N, 17, 3] in pixels of the images, heatmaps [N, 17, h, w], and the
             corrected images.
         """
-        if isinstance(self.estimator, TorchEstimator):
-            self.estimator.to(images.device)
-        limit = self.settings.frames_per_step
+        limit = self.frames_per_step
         if len(images) <= limit:
             return self._part(images)
         parts = [checkpoint(self._part, part, use_reentrant=False) for part in images.split(limit)]
@@ -94,17 +87,13 @@ class HostedCorrector(CorrectionObjective):
 
     @torch.no_grad()
     def decoded(self, images: Tensor) -> Tensor:
-        """Poses [N, 17, 3] in pixels of the images, decoded as ``gaitext extract`` does."""
-        if isinstance(self.estimator, TorchEstimator):
-            self.estimator.to(images.device)
-        parts = images.split(self.settings.frames_per_step)
-        heatmaps = [self.estimator.heatmaps(self.correct(part)).float().cpu() for part in parts]
-        poses = torch.from_numpy(decode_heatmaps(torch.cat(heatmaps).numpy()))
-        places = rescaled(poses[..., :2], self.estimator.heatmap_size, self.estimator.input_size)
-        missing = poses[..., 2:] <= 0
-        return torch.cat((places.masked_fill(missing, 0), poses[..., 2:]), -1).to(images.device)
+        """Poses [N, 17, 3] in pixels of the images, decoded as ``gaitext extract`` does, on their device."""
+        size = self.estimator.input_size
+        return torch.cat([decode(self._part(part)[1], size) for part in images.split(self.frames_per_step)])
 
     def _part(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if isinstance(self.estimator, TorchEstimator):
+            self.estimator.to(images.device)
         output = self(images)
         return output.keypoints, output.heatmaps, output.corrected
 
@@ -129,17 +118,21 @@ def pad_sequences(frames: Tensor, lengths: Sequence[int], limit: int) -> Tensor:
 
 #: Frames of a batch that the log shows.
 _SHOWN = 4
-_INPUTS = "degraded crops, target poses and, if there are any, the persons' boxes"
+_INPUTS = (
+    "degraded crops, original ones where a term needs them, target poses and, if there are any, the persons' boxes"
+)
 
 
 class ArtifactCorrectorAdapter(ModelAdapter):
     """FBCNN before a frozen pose estimator (artifact correction, Fig. 1).
 
-    Inputs: crops [T, 3, H, W] of degraded video, of the estimator's input size, through ``CropInput``;
+    Inputs: crops [T, 3, H, W] of degraded video, of the estimator's input size, through ``CropInput``; with
+    ``distillation_weight`` or ``pixel_weight``, in training, the same of original video;
     poses [T, 17, 3] in pixels of the crops, a score of 0 being a joint that is not known; and, for the area
     in OKS, the persons' boxes [T, 4] in the same pixels, if there are any.
 
-    Loss: ``coordinates`` on the keypoints (Eq. 1); with ``heatmap_weight`` the weighted term ``heatmaps`` is added.
+    Loss: ``coordinates`` on the keypoints (Eq. 1), and each weighted term that counts: ``heatmaps``, ``mass``,
+    ``distillation``, ``pixels`` (:class:`~gaitext.restoration.terms.TermSettings`).
     A test's ``predictions``, ``targets`` and ``boxes`` are [n, test_frames, …], NaN behind a sequence's last frame.
     """
 
@@ -161,11 +154,11 @@ class ArtifactCorrectorAdapter(ModelAdapter):
         return {"coordinates": ("coordinates", "targets", "weights")}
 
     def check_transforms(self, lists: Sequence[Sequence[ListedTransform]]) -> None:
-        if len(lists) not in (2, 3):
+        if not 2 <= len(lists) <= 4:
             raise ConfigError(
                 f"{len(lists)} inputs are used; {self.name} reads {_INPUTS}",
                 where="data_cfg.data_in_use",
-                how="switch two or three inputs on, each with a transform list of its own",
+                how="switch two to four inputs on, each with a transform list of its own",
             )
         if not any(transform.name == "CropInput" for transform in lists[0]):
             raise ConfigError(
@@ -188,9 +181,10 @@ class ArtifactCorrectorAdapter(ModelAdapter):
     @torch.no_grad()
     def check_batch(self, network: nn.Module, inputs: HostInputs) -> None:
         assert isinstance(network, HostedCorrector)
-        estimator, (crops, poses, boxes) = network.estimator, _read(inputs)
+        estimator, (crops, originals, poses, boxes) = network.estimator, _read(inputs)
         size = tuple(estimator.input_size)
         shapes = {"crops": (crops, (3, *size)), "poses": (poses, (17, 3))}
+        shapes |= {} if originals is None else {"original crops": (originals, (3, *size))}
         shapes |= {} if boxes is None else {"boxes": (boxes, (4,))}
         for name, (sequence, wanted) in shapes.items():
             if tuple(sequence.shape[1:]) != wanted:
@@ -221,7 +215,7 @@ class ArtifactCorrectorAdapter(ModelAdapter):
 
     def run(self, network: nn.Module, inputs: HostInputs, *, training: bool) -> HostOutput:
         assert isinstance(network, HostedCorrector)
-        crops, poses, boxes = _read(inputs)
+        crops, originals, poses, boxes = _read(inputs)
         if not training:
             lengths = sequence_lengths(inputs.sequences[0], inputs.lengths, where=self.name)
             results = {"predictions": network.decoded(crops), "targets": poses}
@@ -230,24 +224,27 @@ class ArtifactCorrectorAdapter(ModelAdapter):
             return HostOutput(
                 {}, {name: pad_sequences(each.float(), lengths, limit) for name, each in results.items()}, {}
             )
+        network.anneal(inputs.trained_share)
         keypoints, heatmaps, corrected = network.found(crops)
         weights = _known(poses, self.settings.min_score).to(keypoints.dtype)
         targets = poses[..., :2]
         fed: dict[str, Any] = {
             "coordinates": {"coordinates": keypoints[..., :2], "targets": targets, "weights": weights}
         }
-        if self.settings.heatmap_weight:
-            there = rescaled(targets, network.estimator.input_size, network.estimator.heatmap_size)
-            fed["heatmaps"] = self.settings.heatmap_weight * heatmap_mse(heatmaps, there, weights)
+        terms = network.terms(self.settings, heatmaps, targets, weights, corrected, originals)
+        fed |= {name: weight * value for name, (weight, value) in terms.items()}
         images = {"degraded": crops[:_SHOWN], "corrected": corrected[:_SHOWN].detach().clamp(0, 1)}
         return HostOutput(fed, {}, images)
 
 
-def _read(inputs: HostInputs) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Crops [N, 3, H, W], poses [N, 17, 3] and boxes [N, 4] of a batch's frames, packed or not."""
-    crops, poses = inputs.sequence(0, "degraded crops"), inputs.sequence(1, "target poses")
-    boxes = inputs.sequence(2, "boxes").flatten(0, 1) if len(inputs.sequences) > 2 else None
-    return crops.flatten(0, 1), poses.flatten(0, 1), boxes
+def _read(inputs: HostInputs) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+    """Crops [N, 3, H, W], original ones, poses [N, 17, 3] and boxes [N, 4] of a batch's frames, packed or not."""
+    crops, second = inputs.sequence(0, "degraded crops"), inputs.sequence(1, "target poses")
+    originals = second.flatten(0, 1) if second.ndim == crops.ndim else None  # poses have an axis less
+    place = 1 if originals is None else 2
+    poses = inputs.sequence(place, "target poses").flatten(0, 1)
+    boxes = inputs.sequence(place + 1, "boxes").flatten(0, 1) if len(inputs.sequences) > place + 1 else None
+    return crops.flatten(0, 1), originals, poses, boxes
 
 
 def _known(poses: Tensor, min_score: float) -> Tensor:
