@@ -14,8 +14,9 @@ from gaitext.config import merge
 from gaitext.pose import INPUT_SIZE
 from gaitext.restoration.crop_data import Split, read_split
 from gaitext.restoration.crops import POSES
-from gaitext.restoration.objective import gaussian_heatmaps, rescaled
+from gaitext.restoration.objective import rescaled
 from gaitext.restoration.targets import renderer_poses
+from gaitext.restoration.terms import gaussian_heatmaps
 from gaitext.store import read_sequence, write_leaf, write_partition
 from gaitext.store.contract import HEATMAP_SHAPE, HEATMAPS, POSES_FRAME
 from gaitext.studies.cells import WeightedSum
