@@ -58,7 +58,7 @@ class CleanData:
     @property
     def data_cfg(self) -> dict[str, Any]:
         """Of a host that trains on them."""
-        found = self.folder if self.data.is_rendered else self.data.config.data.truth
+        found = self.folder if self.data.is_rendered else self.data.truth
         # Of what `gaitext extract` writes: heatmaps, poses in their pixels and in the frame's, boxes.
         place = {"heatmaps": 0, "poses": 2}[self.kind]
         return {
@@ -74,7 +74,7 @@ class CleanData:
 
 def _make_clean(clean: CleanData) -> None:
     data = clean.data.config.data
-    there = data.truth / "sequences"
+    there = clean.data.truth / "sequences"
     split = read_split(data.split, (path.name for path in there.iterdir()), data.split_seed)
     if clean.data.is_rendered:
         shutil.rmtree(clean.folder, ignore_errors=True)
@@ -85,7 +85,7 @@ def _make_clean(clean: CleanData) -> None:
 
 def _render_poses(clean: CleanData, split: Split) -> None:
     """The renderer's joints, in frame pixels."""
-    truth = clean.data.config.data.truth
+    truth = clean.data.truth
     there = truth / "sequences"
     for leaf in _leaves(there, split):
         identity, kind, view = leaf.relative_to(there).parts

@@ -410,6 +410,7 @@ def test_refuses(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"systems": {"base": {"train": "corrector"}}}, "which is always there"),
+        ({"walkers": None, "correction": {"estimator": "movenet", "data": {"videos": "x", "cache": "c"}}}, "truth"),
         ({"systems": {"a": {}}}, "give one of weights"),
         ({"systems": {"a": {"train": "corrector", "restorer": True}}}, "give one of weights"),
         ({"systems": {"a": {"train": "estimator", "begin": "restorer"}}}, "only a corrector"),
