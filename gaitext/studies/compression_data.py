@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gaitext.errors import DataError
-from gaitext.restoration import DegradeSettings, degrade_dataset
+from gaitext.restoration import DegradeSettings, RestorerConfig, degrade_dataset
 from gaitext.restoration.crop_data import read_split
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.settings import CorrectionConfig
@@ -95,9 +95,11 @@ class CompressionData:
         """What the crops are; the same settings give the same."""
         data = self.config.data.model_dump(mode="json")
         places = {"truth", "degraded", "cache"} | ({"split"} if self.settings.walkers is not None else set())
-        return {**self.videos_about, **{key: value for key, value in data.items() if key not in places}}
+        own = {key: data.pop(key) for key in ("videos", "degrade")}  # those without labels, if there are any
+        more = {} if own["videos"] is None else {"own": own}
+        return {**self.videos_about, **more, **{key: value for key, value in data.items() if key not in places}}
 
-    def restorer_config(self, values: Mapping[str, Any]) -> Any:
+    def restorer_config(self, values: Mapping[str, Any]) -> RestorerConfig:
         """What ``gaitext correct pretrain`` is given: of walkers it sees the training people's videos alone.
 
         Args:
@@ -106,8 +108,6 @@ class CompressionData:
         Raises:
             ConfigError: they are wrong.
         """
-        from gaitext.restoration import RestorerConfig
-
         if self.walkers is not None:
             data = {"videos": [str(self._training_videos)], "cache": str(self._training_videos.with_suffix(".cache"))}
             values = {**values, "data": {**(values.get("data") or {}), **data}}
