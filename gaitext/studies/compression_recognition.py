@@ -21,7 +21,7 @@ from gaitext.store import read_sequence, write_leaf, write_partition
 from gaitext.store.contract import HEATMAP_SHAPE, HEATMAPS, POSES_FRAME
 from gaitext.studies.cells import WeightedSum
 from gaitext.studies.compression_data import CompressionData
-from gaitext.studies.compression_poses import HEATMAP_FORMS, Search
+from gaitext.studies.compression_search import HEATMAP_FORMS, Search
 from gaitext.studies.compression_settings import GaitSettings
 from gaitext.studies.scoring import Config
 from gaitext.studies.tasks import Running, Task, digest_of, finish
