@@ -16,8 +16,9 @@ from gaitext.studies.cells import Cells, WeightedSum
 from gaitext.studies.compression_data import CompressionData
 from gaitext.studies.compression_domains import Domain, TestCrops, read_crops
 from gaitext.studies.compression_pictures import Curve, curves_figure, curves_table, examples, histogram, panels
-from gaitext.studies.compression_poses import Finder, Found, PoseTest, Search
+from gaitext.studies.compression_poses import Found, PoseTest
 from gaitext.studies.compression_recognition import Recogniser
+from gaitext.studies.compression_search import Finder, Search
 from gaitext.studies.compression_settings import BASE, CompressionSettings, Place
 from gaitext.studies.compression_training import CorrectorTraining, RestorerTraining
 from gaitext.studies.configs import located
@@ -273,9 +274,11 @@ class CompressionStudy:
         if not place.is_original:
             ends = place, place._replace(video="original")
             worst, best = (self.search(BASE, seed, each, domains, running) for each in ends)
-            lost = (worst, best)
+            lost = (worst.poses, best.poses)
             needs += [self._search_name(BASE, seed, each) for each in ends]
-        return PoseTest(job, place.name, seed, stride, lost, cell, about).task(tuple(dict.fromkeys(needs)))
+        return PoseTest(job.poses, system, place.name, seed, stride, lost, cell, about).task(
+            tuple(dict.fromkeys(needs))
+        )
 
     def is_cell(self, task: Task) -> bool:
         return isinstance(task.argument, (PoseTest, WeightedSum))

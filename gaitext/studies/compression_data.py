@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gaitext.errors import DataError
-from gaitext.restoration import DegradeSettings, degrade_dataset
+from gaitext.restoration import DegradeSettings, RestorerConfig, degrade_dataset
 from gaitext.restoration.crop_data import read_split
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.settings import CorrectionConfig
@@ -52,6 +52,18 @@ class CompressionData:
         """What ``gaitext correct train`` is given, without a system's changes."""
         return self.config_with({})
 
+    @property
+    def truth(self) -> Path:
+        """The originals, and what is true of them."""
+        assert self.config.data.truth is not None
+        return self.config.data.truth
+
+    @property
+    def degraded(self) -> Path:
+        """Their degraded versions."""
+        assert self.config.data.degraded is not None
+        return self.config.data.degraded
+
     def config_with(self, overrides: Mapping[str, Any]) -> CorrectionConfig:
         """The same with a system's changes.
 
@@ -83,9 +95,11 @@ class CompressionData:
         """What the crops are; the same settings give the same."""
         data = self.config.data.model_dump(mode="json")
         places = {"truth", "degraded", "cache"} | ({"split"} if self.settings.walkers is not None else set())
-        return {**self.videos_about, **{key: value for key, value in data.items() if key not in places}}
+        own = {key: data.pop(key) for key in ("videos", "degrade")}  # those without labels, if there are any
+        more = {} if own["videos"] is None else {"own": own}
+        return {**self.videos_about, **more, **{key: value for key, value in data.items() if key not in places}}
 
-    def restorer_config(self, values: Mapping[str, Any]) -> Any:
+    def restorer_config(self, values: Mapping[str, Any]) -> RestorerConfig:
         """What ``gaitext correct pretrain`` is given: of walkers it sees the training people's videos alone.
 
         Args:
@@ -94,8 +108,6 @@ class CompressionData:
         Raises:
             ConfigError: they are wrong.
         """
-        from gaitext.restoration import RestorerConfig
-
         if self.walkers is not None:
             data = {"videos": [str(self._training_videos)], "cache": str(self._training_videos.with_suffix(".cache"))}
             values = {**values, "data": {**(values.get("data") or {}), **data}}
@@ -112,14 +124,14 @@ class CompressionData:
             return
         self._training_videos.mkdir(parents=True, exist_ok=True)
         for identity in read_split(self.config.data.split, ()).train:
-            link, videos = self._training_videos / identity, self.config.data.truth / "videos" / identity
+            link, videos = self._training_videos / identity, self.truth / "videos" / identity
             if not link.is_symlink():
                 link.symlink_to(os.path.relpath(videos, link.parent), target_is_directory=True)
 
     @property
     def is_rendered(self) -> bool:
         """Whether the label source is walkers' renderer, whose keypoints are no extraction's leaves."""
-        return self.settings.walkers is not None or (self.config.data.truth / "walkers.json").is_file()
+        return self.settings.walkers is not None or (self.truth / "walkers.json").is_file()
 
     @property
     def training_identities(self) -> int | None:
@@ -166,15 +178,15 @@ def _make_videos(data: CompressionData) -> None:
         for mode in ("correct", "finetune"):
             build_learner(config.model_copy(update={"mode": mode}), torch.device("cpu"))
     if data.walkers is not None:
-        made = write_dataset(data.walkers, config.data.truth, data.workers, quiet=data.quiet)
+        made = write_dataset(data.walkers, data.truth, data.workers, quiet=data.quiet)
         assert made.videos is not None
         assert config.data.split is not None
         sources = find_videos(made.videos)
-        degrade_all(sources, config.data.degraded, data.settings.degrade, data.workers, data.quiet)
+        degrade_all(sources, data.degraded, data.settings.degrade, data.workers, data.quiet)
         trained, tested = read_partition(made.partition)
         few = _validating(len(trained))
         write_json(config.data.split, {"train": trained[:-few], "val": trained[-few:], "test": tested})
-    for folder in (config.data.truth, config.data.degraded):
+    for folder in (data.truth, data.degraded):
         if not folder.is_dir():
             raise DataError("no such folder", where=folder, how="`gaitext extract` and `gaitext degrade` make them")
     finish(data.videos_task().done, data.videos_about)

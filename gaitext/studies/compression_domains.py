@@ -77,7 +77,7 @@ class Domain:
     def truth(self) -> Path:
         """What :func:`~gaitext.restoration.find_targets` takes for the truth."""
         if self.settings is None:
-            return self.data.config.data.truth
+            return self.data.truth
         if self.walkers is not None:
             return rendered(self.data.folder, self.walkers)
         return self.data.folder / f"{self.name}-{digest_of(self.about)}"
@@ -155,7 +155,7 @@ class TestCrops:
     def degraded(self) -> Path:
         """The degraded videos."""
         if self.degrade is None:
-            return self.domain.data.config.data.degraded
+            return self.domain.data.degraded
         made = {"of": self.domain.about, "degrade": self.degrade.model_dump(mode="json")}
         return self.domain.data.folder / f"degraded-{digest_of(made)}"
 

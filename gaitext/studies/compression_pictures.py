@@ -17,7 +17,8 @@ from gaitext.inspect.paint import draw_skeleton, draw_text
 from gaitext.restoration.crop_data import CropData
 from gaitext.restoration.validation import decode
 from gaitext.store import atomic_path
-from gaitext.studies.compression_poses import PIXELS, Finder, Found
+from gaitext.studies.compression_poses import PIXELS, Found
+from gaitext.studies.compression_search import Finder
 
 Array = npt.NDArray[Any]
 

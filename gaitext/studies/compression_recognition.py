@@ -14,13 +14,14 @@ from gaitext.config import merge
 from gaitext.pose import INPUT_SIZE
 from gaitext.restoration.crop_data import Split, read_split
 from gaitext.restoration.crops import POSES
-from gaitext.restoration.objective import gaussian_heatmaps, rescaled
+from gaitext.restoration.objective import rescaled
 from gaitext.restoration.targets import renderer_poses
+from gaitext.restoration.terms import gaussian_heatmaps
 from gaitext.store import read_sequence, write_leaf, write_partition
 from gaitext.store.contract import HEATMAP_SHAPE, HEATMAPS, POSES_FRAME
 from gaitext.studies.cells import WeightedSum
 from gaitext.studies.compression_data import CompressionData
-from gaitext.studies.compression_poses import HEATMAP_FORMS, Search
+from gaitext.studies.compression_search import HEATMAP_FORMS, Search
 from gaitext.studies.compression_settings import GaitSettings
 from gaitext.studies.scoring import Config
 from gaitext.studies.tasks import Running, Task, digest_of, finish
@@ -57,7 +58,7 @@ class CleanData:
     @property
     def data_cfg(self) -> dict[str, Any]:
         """Of a host that trains on them."""
-        found = self.folder if self.data.is_rendered else self.data.config.data.truth
+        found = self.folder if self.data.is_rendered else self.data.truth
         # Of what `gaitext extract` writes: heatmaps, poses in their pixels and in the frame's, boxes.
         place = {"heatmaps": 0, "poses": 2}[self.kind]
         return {
@@ -73,7 +74,7 @@ class CleanData:
 
 def _make_clean(clean: CleanData) -> None:
     data = clean.data.config.data
-    there = data.truth / "sequences"
+    there = clean.data.truth / "sequences"
     split = read_split(data.split, (path.name for path in there.iterdir()), data.split_seed)
     if clean.data.is_rendered:
         shutil.rmtree(clean.folder, ignore_errors=True)
@@ -84,7 +85,7 @@ def _make_clean(clean: CleanData) -> None:
 
 def _render_poses(clean: CleanData, split: Split) -> None:
     """The renderer's joints, in frame pixels."""
-    truth = clean.data.config.data.truth
+    truth = clean.data.truth
     there = truth / "sequences"
     for leaf in _leaves(there, split):
         identity, kind, view = leaf.relative_to(there).parts
@@ -94,12 +95,12 @@ def _render_poses(clean: CleanData, split: Split) -> None:
 
 
 def _render_heatmaps(clean: CleanData, split: Split) -> None:
-    """Gaussians at the renderer's joints, in the crops that correctors are trained on; of a joint outside, none."""
+    """Gaussians at the renderer's joints, as high as these score, in the crops that correctors are trained on."""
     there = clean.data.config.data.cache / "sequences"
     size = (HEATMAP_SHAPE[1], HEATMAP_SHAPE[2])
     for leaf in _leaves(there, split):
         poses = torch.from_numpy(np.array(read_sequence(leaf / f"{POSES}.pkl")))
-        maps = gaussian_heatmaps(rescaled(poses[..., :2], INPUT_SIZE, size), size) * (poses[..., 2, None, None] > 0)
+        maps = gaussian_heatmaps(rescaled(poses[..., :2], INPUT_SIZE, size), size) * poses[..., 2, None, None]
         identity, kind, view = leaf.relative_to(there).parts
         sequences = {HEATMAPS.stem: maps.half().numpy()}
         write_leaf(clean.folder / "sequences", identity, kind, view, sequences, HEATMAP_FORMS)

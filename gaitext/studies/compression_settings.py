@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from gaitext.config import Settings, load_yaml, merge
-from gaitext.errors import suggest
+from gaitext.errors import ConfigError, suggest
 from gaitext.evaluation.psymo import VARIATIONS
 from gaitext.restoration import DegradeSettings
 from gaitext.restoration.settings import CorrectionConfig, CropSettings
@@ -318,6 +318,9 @@ class CompressionSettings(StudySettings):
                 values["finetune_trainer"] = values.get("trainer") or {}
             values = merge(overrides, values)
         config = CorrectionConfig.parse(values, where="correction" if isinstance(given, dict) else str(root / given))
+        if config.data.truth is None:  # of one's own video alone, without labels
+            how = "give truth and degraded, or the study's walkers"
+            raise ConfigError("nothing says what is true", where="correction.data", how=how)
         data = {name: value.resolve() for name, value in config.data if isinstance(value, Path)}
         changes: dict[str, Any] = {"data": config.data.model_copy(update=data)}
         if config.model.weights is not None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gaitext.errors import DataError
-from gaitext.restoration.settings import CorrectionConfig
-from gaitext.restoration.train import train_correction
+from gaitext.restoration import CorrectionConfig, RestorerConfig, train_correction, train_restorer
 from gaitext.studies.compression_data import CompressionData
 from gaitext.studies.tasks import Task, finish
 
@@ -106,7 +105,7 @@ class RestorerTraining:
     """
 
     data: CompressionData
-    config: Any
+    config: RestorerConfig
     seed: int
     output: Path
     device: str
@@ -115,7 +114,7 @@ class RestorerTraining:
 
     @property
     def folder(self) -> Path:
-        return self.output / str(self.config.name)
+        return self.output / self.config.name
 
     @property
     def done(self) -> Path:
@@ -131,8 +130,6 @@ class RestorerTraining:
 
 def pretrain(restorer: RestorerTraining) -> None:
     """Pre-train, or go on where a killed pre-training stopped."""
-    from gaitext.restoration import train_restorer
-
     restorer.data.link_training_videos()
     run = train_restorer(
         restorer.config,

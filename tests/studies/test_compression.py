@@ -406,10 +406,18 @@ def test_refuses(tmp_path: Path) -> None:
             study(recognition={"gait": {**gait, "overrides": overrides}})
 
 
+UNLABELLED = {
+    "estimator": "movenet",
+    "data": {"videos": "x", "cache": "c"},
+    "objective": {"coordinate_weight": 0, "distillation_weight": 1},
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"systems": {"base": {"train": "corrector"}}}, "which is always there"),
+        ({"walkers": None, "correction": UNLABELLED}, "nothing says what is true"),
         ({"systems": {"a": {}}}, "give one of weights"),
         ({"systems": {"a": {"train": "corrector", "restorer": True}}}, "give one of weights"),
         ({"systems": {"a": {"train": "estimator", "begin": "restorer"}}}, "only a corrector"),

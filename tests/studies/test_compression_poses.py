@@ -23,7 +23,8 @@ from gaitext.studies import Cell
 from gaitext.studies.cells import WeightedSum, add_cells
 from gaitext.studies.compression_domains import read_crops
 from gaitext.studies.compression_pictures import Curve, curves_figure, curves_table, examples, panels
-from gaitext.studies.compression_poses import Finder, Found, PoseTest, Search, frame_poses, measure, psnr_of, search
+from gaitext.studies.compression_poses import Found, PoseTest, measure
+from gaitext.studies.compression_search import Finder, Search, frame_poses, psnr_of, search
 
 ESTIMATOR = "movenet:lightning"
 FRAMES = {"007": [0, 1, 2], "009": [0, 1, 2, 3]}
@@ -145,18 +146,17 @@ def poses(offsets: list[float], scores: list[float] | None = None) -> Found:
     return Found(found, true, boxes, np.array([20.0, 30, 1, 30, np.nan, 1]), leaves, np.array([0, 2, 3] * 2))
 
 
-def written(crops: Path, name: str, found: Found) -> Search:
-    job = searching(crops, system=name, folder=crops.parent / name)
-    job.folder.mkdir()
-    found.write(job.poses)
-    return job
+def written(crops: Path, name: str, found: Found) -> Path:
+    path = crops.parent / f"{name}.npz"
+    found.write(path)
+    return path
 
 
 def test_cell_of_poses(crops: Path) -> None:
     """By hand: joints of one person are 5 pixels off in one frame and 12 in the other, of the other person right."""
     job = written(crops, "some", poses([5, 12, 1000, 0, 0, 1000]))
     cell = crops.parent / "cell.json"
-    measure(PoseTest(job, "original", 4, 2, None, cell, {"a": 1}))
+    measure(PoseTest(job, "some", "original", 4, 2, None, cell, {"a": 1}))
     read, about = Cell.read(cell)
     assert (read.system, read.condition, read.seed, about) == ("some", "original", 4, {"a": 1})
     assert read.people["L2"] == pytest.approx({"007": 8.5, "009": 0.0})
@@ -184,12 +184,12 @@ def test_share_of_lost_precision_that_is_recovered(crops: Path) -> None:
     cell = crops.parent / "cell.json"
     for offsets, people in (([near] * 3 + [far] * 3, [100, 0]), ([far] * 6, [0, 0]), ([near] * 6, [100, 100])):
         job = written(crops, f"system-{people}", poses(offsets))
-        measure(PoseTest(job, "degraded", 0, 2, (base, best), cell, {}))
+        measure(PoseTest(job, "some", "degraded", 0, 2, (base, best), cell, {}))
         read, _ = Cell.read(cell)
         assert read.people["recovered"] == pytest.approx(dict(zip(("007", "009"), people)))
         assert read.scalars["recovered"] == pytest.approx(read.scalars["AP"])
     # Where nothing is lost, nothing can be recovered.
-    measure(PoseTest(best, "degraded", 0, 2, (best, best), cell, {}))
+    measure(PoseTest(best, "some", "degraded", 0, 2, (best, best), cell, {}))
     assert np.isnan(Cell.read(cell)[0].scalars["recovered"])
 
 
@@ -197,7 +197,7 @@ def test_a_person_without_known_joints_is_left_out(crops: Path) -> None:
     found = poses([0.0] * 6)
     found.true[3:, :, 2] = 0
     cell = crops.parent / "cell.json"
-    measure(PoseTest(written(crops, "some", found), "original", 0, 1, None, cell, {}))
+    measure(PoseTest(written(crops, "some", found), "some", "original", 0, 1, None, cell, {}))
     assert set(Cell.read(cell)[0].people["AP"]) == {"007"}
 
 
