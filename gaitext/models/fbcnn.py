@@ -41,12 +41,16 @@ class FBCNNSettings(Settings):
         channels: of each resolution, the full one first; every level halves it.
         blocks: residual blocks at each level, on either way, and in the predictor.
         embedding_size: width of the quality embedding.
+        skip: add the input to the output, so that the network makes the difference alone. The published one has no
+            such skip, and a fresh one that begins as the identity learns from there several times as slowly: every
+            step of Adam disturbs the weights that copy the image (docs/artifact-correction.md, "A fresh network").
     """
 
     image_channels: int = Field(3, ge=1)
     channels: tuple[Positive, ...] = Field((64, 128, 256, 512), min_length=2)
     blocks: int = Field(4, ge=1)
     embedding_size: int = Field(512, ge=1)
+    skip: bool = False
 
 
 class FBCNN(nn.Module):
@@ -54,7 +58,8 @@ class FBCNN(nn.Module):
 
     A head, down levels of residual blocks, an encoder and a decoder body at the lowest resolution,
     and up levels whose blocks are modulated by what the quality embedding says: x + γ·res(x) + β.
-    What each level had on the way down is added on the way up. There is no skip from input to output.
+    What each level had on the way down is added on the way up. There is no skip from input to output, unless
+    ``skip`` asks for one.
 
     Keywords are the fields of :class:`FBCNNSettings`. Published weights are loaded by
     :func:`gaitext.checkpoints.load`.
@@ -90,6 +95,8 @@ class FBCNN(nn.Module):
         )
         self.gamma = nn.ModuleList(nn.Sequential(nn.Linear(embedding, c), nn.Sigmoid()) for c in channels[:-1])
         self.beta = nn.ModuleList(nn.Sequential(nn.Linear(embedding, c), nn.Tanh()) for c in channels[:-1])
+        if self.settings.skip:  # so that weights alone say it
+            self.register_buffer("skip", torch.ones(()))
         self._frozen = False
 
     @property
@@ -131,8 +138,8 @@ class FBCNN(nn.Module):
         x = self.decoder(encoded)
         for level in reversed(range(len(self.up))):
             x = self.up[level](x + skips[level + 1], *modulation[level])
-        restored: Tensor = self.tail(x + skips[0])
-        return restored[..., :height, :width], used
+        restored: Tensor = self.tail(x + skips[0])[..., :height, :width]
+        return (restored + images if self.settings.skip else restored), used
 
     def predict_quality(self, images: Tensor) -> Tensor:
         """The predictor's estimate of 1 − QF/100 for images [N, 3, H, W] in 0..1: [N, 1] in 0..1."""
@@ -178,7 +185,7 @@ class FBCNN(nn.Module):
     def start_as_identity(self, quality: float | None = None) -> FBCNN:
         """Change the weights so that images come back as they are, and training can begin there.
 
-        Without a skip from input to output a fresh network would first have to learn copying. The head's
+        With ``skip`` the tail is 0. Without, a fresh network would first have to learn copying: the head's
         first channels copy the image, the tail reads them alone, and nothing is added on the way up:
         all other weights stay as they are, and every weight of the last level and the tail has a gradient.
 
@@ -191,6 +198,10 @@ class FBCNN(nn.Module):
         """
         if quality is not None:
             _check_quality(quality)
+        if self.settings.skip:
+            self.tail.weight.zero_()
+            self.tail.bias.zero_()  # type: ignore[union-attr]
+            return self
         copied, first = self.settings.image_channels, self.settings.channels[0]
         if first < copied:
             raise ConfigError(f"{first} channels cannot hold an image of {copied}", where="FBCNN.channels")
@@ -292,6 +303,7 @@ class FixedFBCNN(nn.Module):
         super().__init__()
         self.quality, self.tiles, self.batch_size = quality, tiles, batch_size
         self.channels, self.multiple = network.settings.image_channels, network.multiple
+        self.skip = network.settings.skip
         self.head, self.tail = copy.deepcopy(network.head), copy.deepcopy(network.tail)
         self.down, self.up = copy.deepcopy(network.down), copy.deepcopy(network.up)
         self.body = nn.Sequential(*copy.deepcopy(network.encoder), *copy.deepcopy(network.decoder))
@@ -317,7 +329,8 @@ class FixedFBCNN(nn.Module):
         ready = padded(images, self.multiple).to(self.head.weight.dtype, memory_format=torch.channels_last)
         whole = Tiles(max(ready.shape[-2:]), 0)  # of one tile
         restored = tiled(self._run, ready, self.tiles or whole, multiple=self.multiple, batch_size=self.batch_size)
-        return restored[..., :height, :width].to(images.dtype, memory_format=torch.contiguous_format)
+        restored = restored[..., :height, :width].to(images.dtype, memory_format=torch.contiguous_format)
+        return restored.add_(images) if self.skip else restored
 
     def _run(self, x: Tensor) -> Tensor:
         x = self.head(x)
@@ -380,6 +393,7 @@ def _sizes_of(weights: Mapping[str, Tensor], where: object) -> dict[str, Any]:
             "channels": (head.shape[0], *(weights[f"down.{n}.shrink.weight"].shape[0] for n in range(max(1, downs)))),
             "blocks": max(1, blocks),
             "embedding_size": weights["embedding.0.weight"].shape[0],
+            "skip": "skip" in weights,
         }
     except (KeyError, IndexError) as error:
         found = f"{error} is missing" if isinstance(error, KeyError) else "shapes are others"

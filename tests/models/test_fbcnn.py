@@ -1,5 +1,7 @@
 """FBCNN against the slow reference, and what its fixed form, tiles and freezing promise."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from gaitext import checkpoints
 from gaitext.errors import CheckpointError, ConfigError, ShapeError
-from gaitext.models import FBCNN, Tiles
+from gaitext.models import FBCNN, Tiles, load_fbcnn
 from gaitext.models.tiling import tiled
 from tests.models import reference_fbcnn as reference
 
@@ -233,3 +235,32 @@ def test_what_is_refused() -> None:
 def test_grey_images() -> None:
     network = FBCNN(**TINY, image_channels=1).eval()
     assert network(torch.rand(1, 1, 9, 9)).shape == (1, 1, 9, 9)
+
+
+def test_a_skip_adds_the_input_and_weights_alone_say_it(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network = FBCNN(**SMALL, skip=True).eval()
+    plain = FBCNN(**SMALL).eval()
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if name != "skip"})
+    crops = images(2, 21, 13)
+    with torch.no_grad():
+        assert torch.allclose(network(crops, 0.5), plain(crops, 0.5) + crops, atol=1e-6)
+        assert torch.allclose(network.fixed(0.5)(crops), network(crops, 0.5), atol=1e-5)
+        tiled = network.fixed(0.5, tiles=Tiles(16, 8), batch_size=1)
+        assert torch.allclose(tiled(crops) - crops, plain.fixed(0.5, tiles=Tiles(16, 8))(crops), atol=1e-6)
+    torch.save({"model": network.state_dict()}, tmp_path / "skip.pt")
+    assert load_fbcnn(tmp_path / "skip.pt").settings.skip
+    assert not load_fbcnn({"model": plain.state_dict()}).settings.skip
+    with pytest.raises(CheckpointError):  # of another network
+        checkpoints.load(FBCNN(**SMALL), tmp_path / "skip.pt")
+
+
+def test_with_a_skip_it_begins_as_the_identity_to_the_bit() -> None:
+    torch.manual_seed(0)
+    network = FBCNN(**SMALL, skip=True).start_as_identity()
+    crops = images(2, 16, 16)
+    assert torch.equal(network(crops, 0.5), crops)
+    assert torch.equal(network(crops), crops)
+    network(crops, 0.5).square().sum().backward()
+    assert network.tail.weight.grad is not None
+    assert network.tail.weight.grad.abs().min() > 0
