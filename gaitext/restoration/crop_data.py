@@ -44,7 +44,9 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device | str) -> Batch:
         """On another device."""
-        return Batch(*(None if value is None else value.to(device) for value in self))
+        images, targets, weights, boxes = (value.to(device) for value in self[:4])
+        originals = None if self.originals is None else self.originals.to(device)
+        return Batch(images, targets, weights, boxes, originals)
 
     def moved(self, views: Tensor, margin: float = 0.0) -> Batch:
         """Images and all that is true of them, moved.

@@ -230,7 +230,8 @@ class CompressionStudy:
         if self.is_trained(system):
             folder /= f"seed-{seed}"
         tuned = system != BASE and self.settings.systems[system].train == "estimator"
-        finder = Finder(data.config, None if weights is None else weights.resolve(), tuned, running.chosen_device)
+        weights = None if weights is None else weights.resolve()
+        finder = Finder(data.config, weights, tuned, running.chosen_device, trained.get("quality"))
         return Search(system, finder, place.is_original, crops.done, crops.min_score, stride, leaves, folder, about)
 
     def _trained(
@@ -243,6 +244,7 @@ class CompressionStudy:
         about: dict[str, Any] = {"system": system, "estimator": estimator_about(data.config.estimator), "seed": None}
         if system == BASE:
             return about, None
+        about["quality"] = data.config.objective.quality  # whose training fixed none is used as correctors begin
         if self.settings.systems[system].restorer:
             restorer = self.restorer(data, running)
             return {**about, "weights": restorer.about}, restorer.weights

@@ -45,12 +45,14 @@ class Finder:
         weights: of a corrector or a fine-tuned estimator; None: the estimator as it is.
         is_tuned: whether they are an estimator's.
         device: ``cpu`` or ``cuda``.
+        quality: 1 − QF/100 of a corrector; None: what it was trained with.
     """
 
     config: CorrectionConfig
     weights: Path | None
     is_tuned: bool
     device: str
+    quality: float | None = None
 
     @property
     def corrects(self) -> bool:
@@ -65,7 +67,9 @@ class Finder:
     @cached_property
     def _correct(self) -> Callable[[Tensor], Tensor] | None:
         """The corrector for use: the same pictures as in training for less work."""
-        return load_corrector(self.weights).fixed(device=self.device) if self.corrects and self.weights else None
+        if self.weights is None or self.is_tuned:
+            return None
+        return load_corrector(self.weights, self.quality).fixed(device=self.device)
 
     @torch.inference_mode()
     def sees(self, images: Tensor) -> Tensor:
