@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,8 +125,11 @@ class CorrectionTraining(BestTraining):
         return score, reached
 
     def _look(self, images: Tensor) -> CorrectionOutput:
-        """The objective without a loss, and not through the wrapper: processes may call it differently often."""
-        with self.fabric.autocast():
+        """The objective without a loss, and not through the wrapper: processes may call it differently often.
+
+        An estimator looks in float32: the peaks of half precision are coarser than a quarter pixel.
+        """
+        with self.fabric.autocast() if self.learner.kind == "corrector" else nullcontext():
             output: CorrectionOutput = self.learner.objective(images)
         return output
 
