@@ -23,7 +23,7 @@ from gaitext.store import LeafWriter, clear_staging, leaves_of_people, locked, m
 from gaitext.video import count_frames, read_frames
 from gaitext.video.digests import digest
 from gaitext.video.frames import is_image, read_image
-from gaitext.video.sources import VideoSource, find_videos, is_named_as_video
+from gaitext.video.sources import VideoSource, find_clips, find_videos
 
 log = logging.getLogger(__name__)
 
@@ -171,10 +171,7 @@ def _videos(data: FootageSettings) -> list[Footage]:
 
 def _sources(root: Path) -> list[VideoSource]:
     """Videos of a tree, of a folder of ``gaitext walkers``, of a folder without names of persons, or one."""
-    if (root / "walkers.json").is_file():
-        return find_videos(root / "videos")
-    flat = sorted(path for path in root.iterdir() if is_named_as_video(path)) if root.is_dir() else []
-    return [VideoSource(path) for path in flat] or find_videos(root)
+    return find_videos(root / "videos") if (root / "walkers.json").is_file() else find_clips(root)
 
 
 def _drawn(item: Footage, data: RestorerDataSettings) -> tuple[float, ...]:

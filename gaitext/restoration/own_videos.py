@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from gaitext.errors import DataError
@@ -14,7 +13,7 @@ from gaitext.restoration.settings import CropSettings, DataSettings
 from gaitext.restoration.targets import Targets, find_targets
 from gaitext.restoration.videos import degrade_dataset
 from gaitext.store import make_folder
-from gaitext.video.sources import is_named_as_video
+from gaitext.video.sources import find_clips
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +30,10 @@ def own_sources(folder: Path) -> list[Source]:
     Raises:
         DataError: there are none.
     """
-    if not folder.is_dir():
-        return [_named(source) for source in find_sources(folder)]
-    videos = [path for path in sorted(folder.iterdir()) if path.is_file() and is_named_as_video(path)]
-    if any(path.is_dir() for path in folder.iterdir() if not path.name.startswith(".")) or not videos:
-        return [_named(source) for source in find_sources(folder)]
-    return [Source(path, path.stem, _KIND, _VIEW) for path in videos]
-
-
-def _named(source: Source) -> Source:
-    if source.place is not None:
-        return source
-    return replace(source, identity=source.path.stem, type=_KIND, view=_VIEW)
+    clips = find_clips(folder)
+    if clips[0].place is None:
+        return [Source(clip.path, clip.path.stem, _KIND, _VIEW) for clip in clips]
+    return find_sources(folder)  # whose boxes may lie beside them
 
 
 def own_targets(data: DataSettings, estimator: str, *, workers: int = 0, quiet: bool = False) -> list[Targets]:

@@ -25,7 +25,7 @@ from gaitext.studies.compression_data import CompressionData, degrade_all, rende
 from gaitext.studies.compression_settings import DomainSettings, Place
 from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
 from gaitext.video.digests import digest
-from gaitext.video.sources import VideoSource, find_videos, is_named_as_video
+from gaitext.video.sources import VideoSource, find_clips, find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,8 @@ class Domain:
         """The originals of a domain of videos, those of a folder or of a tree, in which a detector finds people."""
         assert self.settings is not None
         assert self.settings.videos is not None
-        folder = self.settings.videos.resolve()
-        lone = sorted(path for path in folder.iterdir() if path.is_file() and is_named_as_video(path))
-        named = [] if lone else find_videos(folder)
-        return [Source(path) for path in lone] + [Source(v.path, v.identity, v.type, v.view) for v in named]
+        found = find_clips(self.settings.videos.resolve())
+        return [Source(video.path, video.identity, video.type, video.view) for video in found]
 
     def task(self) -> Task:
         """Makes the originals and their truth."""

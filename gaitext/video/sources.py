@@ -98,6 +98,21 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
     return sources
 
 
+def find_clips(root: str | Path) -> list[VideoSource]:
+    """:func:`find_videos`; but of a folder that holds video files themselves, each by itself, which names nobody.
+
+    Raises:
+        DataError: as :func:`find_videos`.
+    """
+    folder = Path(root)
+    lone = (
+        sorted(path for path in folder.iterdir() if path.is_file() and is_named_as_video(path))
+        if folder.is_dir()
+        else []
+    )
+    return [VideoSource(path) for path in lone] or find_videos(root)
+
+
 def is_named_as_video(path: Path) -> bool:
     """Whether a file's suffix is one of videos'."""
     return path.suffix.lower() in VIDEO_SUFFIXES

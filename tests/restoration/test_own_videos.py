@@ -18,6 +18,7 @@ from gaitext.restoration.own_videos import held_out, own_sources
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import read_correction
 from gaitext.store import write_leaf
+from gaitext.video.sources import find_clips, find_videos
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def test_a_flat_folder_and_a_tree_are_both_sources(videos: Path, tmp_path: Path)
         shutil.copy(videos / "001" / "nm-01" / "045.mp4", flat / name)
     assert [source.name for source in own_sources(flat)] == ["a/video/000", "b/video/000"]
     assert own_sources(flat / "a.mp4")[0].name == "a/video/000"
+    assert [clip.place for clip in find_clips(flat)] == [None, None]  # as the restorer and a study's domain take them
+    assert find_clips(videos) == find_videos(videos)
     with pytest.raises(DataError, match="no such file"):
         own_sources(tmp_path / "nowhere")
 
