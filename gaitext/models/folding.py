@@ -12,6 +12,7 @@ import copy
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -82,10 +83,16 @@ class FoldedConv:
             _FUSED is not None
             and torch.backends.mkldnn.enabled
             and self.weight.device.type == "cpu"
-            and self.weight.dtype in (torch.float32, torch.bfloat16)
+            and (self.weight.dtype == torch.float32 or (self.weight.dtype == torch.bfloat16 and _bf16_fuses()))
             and not torch.compiler.is_compiling()
             and not torch.jit.is_tracing()
         )
+
+
+@cache
+def _bf16_fuses() -> bool:
+    """Whether this processor has what oneDNN's bfloat16 needs: AVX-512, or AVX-NE-CONVERT; without, it raises."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Folding(nn.Module):

@@ -176,7 +176,7 @@ def test_draws_are_the_recipes() -> None:
 @pytest.mark.parametrize("world", [2, 3])
 def test_a_batch_is_the_same_however_it_is_shared_out(data: CropData, world: int) -> None:
     def drawn(iteration: int, **place: int) -> Batch:
-        batch = data.draw(9, 4, iteration, original_share=0.5, mirror=0.5, **place)
+        batch = data.draw(9, 4, iteration, original_share=0.5, mirror=0.5, paired=True, **place)
         return batch.moved(data.views(batch, HRNET, 9, 4, iteration, **place), 24.0)
 
     whole, again, other = drawn(7), drawn(7), drawn(8)

@@ -238,11 +238,11 @@ def test_hidden_joints_count_unless_their_score_is_too_low(data):
 
 
 def test_draws_depend_on_seed_and_iteration_alone(data):
-    whole = data.draw(8, 1, 5, original_share=0.5, mirror=0.5)
-    for a, b in zip(whole, data.draw(8, 1, 5, original_share=0.5, mirror=0.5)):
+    whole = data.draw(8, 1, 5, original_share=0.5, mirror=0.5, paired=True)
+    for a, b in zip(whole, data.draw(8, 1, 5, original_share=0.5, mirror=0.5, paired=True)):
         assert torch.equal(a, b)
-    assert not torch.equal(whole.images, data.draw(8, 1, 6, original_share=0.5, mirror=0.5).images)
-    parts = [data.draw(8, 1, 5, rank=rank, world=2, original_share=0.5, mirror=0.5) for rank in (0, 1)]
+    assert not torch.equal(whole.images, data.draw(8, 1, 6, original_share=0.5, mirror=0.5, paired=True).images)
+    parts = [data.draw(8, 1, 5, rank=rank, world=2, original_share=0.5, mirror=0.5, paired=True) for rank in (0, 1)]
     for k, value in enumerate(whole):
         assert torch.equal(value[0::2], parts[0][k])
         assert torch.equal(value[1::2], parts[1][k])

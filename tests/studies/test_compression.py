@@ -70,7 +70,7 @@ def test_the_shipped_study_of_walkers(tmp_path: Path, monkeypatch: pytest.Monkey
     assert isinstance(read, CompressionStudy)
     found = {task.name: task for task in read.tasks(Running(tmp_path / "out", device="cpu"))}
     data = found["data videos"].argument
-    assert data.training_identities == 34
+    assert data.training_identities == 31  # and three validate
     steps = {name: task.argument for name, task in found.items() if name.startswith("train") and ", seed 0" in name}
     seen = set()
     for name in ("fine-tuned", "fine-tuned-originals", "eq1", "corrected"):

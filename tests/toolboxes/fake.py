@@ -31,6 +31,8 @@ class BaseModel(torch.nn.Module):
         super().__init__()
         self.cfgs = cfgs
         self.msg_mgr = Messages()
+        self.engine_cfg = cfgs["trainer_cfg" if training else "evaluator_cfg"]
+        self.iteration = 0
         self.build_network(cfgs["model_cfg"])
         self.init_parameters()
         self.train(training)
