@@ -76,6 +76,7 @@ def config(dataset: Path, batch_size: int, name: str, **trainer: Any) -> dict[st
         "model": "ArtifactCorrector",
         "corrector": SIZES,
         "checkpoint": str(dataset / "start.pt"),
+        "estimator": "movenet:lightning",
         "frames_per_step": 5,
         "heatmap_weight": 0.1,
         "test_frames": 8,
@@ -83,7 +84,7 @@ def config(dataset: Path, batch_size: int, name: str, **trainer: Any) -> dict[st
     cfgs["loss_cfg"] = [
         {"type": "CoordinateL1Loss", "log_prefix": "coordinates", "reduction": "frame", "loss_term_weight": 1.0}
     ]
-    cfgs["optimizer_cfg"]["lr"] = 1.0e-6
+    cfgs["optimizer_cfg"]["lr"] = 1.0e-8
     lists = [{"type": "CropInput"}, {"type": "PoseInput"}, {"type": "PoseBoxInput"}]
     cfgs["trainer_cfg"]["transform"] = cfgs["evaluator_cfg"]["transform"] = lists
     cfgs["evaluator_cfg"].update(save_name=name, eval_func="evaluate_pose")
