@@ -205,7 +205,7 @@ class CropData:
             name = ORIGINAL if originals is not None and originals[k] else DEGRADED
             images.append(np.asarray(self._images(leaf, name)[row]))
             if paired:
-                better.append(np.asarray(self._images(leaf, ORIGINAL)[row]))
+                better.append(images[-1] if name == ORIGINAL else np.asarray(self._images(leaf, ORIGINAL)[row]))
             poses.append(self._poses(leaf)[row])
             boxes.append(self._boxes(leaf)[row])
         pose = np.stack(poses)

@@ -89,7 +89,8 @@ class Found:
         pixels, ``PSNR``, frames' mean, and ``frames``, how many there are."""
         data = {"predictions": self.found, "targets": self.true, "boxes": self.boxes}
         scalars = evaluate_pose(data, pixels=PIXELS).scalars
-        apart = self.apart[~np.isnan(self.apart)]
+        apart = self.apart
+        apart = apart[~np.isnan(apart)]
         psnr = self.psnr[~np.isnan(self.psnr)]
         others = (100 * float((apart <= NEAR).mean()), float(psnr.mean()) if len(psnr) else np.nan, len(self.found))
         return dict(zip(NUMBERS, (*(float(scalars[f"scalar/test_accuracy/{name}"]) for name in _OF_COCO), *others)))
