@@ -52,7 +52,7 @@ class TermSettings(Settings):
     def temperature_at(self, share: float) -> float:
         """The temperature after this share of the training.
 
-        >>> TermSettings(temperature=0.05, temperature_start=0.2).temperature_at(0.5)
+        >>> round(TermSettings(temperature=0.05, temperature_start=0.2).temperature_at(0.5), 6)
         0.1
         """
         if self.temperature_start is None:
