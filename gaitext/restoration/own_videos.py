@@ -40,7 +40,8 @@ def own_targets(data: DataSettings, estimator: str, *, workers: int = 0, quiet: 
     """People found in the videos of ``data.videos``, the videos degraded, and both brought together.
 
     ``data.cache/videos`` keeps what is made: ``truth``, as of ``gaitext extract`` with the bundled detector,
-    ``degraded``, as of ``gaitext degrade``. What stands is not made again. Leaves are
+    ``degraded``, as of ``gaitext degrade``. What stands is not made again, and what is there of other videos is passed
+    over. Leaves are
     ``<video>-<track>/<type>/<view>``.
 
     Args:
@@ -63,10 +64,19 @@ def own_targets(data: DataSettings, estimator: str, *, workers: int = 0, quiet: 
     found.raise_failures("videos")
     worse = degrade_dataset(sources, root / "degraded", data.degrade, workers=workers, quiet=quiet)
     worse.raise_failures("videos")
-    targets = find_targets(root / "truth", root / "degraded")
+    # The cache may hold what other videos showed, which was asked for before.
+    asked = {source.name for source in sources}
+    everybody = find_targets(root / "truth", root / "degraded")
+    targets = [target for target in everybody if _shown_in(target.pair.leaf) in asked]
     if not targets:
         raise DataError("nobody was found in its videos", where=data.videos, how="look at what `gaitext extract` says")
     return targets
+
+
+def _shown_in(leaf: str) -> str:
+    """The name of the video that shows ``<video>-<track>/<type>/<view>``."""
+    identity, kind, view = leaf.split("/")
+    return "/".join((identity.rpartition("-")[0], kind, view))
 
 
 def held_out(names: Sequence[str], share: float = 0.2) -> list[str]:

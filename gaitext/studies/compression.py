@@ -60,7 +60,7 @@ class CompressionStudy:
         crops = data.config.data.crops  # which is wrong, if anything is
         for name, system in settings.systems.items():
             with located(f"systems.{name}.overrides"):
-                data.config_with(system.overrides)
+                data.config_with(system)
         if settings.restorer is not None:
             data.restorer_config(self._restorer_values())
         for name in settings.domains:
@@ -113,6 +113,9 @@ class CompressionStudy:
 
         for domain in domains.values():
             add(domain.task())
+        for name in self.systems[1:]:
+            if (system := self.settings.systems[name]).videos is not None:
+                add(data.own_crops_task(system))
         for recogniser in recognisers:
             add(recogniser.clean.task())
         places = [place for place in self.settings.places if place.domain in domains]
@@ -142,7 +145,9 @@ class CompressionStudy:
 
     def _say_what_is_missing(self) -> None:
         for name, system in self.settings.systems.items():
-            if not system.is_there:
+            if system.videos is not None and not system.is_there:
+                log.warning("%s is left out: there is no folder %s. %s", name, system.videos, system.obtain)
+            elif not system.is_there:
                 log.info("%s is left out: its weights (fbcnn_color.pth, say) are not given", name)
             elif system.weights is not None and not system.weights.is_file():
                 how = "name the file, or write `weights: null`, and its rows hold dashes"
@@ -153,7 +158,7 @@ class CompressionStudy:
 
     @property
     def _whole(self) -> set[Place]:
-        """Where all frames are looked at: who is there is recognised."""
+        """Where frames for recognition are looked at, too."""
         return {Place("", video) for video in _RECOGNISED} if self.settings.recognition else set()
 
     def _crops(self, place: Place, domains: Mapping[str, Domain]) -> TestCrops:
@@ -185,8 +190,8 @@ class CompressionStudy:
         """A system's training; what only the other kind of training reads is no part of what it is made of."""
         system = self.settings.systems[name]
         finetune = system.train == "estimator"
-        config = data.config_with(system.overrides).model_copy(update={"name": f"seed-{seed}"})
-        about: dict[str, Any] = {"estimator": estimator_about(config.estimator), "data": data.about}
+        config = data.config_with(system).model_copy(update={"name": f"seed-{seed}"})
+        about: dict[str, Any] = {"estimator": estimator_about(config.estimator), "data": data.about_of(system)}
         about["nproc"] = self.settings.nproc
         if finetune:
             steps = config.model_copy(update={"mode": "finetune"}).steps
@@ -207,7 +212,9 @@ class CompressionStudy:
     def _training_task(self, system: str, seed: int, data: CompressionData, running: Running) -> Task | None:
         if not self.is_trained(system):
             return None
-        needs = ("data crops", *([_RESTORER] if self.settings.systems[system].begin else []))
+        own = self.settings.systems[system]
+        crops = data.crops_task() if own.videos is None else data.own_crops_task(own)
+        needs = (crops.name, *([_RESTORER] if own.begin else []))
         training = self.correction(system, seed, data, running)
         return training.task(f"train {system}, seed {seed}", needs, alone=self.settings.nproc > 1)
 
@@ -219,11 +226,11 @@ class CompressionStudy:
         return f"poses {system}{f', seed {seed}' if self.is_trained(system) else ''}, {place.name}"
 
     def search(self, system: str, seed: int, place: Place, domains: Mapping[str, Domain], running: Running) -> Search:
-        """A system's poses in one place: in all frames, where they are recognised."""
+        """A system's poses in one place, in the frames that are recognised or measured."""
         data, crops = domains[""].data, self._crops(place, domains)
         trained, weights = self._trained(system, seed, data, running)
         leaves = self._leaves(system, seed) if place in self._whole else ()
-        stride = 1 if leaves else self.settings.stride_in(place.domain)
+        stride = self.settings.recognition_stride if leaves else self.settings.stride_in(place.domain)
         about = {"trained": trained, "data": crops.about, "video": place.name, "stride": stride, "leaves": leaves}
         made = digest_of({**about, "trained": seedless(trained)})
         folder = running.out / "poses" / f"{system}@{place.name}-{made}"

@@ -18,9 +18,10 @@ from gaitext.restoration.learner import build_learner
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import prepare_correction
 from gaitext.store import read_partition, write_json
-from gaitext.studies.compression_settings import CompressionSettings
+from gaitext.studies.compression_settings import CompressionSettings, PoseSystemSettings
 from gaitext.studies.tasks import Task, digest_of, finish
-from gaitext.video.sources import VideoSource, find_videos
+from gaitext.video.digests import digest
+from gaitext.video.sources import VideoSource, find_clips, find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 
@@ -50,7 +51,7 @@ class CompressionData:
     @cached_property
     def config(self) -> CorrectionConfig:
         """What ``gaitext correct train`` is given, without a system's changes."""
-        return self.config_with({})
+        return self.config_with(None)
 
     @property
     def truth(self) -> Path:
@@ -64,14 +65,14 @@ class CompressionData:
         assert self.config.data.degraded is not None
         return self.config.data.degraded
 
-    def config_with(self, overrides: Mapping[str, Any]) -> CorrectionConfig:
+    def config_with(self, system: PoseSystemSettings | None) -> CorrectionConfig:
         """The same with a system's changes.
 
         Raises:
             ConfigError: it is wrong.
         """
         if self.walkers is None:
-            return self.settings.correction_config(self.root, None, overrides)
+            return self.settings.correction_config(self.root, {}, system)
         videos = digest_of(self.videos_about)
         folders = {
             "truth": rendered(self.folder, self.walkers),
@@ -79,7 +80,7 @@ class CompressionData:
             "split": self.folder / f"split-{videos}.json",
             "cache": self.folder / f"crops-{videos}",
         }
-        return self.settings.correction_config(self.root, folders, overrides)
+        return self.settings.correction_config(self.root, folders, system)
 
     @property
     def videos_about(self) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class CompressionData:
         if self.walkers is not None:
             degrade = self.settings.degrade.model_dump(mode="json")
             return {"walkers": self.walkers.model_dump(mode="json"), "degrade": degrade}
-        data = self.settings.correction_config(self.root, None).data
+        data = self.settings.correction_config(self.root, {}).data
         return {"truth": str(data.truth), "degraded": str(data.degraded)}
 
     @property
@@ -145,9 +146,41 @@ class CompressionData:
 
     def crops_task(self) -> Task:
         """Crops to train on and to validate, in the config's cache."""
-        about = self.about
-        done = self.folder / f"crops-{digest_of(about)}.json"
-        return Task("data crops", _make_crops, self, done, about, ("data videos",), alone=True)
+        return TrainingCrops(self, self.config, self.about).task("data crops", ("data videos",))
+
+    def about_of(self, system: PoseSystemSettings) -> dict[str, Any]:
+        """What the crops are that a system is trained on."""
+        if system.videos is None:
+            return self.about
+        videos = {clip.name: digest(clip.path) for clip in find_clips(system.videos.resolve())}
+        return {**self.about, "own": {"videos": videos, "degrade": self.settings.degrade.model_dump(mode="json")}}
+
+    def own_crops_task(self, system: PoseSystemSettings) -> Task:
+        """Crops of a system's own videos, beside the others in the cache."""
+        crops = TrainingCrops(self, self.config_with(system), self.about_of(system))
+        return crops.task(f"data crops of {system.videos}", ("data crops",))
+
+
+@dataclass(frozen=True)
+class TrainingCrops:
+    """Crops to train on.
+
+    Args:
+        data: the study's.
+        config: of ``gaitext correct train``, which says where they are cut from.
+        about: what they are.
+    """
+
+    data: CompressionData
+    config: CorrectionConfig
+    about: Mapping[str, Any]
+
+    @property
+    def done(self) -> Path:
+        return self.data.folder / f"crops-{digest_of(self.about)}.json"
+
+    def task(self, name: str, needs: tuple[str, ...]) -> Task:
+        return Task(name, _make_crops, self, self.done, self.about, needs, alone=True)
 
 
 def rendered(folder: Path, walkers: WalkerSettings) -> Path:
@@ -192,6 +225,6 @@ def _make_videos(data: CompressionData) -> None:
     finish(data.videos_task().done, data.videos_about)
 
 
-def _make_crops(data: CompressionData) -> None:
-    report = prepare_correction(data.config, workers=data.workers, quiet=data.quiet)
-    finish(data.crops_task().done, data.about, frames=report.frames, dropped=report.dropped)
+def _make_crops(crops: TrainingCrops) -> None:
+    report = prepare_correction(crops.config, workers=crops.data.workers, quiet=crops.data.quiet)
+    finish(crops.done, crops.about, frames=report.frames, dropped=report.dropped)

@@ -108,7 +108,7 @@ class Domain:
 
         Args:
             place: see there.
-            whole: all frames, for recognition, and not those alone that poses are measured in.
+            whole: all frames, of which recognition takes its own, and not those alone that poses are measured in.
         """
         settings, config = self.data.settings, self.data.config
         degrade: DegradeSettings | None = settings.degrade

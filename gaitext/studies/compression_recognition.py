@@ -49,7 +49,8 @@ class CleanData:
         known = {key: value for key, value in self.data.videos_about.items() if key in ("walkers", "truth")}
         labels = {"labels": "renderer" if self.data.is_rendered else "extraction", "of": "train", "kind": self.kind}
         crops = data.crops.model_dump(mode="json") if self.kind == "heatmaps" and self.data.is_rendered else None
-        return {**known, **split, **labels, "crops": crops}
+        stride = self.data.settings.recognition_stride if self.kind == "poses" else 1
+        return {**known, **split, **labels, "crops": crops, "stride": stride}
 
     @property
     def folder(self) -> Path:
@@ -84,13 +85,13 @@ def _make_clean(clean: CleanData) -> None:
 
 
 def _render_poses(clean: CleanData, split: Split) -> None:
-    """The renderer's joints, in frame pixels."""
-    truth = clean.data.truth
+    """The renderer's joints, in frame pixels, of the frames that would be recognised."""
+    truth, stride = clean.data.truth, clean.data.settings.recognition_stride
     there = truth / "sequences"
     for leaf in _leaves(there, split):
         identity, kind, view = leaf.relative_to(there).parts
         info = probe(truth / "videos" / identity / kind / f"{view}.mp4")
-        poses = renderer_poses(leaf, info.width, info.height).astype(np.float32)
+        poses = renderer_poses(leaf, info.width, info.height)[::stride].astype(np.float32)
         write_leaf(clean.folder / "sequences", identity, kind, view, {POSES_FRAME.stem: poses})
 
 

@@ -74,6 +74,10 @@ class PoseSystemSettings(Settings):
         begin: ``restorer``: the corrector's training begins with the restorer's weights.
         overrides: laid over the study's ``correction``: its ``model``, ``objective``, ``trainer`` and
             ``finetune_trainer``, which without one of its own is ``trainer``.
+        videos: a folder of video without labels, which the corrector learns from beside the study's crops, degraded as
+            the study says: ``data.videos`` of ``gaitext correct train``. Where it is not there, the system's rows hold
+            dashes.
+        obtain: how to get it, said where it is not there.
         seeds: of the study's, those that it is trained with; None: all.
     """
 
@@ -81,6 +85,8 @@ class PoseSystemSettings(Settings):
     restorer: bool = False
     train: Literal["estimator", "corrector"] | None = None
     begin: Literal["restorer"] | None = None
+    videos: Path | None = None
+    obtain: str = ""
     overrides: dict[str, Any] = Field(default_factory=dict)
     seeds: Seeds | None = Field(None, min_length=1)
 
@@ -91,6 +97,8 @@ class PoseSystemSettings(Settings):
             raise ValueError("give one of weights: FILE, restorer: true, train: estimator and train: corrector")
         if self.begin is not None and self.train != "corrector":
             raise ValueError("begin: only a corrector that is trained begins with the restorer")
+        if (self.videos is not None or self.obtain) and self.train != "corrector":
+            raise ValueError("videos, obtain: only a corrector learns from video without labels")
         if self.train is None and (self.overrides or self.seeds is not None):
             raise ValueError("overrides and seeds are of a system that is trained")
         if unknown := sorted(set(self.overrides) - set(_OVERRIDES)):
@@ -100,6 +108,8 @@ class PoseSystemSettings(Settings):
     @property
     def is_there(self) -> bool:
         """Whether it can be run."""
+        if self.videos is not None:
+            return self.videos.is_dir()
         return self.train is not None or self.restorer or self.weights is not None
 
     @property
@@ -216,7 +226,9 @@ class CompressionSettings(StudySettings):
         systems: what finds poses, beside ``base``, in the order of pictures.
         tests: what the study's own test people, and domains, are tested on beside ``degraded`` and ``original``.
         domains: other people; their conditions are ``NAME-degraded`` and so on.
-        test_stride: poses are measured in frames whose number, from 0, is a multiple; recognition takes all.
+        test_stride: poses are measured in frames whose number, from 0, is a multiple.
+        recognition_stride: likewise of what is recognised, and of the renderer's poses that recognisers are trained
+            on; its heatmaps are of ``correction.data.crops``, with their ``stride``.
         recognition: name -> how identities are told; conditions ``NAME-degraded`` and ``NAME-original``.
         nproc: GPUs, or processes, of one training; with several, trainings are done one after another.
     """
@@ -229,6 +241,7 @@ class CompressionSettings(StudySettings):
     tests: TestSettings = TestSettings()
     domains: dict[str, DomainSettings] = Field(default_factory=dict)
     test_stride: int = Field(1, ge=1)
+    recognition_stride: int = Field(1, ge=1)
     recognition: dict[str, GaitSettings] = Field(default_factory=dict)
     nproc: int = Field(1, ge=1)
 
@@ -258,6 +271,10 @@ class CompressionSettings(StudySettings):
             _check_content(self.walkers)
         if repeated(self.tests.crf) or self.degrade.rate_factor in self.tests.crf:
             raise ValueError("tests.crf: one is there twice (degrade.crf is what `degraded` is)")
+        if self.recognition and self.test_stride % self.recognition_stride:
+            raise ValueError("recognition_stride: test_stride is no multiple: poses are looked for in one or the other")
+        if self.walkers is None and self.recognition_stride != 1:
+            raise ValueError("recognition_stride: an extraction's poses are taken as they are: only walkers have one")
         if self.restorer is None and (needing := [n for n, system in self.systems.items() if system.needs_restorer]):
             raise ValueError(f"systems.{needing[0]}: there is no restorer")
         for name, gait in self.recognition.items():
@@ -297,26 +314,28 @@ class CompressionSettings(StudySettings):
         return {name + end for name in names for end in ("", "@R5", "@mAP", *(f"-{view}" for view in views or ()))}
 
     def correction_config(
-        self, root: Path, folders: Mapping[str, Any] | None, overrides: Mapping[str, Any] | None = None
+        self, root: Path, folders: Mapping[str, Path], system: PoseSystemSettings | None = None
     ) -> CorrectionConfig:
         """What ``gaitext correct train`` is given, its paths absolute.
 
         Args:
             root: the folder of the study's YAML.
             folders: laid over its ``data``.
-            overrides: a system's.
+            system: whose overrides and videos are laid over it, too.
 
         Raises:
             ConfigError: it is wrong.
         """
         given = self.correction
         values = dict(given) if isinstance(given, dict) else load_yaml(root / given)
-        if folders is not None:
-            values["data"] = {**(values.get("data") or {}), **{key: str(value) for key, value in folders.items()}}
-        if overrides:
-            if "finetune_trainer" in overrides and values.get("finetune_trainer") is None:
+        values["data"] = {**(values.get("data") or {}), **{key: str(value) for key, value in folders.items()}}
+        if system is not None:
+            if "finetune_trainer" in system.overrides and values.get("finetune_trainer") is None:
                 values["finetune_trainer"] = values.get("trainer") or {}
-            values = merge(overrides, values)
+            values = merge(system.overrides, values)
+            if system.videos is not None:
+                own = {"videos": str(system.videos), "degrade": self.degrade.model_dump(mode="json")}
+                values["data"] = {**values["data"], **own}
         config = CorrectionConfig.parse(values, where="correction" if isinstance(given, dict) else str(root / given))
         if config.data.truth is None:  # of one's own video alone, without labels
             how = "give truth and degraded, or the study's walkers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gaitext.restoration import load_corrector, train_correction
 from gaitext.restoration.crop_data import CropData
 from gaitext.restoration.own_videos import held_out, own_sources
 from gaitext.restoration.settings import CorrectionConfig
-from gaitext.restoration.train import read_correction
+from gaitext.restoration.train import prepare_correction, read_correction
 from gaitext.store import write_leaf
 from gaitext.video.sources import find_clips, find_videos
 
@@ -79,6 +80,17 @@ def test_it_teaches_alone(videos: Path, tmp_path: Path) -> None:
     assert leaves == ["001-1", "002-1"]
     # What the estimator finds in the originals is what is right there.
     assert run.validations[0]["AP"] > 0
+
+
+def test_of_a_shared_cache_the_videos_that_are_named_are_taken(videos: Path, tmp_path: Path) -> None:
+    given = config(tmp_path / "crops", videos=str(videos))
+    made = prepare_correction(given, quiet=True)
+    assert {name.split("/")[0] for name in made.leaves} == {"001-1", "002-1"}
+    fewer = tmp_path / "fewer"
+    shutil.copytree(videos / "001", fewer / "001", copy_function=os.symlink)
+    shutil.copytree(videos / "002", fewer / "003", copy_function=os.symlink)
+    made = prepare_correction(config(tmp_path / "crops", videos=str(fewer)), quiet=True)
+    assert {name.split("/")[0] for name in made.leaves} == {"001-1", "003-1"}
 
 
 def test_it_teaches_beside_labels(world, videos: Path, tmp_path: Path) -> None:

@@ -175,6 +175,39 @@ def test_restorer(tmp_path: Path) -> None:
     assert not {"train fine-tuned, seed 0", "test base@degraded, seed 0"} & changed
 
 
+def test_a_system_that_learns_from_video_without_labels_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = tmp_path / "own"
+    taught = {"objective": {"coordinate_weight": 0.0, "distillation_weight": 1.0}, "trainer": {"videos_share": 0.25}}
+    system = {"train": "corrector", "videos": str(own), "obtain": "film somebody", "overrides": taught}
+    systems = {**PLAIN["systems"], "taught": system}
+    table = {"name": "a", "title": "a", "rows": ["taught"], "columns": [{"condition": "degraded", "metrics": ["AP"]}]}
+    changes: dict[str, Any] = {"systems": systems, "recognition": {}, "tables": [table], "seeds": [0, 1]}
+    before = tasks(tmp_path / "out", **changes)
+    assert "film somebody" in caplog.text
+    assert not [name for name in before if "taught" in name]
+    own.mkdir()
+    (own / "one.mp4").write_bytes(b"a video")
+    found = tasks(tmp_path / "out", **changes)
+    deep = depth(found)
+    cut = found[f"data crops of {own}"]
+    assert cut.alone
+    assert deep["data crops"] < deep[cut.name] < deep["train taught, seed 0"]
+    assert cut.needs == ("data crops",)
+    assert found["train taught, seed 1"].needs == (cut.name,)
+    assert found["train corrected, seed 0"].needs == ("data crops",)
+    config = found["train taught, seed 0"].argument.config
+    assert (config.data.videos, config.data.degrade.crf, config.trainer.videos_share) == (own, 45, 0.25)
+    assert config.data.cache == found["train corrected, seed 0"].argument.config.data.cache
+    # What nothing but this system reads changes nothing else; another video is another training.
+    same = [name for name in before if not name.startswith("test")]
+    assert all(found[name].done == before[name].done for name in same)
+    (own / "one.mp4").write_bytes(b"another")
+    again = tasks(tmp_path / "out", **changes)
+    changed = {name for name in found if again[name].done != found[name].done}
+    assert {cut.name, "train taught, seed 0", "test taught@degraded, seed 1"} <= changed
+    assert not {name for name in changed if "corrected" in name or "base" in name}
+
+
 def test_what_stands_on_what(tmp_path: Path) -> None:
     found = tasks(tmp_path, seeds=[0, 1])
     deep = depth(found)
