@@ -21,7 +21,7 @@ from gaitext.models import FBCNN
 from gaitext.restoration.footage import Clip, prepare_footage
 from gaitext.restoration.patches import MACROBLOCK, PatchData, Patches, jpeg, middle
 from gaitext.restoration.restored import MEASURES, Measured, measure
-from gaitext.restoration.restorer_settings import RestorerConfig, RestorerModelSettings
+from gaitext.restoration.restorer_settings import PixelLoss, RestorerConfig, RestorerModelSettings
 from gaitext.store import atomic_path, disk_errors
 from gaitext.training.best import BEST, BestJob, BestRun, BestTraining, check_batch, run_folder
 from gaitext.training.launch import launch, repeatable, resolve_device, resolve_precision
@@ -62,11 +62,13 @@ class RestorerObjective(nn.Module):
     Args:
         network: of which every part trains.
         quality_weight: λ.
+        pixel_loss: ``l1``, as published, or ``l2``, the mean of squares.
     """
 
-    def __init__(self, network: FBCNN, quality_weight: float) -> None:
+    def __init__(self, network: FBCNN, quality_weight: float, pixel_loss: PixelLoss = "l1") -> None:
         super().__init__()
         self.network, self.quality_weight = network, quality_weight
+        self.compare = F.mse_loss if pixel_loss == "l2" else F.l1_loss
 
     def forward(self, images: Tensor, originals: Tensor, quality: Tensor) -> dict[str, Tensor]:
         """``loss``, and its parts ``pixels`` and ``quality``.
@@ -76,7 +78,7 @@ class RestorerObjective(nn.Module):
             quality: [N, 1], true 1 − QF/100, or what stands for it.
         """
         restored, said = self.network.restore(images.float() / 255)
-        pixels = F.l1_loss(restored.float(), originals.float() / 255)
+        pixels = self.compare(restored.float(), originals.float() / 255)
         error = F.l1_loss(said.float(), quality)
         return {"loss": pixels + self.quality_weight * error, "pixels": pixels, "quality": error}
 
@@ -121,7 +123,7 @@ class RestorerTraining(BestTraining):
             raise DataError("all videos are held out or too small", where="data.videos", how="give more")
         torch.manual_seed(job.seed)
         self.network = build_restorer(config.model)
-        objective = RestorerObjective(self.network, self.cfg.quality_weight)
+        objective = RestorerObjective(self.network, self.cfg.quality_weight, self.cfg.pixel_loss)
         super().__init__(fabric, objective, self.network, job, self.cfg, self.cfg.iterations)
 
     def draw(self, iteration: int) -> Patches:

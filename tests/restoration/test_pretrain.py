@@ -57,15 +57,17 @@ def run(world: World, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return train_restorer(config(world, cache), output=tmp_path_factory.mktemp("run"), quiet=True, seed=1)
 
 
-def test_the_losses_are_those_of_the_paper() -> None:
+@pytest.mark.parametrize(("name", "power"), [("l1", 1), ("l2", 2)])
+def test_the_losses_are_those_of_the_paper(name: Any, power: int) -> None:
     torch.manual_seed(0)
     network = FBCNN(**SIZES)
     images, originals = torch.randint(0, 256, (2, 3, 16, 16)).byte(), torch.randint(0, 256, (2, 3, 16, 16)).byte()
     label = torch.tensor([[0.9], [0.3]])
-    losses = RestorerObjective(network, 0.1)(images, originals, label)
+    losses = RestorerObjective(network, 0.1, name)(images, originals, label)
     said = network.predict_quality(images / 255).detach()
     restored = [network(images[k : k + 1] / 255, quality=float(said[k])) for k in range(2)]
-    pixels = np.mean([np.abs(restored[k][0].detach().numpy() - originals[k].numpy() / 255).mean() for k in range(2)])
+    apart = [np.abs(restored[k][0].detach().numpy() - originals[k].numpy() / 255) for k in range(2)]
+    pixels = np.mean([(each**power).mean() for each in apart])
     error = (abs(float(said[0]) - 0.9) + abs(float(said[1]) - 0.3)) / 2
     assert losses["pixels"].item() == pytest.approx(pixels, rel=1e-5)
     assert losses["quality"].item() == pytest.approx(error, rel=1e-5)
