@@ -73,15 +73,24 @@ def test_the_shipped_study_of_walkers(tmp_path: Path, monkeypatch: pytest.Monkey
     assert data.training_identities == 31  # and three validate
     steps = {name: task.argument for name, task in found.items() if name.startswith("train") and ", seed 0" in name}
     seen = set()
-    for name in ("fine-tuned", "fine-tuned-originals", "eq1", "corrected"):
+    for name in ("fine-tuned", "fine-tuned-originals", "eq1", "corrected-walkers"):
         correction = steps[f"train {name}, seed 0"]
         mode = "finetune" if correction.finetune else "correct"
         trainer = correction.config.model_copy(update={"mode": mode}).steps
         seen.add(trainer.iterations * trainer.batch_size)
     assert len(seen) == 1
     # A part that only the other data has is not asked of what is there.
-    assert not [name for name in found if "people" in name]
+    assert not [name for name in found if "people" in name or "own" in name or "corrected," in name]
     assert found["data elsewhere"].argument.walkers.seed == 500
+    # With it, real people teach in one place and are tested in another.
+    for folder, clip in (("own", "cam01.mp4"), ("clips", "sports2d.mp4")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / clip).write_bytes(b"a video")
+    found = {task.name: task for task in read.tasks(Running(tmp_path / "out", device="cpu"))}
+    config = found["train corrected, seed 2"].argument.config
+    assert config.data.videos == tmp_path / "own"
+    assert config.trainer.iterations * config.trainer.batch_size in seen
+    assert found["data people"].argument.videos()[0].path.name == "sports2d.mp4"
 
 
 def test_cells(tmp_path: Path) -> None:
