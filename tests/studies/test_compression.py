@@ -32,6 +32,7 @@ PLAIN = {
     "restorer": None,
     "domains": {},
     "tests": {},
+    "recognition_stride": 1,
 }
 
 
@@ -301,9 +302,14 @@ SMALL = {
 }
 
 
-def test_recognition_is_trained_on_the_label_sources_poses_of_the_training_identities(tmp_path: Path) -> None:
-    """Of walkers: the renderer's joints in frame pixels, none but those who train; tested on those for the result."""
-    found = tasks(tmp_path, walkers=SMALL)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_recognition_is_trained_on_the_label_sources_poses_of_the_training_identities(
+    tmp_path: Path, stride: int
+) -> None:
+    """Of walkers: the renderer's joints in frame pixels, none but those who train; tested on those for the result, in
+    frames as far apart."""
+    found = tasks(tmp_path, walkers=SMALL, recognition_stride=stride, test_stride=4)
+    assert found["poses corrected, seed 1, original"].argument.stride == stride
     clean = found["data clean poses"].argument
     data = clean.data
     write_dataset(data.walkers, data.config.data.truth, quiet=True)  # in this process, as the task does in others
@@ -323,14 +329,16 @@ def test_recognition_is_trained_on_the_label_sources_poses_of_the_training_ident
         (file,) = leaf.glob("*.pkl")
         ours = np.asarray(store.read_sequence(file))
         (source,) = (walkers / "sequences" / leaf.relative_to(root)).glob("*_keypoints.pkl")
-        true = np.asarray(store.read_sequence(source))
+        true = np.asarray(store.read_sequence(source))[::stride]
+        assert len(ours) == len(true) > 1
         x, y = true[..., 0], true[..., 1]
         outside = (x <= -0.5) | (x >= 159.5) | (y <= -0.5) | (y >= 119.5)
         assert ours[~outside, :2] == pytest.approx(true[~outside, :2])
         assert np.array_equal(ours[~outside, 2], np.where(true[~outside, 2] >= 0.5, 1, 0.5))  # hidden ones count less
         assert not ours[outside].any()
     # What the estimator finds has no part in it.
-    other = tasks(tmp_path, walkers=SMALL, correction={**BARE["correction"], "estimator": "onnx:x.onnx"})
+    onnx = {**BARE["correction"], "estimator": "onnx:x.onnx"}
+    other = tasks(tmp_path, walkers=SMALL, recognition_stride=stride, test_stride=4, correction=onnx)
     assert other["data clean poses"].about == found["data clean poses"].about
 
 
@@ -463,6 +471,10 @@ UNLABELLED = {
         ({"systems": {"a": {}}}, "give one of weights"),
         ({"systems": {"a": {"train": "corrector", "restorer": True}}}, "give one of weights"),
         ({"systems": {"a": {"train": "estimator", "begin": "restorer"}}}, "only a corrector"),
+        ({"systems": {"a": {"train": "estimator", "videos": "v"}}}, "only a corrector learns"),
+        ({"systems": {"a": {"train": "corrector", "videos": "v"}}}, "distillation_weight"),
+        ({"recognition_stride": 3}, "test_stride is no multiple"),
+        ({"walkers": None, "recognition_stride": 2}, "only walkers have one"),
         ({"systems": {"a": {"train": "corrector", "begin": "restorer"}}}, "there is no restorer"),
         ({"systems": {"a": {"train": "corrector", "overrides": {"data": {}}}}}, "overrides: 'data'"),
         ({"systems": {"a": {"train": "corrector", "overrides": {"objective": {"temprature": 1}}}}}, "temprature"),
