@@ -74,7 +74,7 @@ def test_the_shipped_study_of_walkers(tmp_path: Path, monkeypatch: pytest.Monkey
     assert data.training_identities == 31  # and three validate
     steps = {name: task.argument for name, task in found.items() if name.startswith("train") and ", seed 0" in name}
     seen = set()
-    for name in ("fine-tuned", "fine-tuned-originals", "eq1", "corrected-walkers"):
+    for name in ("fine-tuned", "fine-tuned-originals", "eq1"):
         correction = steps[f"train {name}, seed 0"]
         mode = "finetune" if correction.finetune else "correct"
         trainer = correction.config.model_copy(update={"mode": mode}).steps
