@@ -114,8 +114,8 @@ class CompressionStudy:
         for domain in domains.values():
             add(domain.task())
         for name in self.systems[1:]:
-            if (system := self.settings.systems[name]).videos is not None:
-                add(data.own_crops_task(system))
+            if (taught := self.settings.systems[name]).videos is not None:
+                add(data.own_crops_task(taught))
         for recogniser in recognisers:
             add(recogniser.clean.task())
         places = [place for place in self.settings.places if place.domain in domains]
