@@ -184,7 +184,7 @@ class CompressionStudy:
         made = config.model_dump(mode="json", exclude={"name": True, "data": ours})
         about = {"restorer": made, "videos": data.videos_about, "nproc": self.settings.nproc, "seed": 0}
         output = run_folder(running, "restorer", about).parent
-        return RestorerTraining(data, config, 0, output, running.chosen_device, self.settings.nproc, about)
+        return RestorerTraining(0, output, running.chosen_device, self.settings.nproc, about, data, config)
 
     def correction(self, name: str, seed: int, data: CompressionData, running: Running) -> CorrectorTraining:
         """A system's training; what only the other kind of training reads is no part of what it is made of."""
@@ -207,7 +207,7 @@ class CompressionStudy:
                 about["weights"] = content_sha256(config.model.weights)
         about = {"system": name, **about, "seed": seed}
         output = run_folder(running, name, about).parent
-        return CorrectorTraining(config, finetune, seed, output, running.chosen_device, self.settings.nproc, about)
+        return CorrectorTraining(seed, output, running.chosen_device, self.settings.nproc, about, config, finetune)
 
     def _training_task(self, system: str, seed: int, data: CompressionData, running: Running) -> Task | None:
         if not self.is_trained(system):

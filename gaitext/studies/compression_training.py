@@ -15,12 +15,10 @@ from gaitext.studies.tasks import Task, finish
 
 
 @dataclass(frozen=True)
-class CorrectorTraining:
-    """A corrector's training, or the fine-tuning it is compared with.
+class _Training:
+    """A training of a study.
 
     Args:
-        config: of ``gaitext correct train``, its ``name`` the seed's.
-        finetune: train the estimator.
         seed: of everything random.
         output: the folder of all seeds.
         device: ``cpu`` or ``cuda``.
@@ -28,8 +26,6 @@ class CorrectorTraining:
         about: what :attr:`done` says.
     """
 
-    config: CorrectionConfig
-    finetune: bool
     seed: int
     output: Path
     device: str
@@ -37,8 +33,13 @@ class CorrectorTraining:
     about: Mapping[str, Any]
 
     @property
+    def name(self) -> str:
+        """Of its folder."""
+        raise NotImplementedError
+
+    @property
     def folder(self) -> Path:
-        return self.output / (self.config.name + ("-finetuned" if self.finetune else ""))
+        return self.output / self.name
 
     @property
     def done(self) -> Path:
@@ -47,6 +48,35 @@ class CorrectorTraining:
     @property
     def weights(self) -> Path:
         return self.folder / "best.pt"
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """Keywords that ``train_correction`` and ``train_restorer`` share; one that was killed goes on."""
+        return {
+            "device": self.device,
+            "devices": self.nproc,
+            "resume": True,
+            "seed": self.seed,
+            "output": self.output,
+            "quiet": True,
+        }
+
+
+@dataclass(frozen=True)
+class CorrectorTraining(_Training):
+    """A corrector's training, or the fine-tuning it is compared with.
+
+    Args:
+        config: of ``gaitext correct train``, its ``name`` the seed's.
+        finetune: train the estimator.
+    """
+
+    config: CorrectionConfig
+    finetune: bool
+
+    @property
+    def name(self) -> str:
+        return self.config.name + ("-finetuned" if self.finetune else "")
 
     @property
     def begins_as_base(self) -> bool:
@@ -77,52 +107,25 @@ class CorrectorTraining:
 
 def train(correction: CorrectorTraining) -> None:
     """Train, or go on where a killed training stopped."""
-    run = train_correction(
-        correction.config,
-        finetune=correction.finetune,
-        device=correction.device,
-        devices=correction.nproc,
-        resume=True,
-        seed=correction.seed,
-        output=correction.output,
-        quiet=True,
-    )
+    run = train_correction(correction.config, finetune=correction.finetune, **correction.how)
     finish(correction.done, correction.about, seconds=round(run.seconds, 1), AP=run.validations)
 
 
 @dataclass(frozen=True)
-class RestorerTraining:
+class RestorerTraining(_Training):
     """The pre-training of a corrector as a restorer of pictures, which sees no poses.
 
     Args:
         data: the study's.
         config: of ``gaitext correct pretrain``, its ``name`` the seed's.
-        seed: of everything random.
-        output: the folder of its runs.
-        device: ``cpu`` or ``cuda``.
-        nproc: processes.
-        about: what :attr:`done` says.
     """
 
     data: CompressionData
     config: RestorerConfig
-    seed: int
-    output: Path
-    device: str
-    nproc: int
-    about: Mapping[str, Any]
 
     @property
-    def folder(self) -> Path:
-        return self.output / self.config.name
-
-    @property
-    def done(self) -> Path:
-        return self.folder / "done.json"
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / "best.pt"
+    def name(self) -> str:
+        return self.config.name
 
     def task(self, name: str, needs: tuple[str, ...], *, alone: bool) -> Task:
         return Task(name, pretrain, self, self.done, self.about, needs, alone)
@@ -131,13 +134,5 @@ class RestorerTraining:
 def pretrain(restorer: RestorerTraining) -> None:
     """Pre-train, or go on where a killed pre-training stopped."""
     restorer.data.link_training_videos()
-    run = train_restorer(
-        restorer.config,
-        device=restorer.device,
-        devices=restorer.nproc,
-        resume=True,
-        seed=restorer.seed,
-        output=restorer.output,
-        quiet=True,
-    )
+    run = train_restorer(restorer.config, **restorer.how)
     finish(restorer.done, restorer.about, seconds=round(run.seconds, 1))
