@@ -41,8 +41,7 @@ def own_targets(data: DataSettings, estimator: str, *, workers: int = 0, quiet: 
 
     ``data.cache/videos`` keeps what is made: ``truth``, as of ``gaitext extract`` with the bundled detector,
     ``degraded``, as of ``gaitext degrade``. What stands is not made again, and what is there of other videos is passed
-    over. Leaves are
-    ``<video>-<track>/<type>/<view>``.
+    over. Leaves are ``<video>-<track>/<type>/<view>``.
 
     Args:
         data: with ``videos``, ``degrade`` and ``cache``.

@@ -108,7 +108,7 @@ class Domain:
 
         Args:
             place: see there.
-            whole: all frames, of which recognition takes its own, and not those alone that poses are measured in.
+            whole: those that are recognised, too, and not those alone that poses are measured in.
         """
         settings, config = self.data.settings, self.data.config
         degrade: DegradeSettings | None = settings.degrade
@@ -118,7 +118,8 @@ class Domain:
             degrade = None
         cut = settings.crops_in(self.name, config.data.crops).model_copy(update={"stride": 1})
         min_score = self.settings.min_score if self.settings and self.is_filmed else config.data.min_score
-        return TestCrops(self, degrade, cut, min_score, 1 if whole else settings.stride_in(self.name))
+        stride = settings.recognition_stride if whole else settings.stride_in(self.name)
+        return TestCrops(self, degrade, cut, min_score, stride)
 
 
 @dataclass(frozen=True)
