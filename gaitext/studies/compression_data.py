@@ -152,7 +152,7 @@ class CompressionData:
         """What the crops are that a system is trained on."""
         if system.videos is None:
             return self.about
-        videos = {clip.name: digest(clip.path) for clip in find_clips(system.videos.resolve())}
+        videos = clips_about(system.videos)
         return {**self.about, "own": {"videos": videos, "degrade": self.settings.degrade.model_dump(mode="json")}}
 
     def own_crops_task(self, system: PoseSystemSettings) -> Task:
@@ -181,6 +181,11 @@ class TrainingCrops:
 
     def task(self, name: str, needs: tuple[str, ...]) -> Task:
         return Task(name, _make_crops, self, self.done, self.about, needs, alone=True)
+
+
+def clips_about(folder: Path) -> dict[str, str]:
+    """Name -> digest of the videos of a folder."""
+    return {clip.name: digest(clip.path) for clip in find_clips(folder.resolve())}
 
 
 def rendered(folder: Path, walkers: WalkerSettings) -> Path:

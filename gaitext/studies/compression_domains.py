@@ -21,10 +21,9 @@ from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.crops import prepare_crops
 from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Targets, find_targets
-from gaitext.studies.compression_data import CompressionData, degrade_all, rendered
+from gaitext.studies.compression_data import CompressionData, clips_about, degrade_all, rendered
 from gaitext.studies.compression_settings import DomainSettings, Place
 from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
-from gaitext.video.digests import digest
 from gaitext.video.sources import VideoSource, find_clips, find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
@@ -70,8 +69,8 @@ class Domain:
             return self.data.videos_about
         if self.walkers is not None:
             return {"walkers": self.walkers.model_dump(mode="json")}
-        videos = {source.name: digest(source.path) for source in self.videos()}
-        return {"videos": videos, "estimator": estimator_about(own.estimator)}
+        assert own.videos is not None
+        return {"videos": clips_about(own.videos), "estimator": estimator_about(own.estimator)}
 
     @property
     def truth(self) -> Path:
