@@ -14,7 +14,6 @@ import torch
 
 from gaitext import standalone, store
 from gaitext.config import load_yaml, merge
-from gaitext.errors import DataError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.inspect.contact_sheet import write_contact_sheet
 from gaitext.inspect.figures import alignment_figure, curves_figure
@@ -78,8 +77,7 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
         workers=workers,
         quiet=quiet,
     )
-    if extracted.failed:
-        raise DataError(f"{len(extracted.failed)} of the demo's videos failed:\n{extracted}", where=out)
+    extracted.raise_failures("videos")
     sequences = out / "heatmaps" / "sequences"
     config = _config(sequences, written.partition)
     store.write_json(out / "config.yaml", config)  # JSON is YAML

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gaitext.errors import DataError
-from gaitext.restoration import DegradeSettings, RestorerConfig, degrade_dataset
+from gaitext.restoration import RestorerConfig, degrade_dataset
 from gaitext.restoration.crop_data import read_split
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.settings import CorrectionConfig
@@ -21,7 +21,7 @@ from gaitext.store import read_partition, write_json
 from gaitext.studies.compression_settings import CompressionSettings, PoseSystemSettings
 from gaitext.studies.tasks import Task, digest_of, finish
 from gaitext.video.digests import digest
-from gaitext.video.sources import VideoSource, find_clips, find_videos
+from gaitext.video.sources import find_clips, find_videos
 from gaitext.walkers import WalkerSettings, write_dataset
 
 
@@ -193,17 +193,6 @@ def rendered(folder: Path, walkers: WalkerSettings) -> Path:
     return folder / f"walkers-{digest_of(walkers.model_dump(mode='json'))}"
 
 
-def degrade_all(sources: list[VideoSource], out: Path, settings: DegradeSettings, workers: int, quiet: bool) -> None:
-    """:func:`~gaitext.restoration.degrade_dataset`, where none may fail.
-
-    Raises:
-        DataError: some did.
-    """
-    report = degrade_dataset(sources, out, settings, workers=workers, quiet=quiet)
-    if report.failed:
-        raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=out)
-
-
 def _validating(training: int) -> int:
     """How many of those who are not tested choose the best weights."""
     return max(1, round(0.1 * training))
@@ -220,7 +209,8 @@ def _make_videos(data: CompressionData) -> None:
         assert made.videos is not None
         assert config.data.split is not None
         sources = find_videos(made.videos)
-        degrade_all(sources, data.degraded, data.settings.degrade, data.workers, data.quiet)
+        worse = degrade_dataset(sources, data.degraded, data.settings.degrade, workers=data.workers, quiet=data.quiet)
+        worse.raise_failures("videos")
         trained, tested = read_partition(made.partition)
         few = _validating(len(trained))
         write_json(config.data.split, {"train": trained[:-few], "val": trained[-few:], "test": tested})

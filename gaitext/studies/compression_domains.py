@@ -16,12 +16,12 @@ import numpy.typing as npt
 from gaitext.errors import DataError
 from gaitext.extraction import ExtractSettings, Source, extract_dataset
 from gaitext.making import Records, frame_numbers
-from gaitext.restoration import DegradeSettings
+from gaitext.restoration import DegradeSettings, degrade_dataset
 from gaitext.restoration.crop_data import CropData, read_split
 from gaitext.restoration.crops import prepare_crops
 from gaitext.restoration.settings import CropSettings
 from gaitext.restoration.targets import Targets, find_targets
-from gaitext.studies.compression_data import CompressionData, clips_about, degrade_all, rendered
+from gaitext.studies.compression_data import CompressionData, clips_about, rendered
 from gaitext.studies.compression_settings import DomainSettings, Place
 from gaitext.studies.tasks import Task, digest_of, estimator_about, finish
 from gaitext.video.sources import VideoSource, find_clips, find_videos
@@ -214,7 +214,8 @@ def _originals(crops: TestCrops) -> list[VideoSource]:
 def _make_crops(crops: TestCrops) -> None:
     domain, data = crops.domain, crops.domain.data
     if crops.degrade is not None:
-        degrade_all(_originals(crops), crops.degraded, crops.degrade, data.workers, data.quiet)
+        made = degrade_dataset(_originals(crops), crops.degraded, crops.degrade, workers=data.workers, quiet=data.quiet)
+        made.raise_failures("videos")
     targets = find_targets(domain.truth, crops.degraded, domain.boxes)
     tested = crops.tested([target.identity for target in targets])
     thinned = [_thinned(target, crops.stride) for target in targets if target.identity in tested]

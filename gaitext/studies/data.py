@@ -154,8 +154,7 @@ def _make(data: PreparedData) -> None:
             workers=data.workers,
             quiet=data.quiet,
         )
-        if report.failed:
-            raise DataError(f"{len(report.failed)} videos failed:\n{report}", where=data.seen)
+        report.raise_failures("videos")
         left = {path.name for path in (data.seen / "sequences").iterdir() if path.is_dir()}
         trained, tested = read_partition(written.partition)
         gone = sorted({*trained, *tested} - left)
