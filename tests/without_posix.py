@@ -1,4 +1,4 @@
-"""Trains, tests and evaluates in a Python that has of ``os``, ``signal`` and the library only what Windows has, too.
+"""Trains, tests and evaluates in a Python whose ``os``, ``signal``, ``mmap`` … have only what Windows has, too.
 
 Run in a process of its own, by tests/test_portable.py: ``python -m tests.without_posix FOLDER``. Packages that gaitext
 needs are imported first: they have code of their own for Windows, chosen when they are imported.
@@ -7,6 +7,7 @@ needs are imported first: they have code of their own for Windows, chosen when t
 from __future__ import annotations
 
 import importlib
+import mmap
 import os
 import signal
 import sys
@@ -53,7 +54,9 @@ def main(folder: Path) -> None:
     assert "gaitext" not in sys.modules
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]  # importing it raises
-    sys.modules["os"], sys.modules["signal"] = without(os, OS), without(signal, SIGNAL)
+    maps = tuple(name for name in vars(mmap) if name.startswith(("MADV_", "MAP_", "PROT_")))
+    for module, names in ((os, OS), (signal, SIGNAL), (mmap, maps)):
+        sys.modules[module.__name__] = without(module, names)
     # Windows' own encoding is not UTF-8: whoever opens text has to say which it is in (-X warn_default_encoding).
     warnings.filterwarnings("error", category=EncodingWarning, module="gaitext")
 
