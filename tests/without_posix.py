@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import mmap
+import multiprocessing
 import os
 import signal
 import sys
@@ -52,6 +53,7 @@ def main(folder: Path) -> None:
     for library in LIBRARIES:
         importlib.import_module(library)
     assert "gaitext" not in sys.modules
+    multiprocessing.set_start_method("spawn")  # nothing can be forked: what loaders' workers get is pickled
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]  # importing it raises
     maps = tuple(name for name in vars(mmap) if name.startswith(("MADV_", "MAP_", "PROT_")))
@@ -77,11 +79,12 @@ def main(folder: Path) -> None:
         *("--types", "nm-01,nm-05", "--views", "000,090", "--workers", 1, "-q"),
     )
     run("convert", folder / "walkers/sequences", folder / "compact", "--form", "compact", "--workers", 1, "-q")
+    run("config", "show", "rg-gait/tiny_oem")  # with letters that are not in every encoding
     run("config", "copy", folder, "gaitheat/tiny")
     path = folder / "gaitheat/tiny.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     config["data_cfg"].update(
-        dataset_root=str(folder / "compact"), dataset_partition=str(folder / "walkers/partition.json")
+        dataset_root=str(folder / "compact"), dataset_partition=str(folder / "walkers/partition.json"), num_workers=1
     )
     config["model_cfg"].update(class_num=2, channels=[2, 2, 4, 4], embedding_size=4)
     config["trainer_cfg"].update(total_iter=2, save_iter=1, log_iter=1)
