@@ -36,7 +36,7 @@ SIGNAL = (
 )
 #: What training, testing and evaluating import of other projects, and what the library itself has for each system.
 LIBRARIES = (
-    *("multiprocessing.popen_spawn_posix", "multiprocessing.resource_tracker", "multiprocessing.synchronize"),
+    *(("multiprocessing.popen_spawn_posix", "multiprocessing.resource_tracker") if os.name == "posix" else ()),
     *("av", "filelock", "lightning.fabric", "numpy", "pydantic", "rich.progress", "ruamel.yaml", "safetensors"),
     *("scipy", "torch.distributed", "torch.utils.data", "torch.utils.tensorboard", "torchmetrics", "typer", "yaml"),
 )
