@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools_scm import get_version
 
 HERE = Path(__file__).parent
+#: Where neither git's tags nor an sdist's PKG-INFO tell the version: before the release that is worked on.
+FALLBACK_VERSION = "0.1.0.dev0"
 
 EXTRAS = {
     "video": ["av>=14", "pillow>=9.4"],
@@ -49,6 +52,7 @@ EXTRAS["mmpose"] = [
 EXTRAS["test"] = [
     *EXTRAS["all"],
     *EXTRAS["ray"],
+    "build>=1.2",
     "hypothesis>=6.100",
     "mypy>=1.10",
     "onnx>=1.16",
@@ -56,14 +60,17 @@ EXTRAS["test"] = [
     "pytest-xdist>=3.5",
     "pytorch-metric-learning>=2.5",
     "ruff>=0.6",
+    "setuptools>=77",
+    "setuptools-scm>=8",
+    "twine>=6.1",
     "types-PyYAML",
 ]
 
 setup(
     name="gaitext",
-    version="0.1.0",
+    version=get_version(root=HERE, fallback_version=FALLBACK_VERSION),
     description="Gait recognition from pose-estimator heatmaps, plugged into OpenGait.",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
@@ -88,8 +95,21 @@ setup(
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["gaitext = gaitext.cli:main"]},
+    keywords=["gait recognition", "pose estimation", "heatmaps", "OpenGait", "FastPoseGait"],
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: Microsoft :: Windows",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
     ],
 )

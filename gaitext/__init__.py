@@ -4,4 +4,9 @@ The package is a set of plain-torch networks, the transforms that feed them and
 the tools that make their data, plugged into the toolboxes by a thin adapter.
 """
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("gaitext")
+except PackageNotFoundError:  # a checkout that is on the path, but not installed
+    __version__ = "0+unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -35,6 +36,8 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Entry point: errors gaitext raises on purpose, and those of files and disks, are printed without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # into a file, Windows writes in an encoding that lacks arrows
     try:
         app()
     except GaitextError as error:

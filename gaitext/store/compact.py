@@ -41,6 +41,20 @@ from gaitext.store.writing import FrameWriter
 _OPEN = 128
 #: Readahead would fetch nearly all of such a file, but one frame after another.
 _SMALL = 1 << 20
+_seeking = threading.Lock()
+
+
+def _read_at(file: int, count: int, position: int) -> bytes:
+    """Up to ``count`` bytes of an open file at ``position``; where the file stands is left as it was."""
+    if hasattr(os, "pread"):
+        return os.pread(file, count, position)
+    with _seeking:  # Windows
+        stood = os.lseek(file, 0, os.SEEK_CUR)
+        try:
+            os.lseek(file, position, os.SEEK_SET)
+            return os.read(file, count)
+        finally:
+            os.lseek(file, stood, os.SEEK_SET)
 
 
 class Descriptor:
@@ -55,7 +69,7 @@ class Descriptor:
 
     def read(self, count: int, position: int) -> bytes:
         """Up to ``count`` bytes at ``position``; fewer at the end of the file."""
-        block = os.pread(self._number, count, position)
+        block = _read_at(self._number, count, position)
         if len(block) == count or not block:
             return block
         return block + self.read(count - len(block), position + len(block))
@@ -331,7 +345,7 @@ def _path_of(value: object, identity: bytes) -> str | None:
         return None
     try:
         name = value.name  # type: ignore[attr-defined]
-        start = os.pread(value.fileno(), _PATH, 0)  # type: ignore[attr-defined]
+        start = _read_at(value.fileno(), _PATH, 0)  # type: ignore[attr-defined]
     except (OSError, ValueError, AttributeError):  # closed, or not of the file system
         return None
     return os.fsdecode(name) if start == PREFIX + identity and isinstance(name, (str, bytes)) else None

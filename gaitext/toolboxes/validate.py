@@ -343,7 +343,9 @@ def _mentions(root: Path, toolbox: Toolbox, name: str) -> bool:
     """Whether the toolbox's module of samplers names one so: somebody may have added it."""
     point = next(point for point in EXTENSION_POINTS if point.kind == "sampler")
     files = [file for pattern in point.sources for file in (root / toolbox.package).glob(pattern)]
-    return any(re.search(rf"\b{re.escape(name)}\b", file.read_text(errors="replace")) for file in files)
+    return any(
+        re.search(rf"\b{re.escape(name)}\b", file.read_text(encoding="utf-8", errors="replace")) for file in files
+    )
 
 
 def _check_batches(phases: Sequence[tuple[str, Mapping[str, Any]]], world_size: int, toolbox: Toolbox | None) -> None:

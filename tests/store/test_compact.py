@@ -130,6 +130,18 @@ def test_indexing_is_that_of_the_array(tmp_path, form: store.Form) -> None:
             sequence[wrong]
 
 
+def test_without_pread_the_same_is_read_and_the_file_stands_where_it_stood(tmp_path, monkeypatch) -> None:
+    """As on Windows; whoever unpickles goes on reading the file that is looked at."""
+    array = heatmaps(9)
+    store.write_sequence(tmp_path / "a.pkl", array, form="lossless")
+    monkeypatch.delattr(os, "pread")
+    with open(tmp_path / "a.pkl", "rb") as f:
+        found, stands = pickle.load(f), f.tell()
+        assert f.read() == (tmp_path / "a.pkl").read_bytes()[stands:]
+    assert np.array_equal(found[:], array)
+    assert np.array_equal(found[4], array[4])
+
+
 def test_half_the_bytes_are_read_for_half_the_frames(tmp_path) -> None:
     path = tmp_path / "x.pkl"
     store.write_sequence(path, heatmaps(100), "compact")
