@@ -231,10 +231,8 @@ def _extracted(
         return extract_few(sources[0].path, folder, settings.frames or _ROWS, estimator=estimator, progress=progress)
     chosen = ExtractSettings(tracks="longest", min_frames=1)
     report = extract_dataset(sources, estimator, folder, chosen, quiet=progress is None)
-    if report.failed:
-        raise next(iter(report.failed.values()))
     if not report.written:
-        raise DataError("no sequence could be extracted of it", where=source, how=str(report))
+        raise DataError(f"no sequence can be extracted of it: {report}", where=source)
     return folder / "sequences" / report.written[0]
 
 

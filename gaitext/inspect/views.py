@@ -152,9 +152,9 @@ def _aligned(was: Moment, drawing: Drawing) -> list[Frame]:
     if after.lean is None:
         note = "no neck or hip: not moved"
     elif after.moved:
-        note = f"leaned {after.lean:+.0f}°"
+        note = f"leaned {after.lean:+.1f}°"
     else:
-        note = f"leans {after.lean:+.0f}°: not moved"
+        note = f"leans {after.lean:+.1f}°: not moved"
     draw_text(tile, note, 0, tile.shape[0], size=_TEXT)
     return [tile]
 
