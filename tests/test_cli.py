@@ -159,7 +159,7 @@ def test_show(small: Path, tmp_path: Path) -> None:
         "show", leaf, "--out", tmp_path / "a.png", "--what", "heatmap,parts", "--frames", 1, "--partition",
         "[[0, 1], [2]]", "--occlusions", "none,middle", "-q",
     )  # fmt: skip
-    assert "a.png: 2 rows of heatmap, part: part0, part: part1" in said.replace("\n", "")
+    assert "a.png: 3 rows of none, middle" in said.replace("\n", "")
     assert "--video" in said
     assert "did you mean 'aligned'" in gaitext("show", leaf, "--out", tmp_path / "b.png", "--what", "alined", code=1)
     assert "no RGB" in gaitext("show", leaf, "--out", tmp_path / "b.png", "--what", "rgb", "-q", code=1)

@@ -27,7 +27,9 @@ def show(
     ] = None,
     occlusions: Annotated[
         str | None,
-        typer.Option(help="A row of each, of none,top,bottom,middle,dynamic,pole,top:resized,bottom:resized."),
+        typer.Option(
+            help="Columns in place of these, of none,top,bottom,middle,dynamic,pole,top:resized,bottom:resized."
+        ),
     ] = None,
     correct: Annotated[
         Path | None, typer.Option(help="A corrector: each frame as it is and corrected, heatmaps estimated anew.")
@@ -40,6 +42,8 @@ def show(
     threshold: Annotated[
         float, typer.Option(help="Frames leaning less, in degrees, are not aligned; 0 aligns all.")
     ] = 5.0,
+    min_score: Annotated[float, typer.Option(help="Of neck and hip, to be aligned by.")] = 0.0,
+    enlarge: Annotated[int, typer.Option(help="Pixels of the picture a heatmap pixel.")] = 4,
     video: Annotated[Path | None, typer.Option(help="The source video, where it has moved.")] = None,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Take a video whose contents differ.")] = False,
     seed: Annotated[int, typer.Option(help="Of the occlusions' sizes.")] = 0,
@@ -61,6 +65,8 @@ def show(
             "partition": partition(partition_),
             "bins": bins,
             "threshold": threshold,
+            "min_score": min_score,
+            "enlarge": enlarge,
         },
         where="show",
     )

@@ -48,12 +48,13 @@ class ShowSettings(Settings):
         what: columns, of ``rgb``, ``silhouette``, ``keypoints``, ``heatmap``, ``aligned``, ``parts`` and ``bins``;
             a text of names with commas between will do. None: the first five, as far as they are there.
         frames: how many; None: 4 in a picture, all in a video.
-        occlusions: rows of every frame, of ``none``, ``top``, ``bottom``, ``middle``, ``dynamic`` and ``pole``;
+        occlusions: what every frame is shown under, of ``none``, ``top``, ``bottom``, ``middle``, ``dynamic``, ``pole``;
             ``top:resized`` and ``bottom:resized`` stretch the rows that are left. Likewise a text.
         seed: of the occlusions' sizes, which are drawn as in a test: a function of the seed and the sequence's name.
         partition: whose parts ``parts`` shows.
         bins: how many horizontal bins ``bins`` shows.
         threshold: γ: frames leaning less, in degrees, are not aligned. GaitHeat's 5; 0 aligns all.
+        min_score: neck and hip of a frame are trusted where their joints' heatmaps are higher than this at their peaks.
         enlarge: pixels of the picture a heatmap pixel.
     """
 
@@ -64,6 +65,7 @@ class ShowSettings(Settings):
     partition: PartitionLike = "upper_lower"
     bins: int = Field(16, ge=1, le=64)
     threshold: float = Field(5.0, ge=0, le=180)
+    min_score: float = Field(0.0, ge=0, le=1)
     enlarge: int = Field(4, ge=1, le=16)
 
     @field_validator("what", mode="before")
@@ -96,7 +98,8 @@ class ShowSettings(Settings):
     @property
     def drawing(self) -> Drawing:
         """How frames are drawn."""
-        return Drawing(self.partition, AlignmentSettings(threshold=self.threshold), self.bins)
+        alignment = AlignmentSettings(threshold=self.threshold, min_score=self.min_score)
+        return Drawing(self.partition, alignment, self.bins)
 
     def drawn_occlusions(self, name: str) -> dict[str, Occlusion]:
         """Each row's occlusion of the sequence of this name: a function of the seed and the name."""
@@ -134,7 +137,8 @@ class Shown:
 
     def __str__(self) -> str:
         """A few lines for people."""
-        return "\n".join([f"{self.path}: {self.rows} rows of {', '.join(self.columns)}", *self.notes])
+        count = f"{self.rows} {'frames' if self.path.suffix.lower() in _FILMS else 'rows'}"
+        return "\n".join([f"{self.path}: {count} of {', '.join(self.columns)}", *self.notes])
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,10 @@ def show(
 ) -> Shown:
     """Draw frames of a sequence, of some sequences of a dataset, or of a video.
 
-    A row is a frame, under each of the occlusions if there are any, and once more from the corrected picture if there
-    is a corrector. A column is a view of it: RGB, silhouette, keypoints, heatmaps (GaitHeat's Fig. 5), heatmaps after
-    pose-guided alignment, part maps (Eq. 5), horizontal bins. The person under the heatmaps is moved as they are.
+    A row is a frame, and one more what a corrector makes of it, if there is one. A column is a view of it: RGB,
+    silhouette, keypoints, heatmaps (GaitHeat's Fig. 5), heatmaps after pose-guided alignment, part maps (Eq. 5),
+    horizontal bins. The person under the heatmaps is moved as they are. With occlusions a column is an occlusion, and
+    a row a view of a frame.
 
     Args:
         source: a leaf's folder or one of its files; a dataset, whose sequences share the rows; or a video, of which a
@@ -199,9 +204,9 @@ def show(
         chosen = _columns(source, walks, settings, correction is not None)
         finder = _finder(estimator, walks) if correction is not None else nullcontext(None)
         with finder as found:
-            rows = _rows(walks, settings, film, found, correction)
+            rows = _rows(walks, settings, film, found, correction, progress)
             if film:
-                return _film(out, walks[0], rows, chosen, settings, progress)
+                return _film(out, walks[0], rows, chosen, settings)
             return _picture(out, walks, rows, chosen, settings)
 
 
@@ -362,8 +367,10 @@ def _rows(
     film: bool,
     estimator: PoseEstimator | None,
     correction: Correction | None,
+    progress: Callable[[int, int | None], None] | None,
 ) -> Iterator[tuple[Walk, list[Moment]]]:
     """Each frame in all its states."""
+    done, total = 0, sum(len(walk.positions) for walk in walks)
     for walk in walks:
         footage = walk.footage
         occlusions = settings.drawn_occlusions(footage.name)
@@ -379,14 +386,28 @@ def _rows(
                 after = estimated(seen, frame, box, estimator, correction, state="corrected")
                 corrected = [before, after]
             yield walk, states(seen, occlusions, corrected)
+            done += 1
+            if progress is not None:
+                progress(done, total)
 
 
-def _tiles(was: Moment, chosen: Sequence[tuple[View, list[str]]], drawing: Drawing) -> list[Frame]:
-    return [tile for view, _ in chosen for tile in draw(view, was, drawing)]
+def _arranged(
+    frames: Sequence[tuple[str | None, list[Moment]]], chosen: Sequence[tuple[View, list[str]]], settings: ShowSettings
+) -> tuple[list[str], list[tuple[list[str], list[Frame]]]]:
+    """Headings, and rows of lines and tiles: a row a frame and state, a column a view.
 
-
-def _label(was: Moment, name: str | None) -> list[str]:
-    return [line for line in (name, f"frame {was.number}", was.state) if line]
+    With occlusions, which are many, a row is a view, and a column an occlusion.
+    """
+    headings = [heading for _, some in chosen for heading in some]
+    rows: list[tuple[list[str], list[Frame]]] = []
+    for name, moments in frames:
+        drawn = [[tile for view, _ in chosen for tile in draw(view, was, settings.drawing)] for was in moments]
+        lines = [line for line in (name, f"frame {moments[0].number}") if line]
+        if settings.occlusions:
+            rows += [([*lines, heading], list(tiles)) for heading, tiles in zip(headings, zip(*drawn))]
+        else:
+            rows += [([*lines, *([was.state] if was.state else [])], tiles) for was, tiles in zip(moments, drawn)]
+    return ([was.state for was in frames[0][1]] if settings.occlusions else headings), rows
 
 
 def _picture(
@@ -397,12 +418,8 @@ def _picture(
     settings: ShowSettings,
 ) -> Shown:
     several = len(walks) > 1
-    drawn = [
-        (_label(each, walk.footage.name if several else None), _tiles(each, chosen, settings.drawing))
-        for walk, moments in rows
-        for each in moments
-    ]
-    headings = [heading for _, some in chosen for heading in some]
+    frames = [(walk.footage.name if several else None, moments) for walk, moments in rows]
+    headings, drawn = _arranged(frames, chosen, settings)
     write_picture(sheet(headings, drawn), out)
     return Shown(out, headings, len(drawn), _notes(walks))
 
@@ -413,22 +430,19 @@ def _film(
     rows: Iterator[tuple[Walk, list[Moment]]],
     chosen: Sequence[tuple[View, list[str]]],
     settings: ShowSettings,
-    progress: Callable[[int, int | None], None] | None,
 ) -> Shown:
     """A picture a frame, as fast as the source."""
-    footage, headings = walk.footage, [heading for _, some in chosen for heading in some]
+    footage, shown = walk.footage, Shown(out, notes=_notes([walk]))
     room = text_size(f"frame {'8' * len(str(int(footage.numbers.max())))}", _TEXT)[0]
 
     def frames() -> Iterator[Frame]:
-        for done, (_, moments) in enumerate(rows, 1):
-            drawn = [(_label(each, None), _tiles(each, chosen, settings.drawing)) for each in moments]
-            yield sheet(headings, drawn, room=room)
-            if progress is not None:
-                progress(done, len(walk.positions))
+        for _, moments in rows:
+            shown.columns, drawn = _arranged([(None, moments)], chosen, settings)
+            yield sheet(shown.columns, drawn, room=room)
 
     fps = 25.0 if footage.video is None else (probe(footage.video).fps or 25.0)
-    count = write_video(out, frames(), fps=fps)
-    return Shown(out, headings, count, _notes([walk]))
+    shown.rows = write_video(out, frames(), fps=fps)
+    return shown
 
 
 def _notes(walks: Sequence[Walk]) -> list[str]:

@@ -293,22 +293,44 @@ def test_picture_of_a_leaf(leaf: Path, video: Path, tmp_path: Path) -> None:
     for number, (position, index) in enumerate(((1, 3), (4, 7))):
         crop = crop_images(frames[index], boxes(6)[position : position + 1].astype(np.float32), (256, 192))[0]
         tile = (crop.permute(1, 2, 0) * 255).round().byte().numpy()
-        found = [
-            (y, x)
-            for y in range(picture.shape[0] - 255)
-            for x in range(40, 140)
-            if (picture[y, x : x + 192] == tile[0]).all() and (picture[y : y + 256, x : x + 192] == tile).all()
-        ]
-        assert len(found) == 1
-        assert found[0][0] // 256 == number
+        top, left = find(picture, tile)
+        assert top // 256 == number
     # All columns of that row, in their places.
     footage = load_footage(leaf)
     was = moment(footage, 4, frames[7])
     tiles = [draw(view, was, Drawing())[0] for view in ("rgb", "silhouette", "keypoints", "heatmap", "aligned")]
-    left, top = found[0][1], found[0][0]
     for tile in tiles:
         np.testing.assert_array_equal(picture[top : top + 256, left : left + tile.shape[1]], tile)
         left += tile.shape[1] + 6
+
+
+def test_occlusions_side_by_side(leaf: Path, tmp_path: Path) -> None:
+    settings = ShowSettings.parse(
+        {"what": "silhouette,heatmap", "occlusions": "none,middle", "frames": 1, "enlarge": 2}, where="show"
+    )
+    shown = show(leaf, tmp_path / "a.png", settings)
+    assert (shown.rows, shown.columns) == (2, ["none", "middle"])
+    picture = np.asarray(Image.open(shown.path))
+    ((_, frame),) = read_frames(load_footage(leaf).video, frozenset({5}))  # position 3 is frame 6
+    was = moment(load_footage(leaf), 3, frame, rows=2)
+    bare, hidden = occluded(was, Occlusion(), "none"), occluded(was, Occlusion("middle", rows=0.5), "middle")
+    for one, other in ((draw(view, bare, Drawing())[0], draw(view, hidden, Drawing())[0]) for view in settings.what):
+        at = [find(picture, tile) for tile in (one, other)]
+        assert at[0][0] == at[1][0]
+        assert at[1][1] - at[0][1] == 128 + 6
+
+
+def find(picture: np.ndarray, tile: np.ndarray) -> tuple[int, int]:
+    """The one place of a tile in a picture."""
+    height, width = tile.shape[:2]
+    found = [
+        (y, x)
+        for y in range(picture.shape[0] - height + 1)
+        for x in range(picture.shape[1] - width + 1)
+        if (picture[y, x : x + width] == tile[0]).all() and (picture[y : y + height, x : x + width] == tile).all()
+    ]
+    assert len(found) == 1
+    return found[0]
 
 
 def test_sheet_of_tiles_of_several_widths() -> None:
@@ -321,14 +343,17 @@ def test_sheet_of_tiles_of_several_widths() -> None:
 
 
 def test_video_of_a_leaf(leaf: Path, tmp_path: Path) -> None:
-    settings = ShowSettings.parse({"what": "rgb,heatmap", "occlusions": "none,top"}, where="show")
+    settings = ShowSettings.parse({"what": "rgb,heatmap", "occlusions": "none,top,pole"}, where="show")
     asked: list[tuple[int, int | None]] = []
     shown = show(leaf, tmp_path / "a.mp4", settings, progress=lambda done, total: asked.append((done, total)))
     info = probe(shown.path)
     assert (info.frames, shown.rows, info.fps) == (6, 6, pytest.approx(10))
     assert asked == [(i, 6) for i in range(1, 7)]
     still = np.asarray(Image.open(show(leaf, tmp_path / "a.png", settings.model_copy(update={"frames": 1})).path))
-    # As high as two rows, as wide as two columns.
+    # As high as two views, as wide as three occlusions.
+    assert still.shape[0] == pytest.approx(2 * 256, abs=60)
+    assert still.shape[1] == pytest.approx(3 * 192, abs=140)
+    assert shown.columns == ["none", "top", "pole"]
     assert (info.height, info.width) == (still.shape[0], pytest.approx(still.shape[1], abs=4))
     first = show(leaf, tmp_path / "b.mp4", ShowSettings(frames=2, what=("heatmap",)))
     assert probe(first.path).frames == 2
