@@ -73,7 +73,7 @@ def show(
     check_writable(out)
     correction = None
     if correct is not None:
-        from gaitext.restoration.apply import load_correction
+        from gaitext.restoration import load_correction
 
         correction = load_correction(correct, device)
     with progress("frames", None, quiet=quiet) as update:

@@ -48,7 +48,7 @@ class ShowSettings(Settings):
         what: columns, of ``rgb``, ``silhouette``, ``keypoints``, ``heatmap``, ``aligned``, ``parts`` and ``bins``;
             a text of names with commas between will do. None: the first five, as far as they are there.
         frames: how many; None: 4 in a picture, all in a video.
-        occlusions: what every frame is shown under, of ``none``, ``top``, ``bottom``, ``middle``, ``dynamic``, ``pole``;
+        occlusions: what a frame is shown under, of ``none``, ``top``, ``bottom``, ``middle``, ``dynamic``, ``pole``;
             ``top:resized`` and ``bottom:resized`` stretch the rows that are left. Likewise a text.
         seed: of the occlusions' sizes, which are drawn as in a test: a function of the seed and the sequence's name.
         partition: whose parts ``parts`` shows.
