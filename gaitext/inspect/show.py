@@ -99,7 +99,7 @@ class ShowSettings(Settings):
     def drawing(self) -> Drawing:
         """How frames are drawn."""
         alignment = AlignmentSettings(threshold=self.threshold, min_score=self.min_score)
-        return Drawing(self.partition, alignment, self.bins)
+        return Drawing(self.partition, alignment, self.bins, lines=self.what is None or "aligned" in self.what)
 
     def drawn_occlusions(self, name: str) -> dict[str, Occlusion]:
         """Each row's occlusion of the sequence of this name: a function of the seed and the name."""

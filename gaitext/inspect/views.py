@@ -40,11 +40,13 @@ class Drawing:
         partition: whose parts ``parts`` shows (Eq. 5).
         alignment: of ``aligned``, ``parts`` and ``bins`` (Eqs. 1–4); as in evaluation, without a coin.
         bins: of the horizontal pyramid.
+        lines: whether lines cross at P_align, on heatmaps as they are and aligned.
     """
 
     partition: PartitionLike = "upper_lower"
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     bins: int = 16
+    lines: bool = True
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,8 @@ def _heat(tile: Frame, maps: Array, groups: list[Group], full: float) -> None:
 
 def _cross(tile: Frame, was: Moment, drawing: Drawing) -> None:
     """Lines through P_align, where an aligned neck lies."""
+    if not drawing.lines:
+        return
     x, y = ((place + 0.5) * was.scale - 0.5 for place in drawing.alignment.anchor)
     height, width = tile.shape[:2]
     draw_line(tile, np.array([x, 0.0]), np.array([x, height - 1.0]), 1, _LINE, _FAINT)
