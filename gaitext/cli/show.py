@@ -18,7 +18,7 @@ def show(
     what: Annotated[
         str | None,
         typer.Option(
-            help="Columns, of rgb,silhouette,keypoints,heatmap,aligned,parts,bins. "
+            help="Columns, of rgb, silhouette, keypoints, heatmap, aligned, parts, bins; commas between. "
             "\\[default: the first five, as far as they are there]"
         ),
     ] = None,
@@ -28,7 +28,7 @@ def show(
     occlusions: Annotated[
         str | None,
         typer.Option(
-            help="Columns in place of these, of none,top,bottom,middle,dynamic,pole,top:resized,bottom:resized."
+            help="Every view under each: of none, top, bottom, middle, dynamic, pole, top:resized, bottom:resized."
         ),
     ] = None,
     correct: Annotated[
@@ -42,7 +42,7 @@ def show(
     threshold: Annotated[
         float, typer.Option(help="Frames leaning less, in degrees, are not aligned; 0 aligns all.")
     ] = 5.0,
-    min_score: Annotated[float, typer.Option(help="Of neck and hip, to be aligned by.")] = 0.0,
+    min_score: Annotated[float, typer.Option(help="Of neck and hip, to align by them.")] = 0.0,
     enlarge: Annotated[int, typer.Option(help="Pixels of the picture a heatmap pixel.")] = 4,
     video: Annotated[Path | None, typer.Option(help="The source video, where it has moved.")] = None,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Take a video whose contents differ.")] = False,

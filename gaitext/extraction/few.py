@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from gaitext.errors import DataError
 from gaitext.execution.stages import ahead
-from gaitext.extraction.clips import ExtractSettings
+from gaitext.extraction.clips import Content, ExtractSettings
 from gaitext.extraction.detect import Detector, load_detector
 from gaitext.extraction.extract import extract_video
 from gaitext.extraction.tracker import Track
@@ -20,7 +21,6 @@ from gaitext.video import count_frames, read_frames
 
 #: Frames looked at for every one that is wanted: in some of them there is nobody.
 _LOOKED_AT = 3
-_CONTENT = ("heatmaps", "poses", "poses_frame", "boxes", "silhouettes")
 
 
 def extract_few(
@@ -28,6 +28,7 @@ def extract_few(
     out: str | Path,
     frames: int = 4,
     *,
+    content: tuple[Content, ...] = get_args(Content),
     estimator: str | PoseEstimator = "movenet",
     detector: str | Detector = "bundled",
     segmenter: str | Segmenter = "bundled",
@@ -42,6 +43,7 @@ def extract_few(
         video: a video file, or a folder of pictures.
         out: folder to write to, as :func:`~gaitext.extraction.extract_video` does.
         frames: how many, at most.
+        content: which of a leaf's files are written.
         estimator, detector, segmenter: as for :func:`~gaitext.extraction.extract_dataset`.
         progress: called with (frames done, frames to do).
 
@@ -71,7 +73,7 @@ def extract_few(
             how="extract it with boxes of your own (gaitext extract --boxes), and show what that writes",
         )
     track = Track.of(1, {number: boxes[number] for number in _spread(sorted(boxes), frames)})
-    settings = ExtractSettings(min_frames=1, content=_CONTENT)
+    settings = ExtractSettings(min_frames=1, content=content)
     report = extract_video(video, {1: track}, estimator, out, settings, segmenter=segmenter)
     return Path(out) / "sequences" / next(iter(report.written))
 

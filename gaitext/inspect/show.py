@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from gaitext.config import Settings
 from gaitext.errors import ConfigError, DataError, import_extra, suggest
 from gaitext.extraction import Correction, ExtractSettings, extract_dataset, find_sources
+from gaitext.extraction.clips import CONTENT, Content
 from gaitext.extraction.few import extract_few
 from gaitext.inspect.contact_sheet import check_picture, even, write_picture
 from gaitext.inspect.contents import middles
@@ -198,6 +199,8 @@ def show(
         )
     with ExitStack() as stack:
         if _is_video(source):
+            if video is not None:
+                raise ConfigError(f"{source} is a video itself", where="video", how="leave --video out")
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             source = _extracted(source, folder, film, settings, estimator, progress)
         walks = _walks(source, settings, film, video, check)
@@ -232,9 +235,14 @@ def _extracted(
         raise DataError(
             f"holds {len(sources)} videos", where=source, how=f"give one of them, such as {sources[0].path}"
         )
+    # Masks take time, and a frame without one is dropped.
+    masked = settings.what is None or "silhouette" in settings.what
+    content = get_args(Content) if masked else CONTENT
     if not film:
-        return extract_few(sources[0].path, folder, settings.frames or _ROWS, estimator=estimator, progress=progress)
-    chosen = ExtractSettings(tracks="longest", min_frames=1)
+        return extract_few(
+            sources[0].path, folder, settings.frames or _ROWS, content=content, estimator=estimator, progress=progress
+        )
+    chosen = ExtractSettings(tracks="longest", min_frames=1, content=content)
     report = extract_dataset(sources, estimator, folder, chosen, quiet=progress is None)
     if not report.written:
         raise DataError(f"no sequence can be extracted of it: {report}", where=source)
@@ -455,27 +463,27 @@ def sheet(headings: Sequence[str], rows: Sequence[tuple[list[str], list[Frame]]]
 
     Args:
         headings: of the columns.
-        rows: lines of text, and as many tiles as there are headings, all of one height.
+        rows: lines of text, and as many tiles as there are headings.
         room: least width of the lines, so that pictures of a video are equally wide.
 
     Returns:
         RGB uint8 [H, W, 3], H and W even.
     """
-    height = rows[0][1][0].shape[0]
+    heights = [max(tile.shape[0] for tile in row[1]) for row in rows]
+    tops = np.cumsum([0, *(height + _GAP for height in heights)])
     widths = [max(row[1][i].shape[1] for row in rows) for i in range(len(headings))]
     widths = [max(width, text_size(heading, _TEXT)[0]) for width, heading in zip(widths, headings)]
     lines = [text_size(line, _TEXT)[0] for row in rows for line in row[0]]
     lead, head = max(room, *lines) + 2 * _GAP, text_size("Ág", _TEXT)[1] + _GAP
-    size = (head + len(rows) * (height + _GAP), lead + sum(widths) + len(widths) * _GAP)
+    size = (head + int(tops[-1]), lead + sum(widths) + len(widths) * _GAP)
     canvas = np.full((even(size[0] + 1), even(size[1] + 1), 3), _DARK, np.uint8)
     lefts = lead + np.cumsum([0, *(width + _GAP for width in widths[:-1])])
     for heading, left, width in zip(headings, lefts, widths):
         draw_text(canvas, heading, left + (width - text_size(heading, _TEXT)[0]) / 2, _GAP / 2, size=_TEXT, back=0)
-    for number, (text, tiles) in enumerate(rows):
-        top = head + number * (height + _GAP)
+    for top, (text, tiles) in zip(head + tops, rows):
         for place, line in enumerate(text):
             draw_text(canvas, line, _GAP, top + place * (_TEXT + 6), size=_TEXT, back=0)
         for tile, left, width in zip(tiles, lefts, widths):
             inset = left + (width - tile.shape[1]) // 2
-            canvas[top : top + height, inset : inset + tile.shape[1]] = tile
+            canvas[top : top + tile.shape[0], inset : inset + tile.shape[1]] = tile
     return canvas

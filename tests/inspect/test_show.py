@@ -12,6 +12,7 @@ import torch
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import Correction, crop_images
+from gaitext.extraction.clips import CONTENT
 from gaitext.extraction.few import extract_few
 from gaitext.inspect.footage import load_footage
 from gaitext.inspect.moments import DARK, HIDDEN, Moment, estimated, moment, occluded
@@ -341,6 +342,9 @@ def test_sheet_of_tiles_of_several_widths() -> None:
     columns = [np.flatnonzero((picture == (colour, 0, 9)).all(-1).any(0)) for colour in (90, 120, 150)]
     assert [len(np.unique(places)) for places in columns] == [24, 300, 16]  # twice, in the first and last column
     assert (picture == (120, 0, 9)).all(-1).sum() == 2 * 20 * 300
+    taller = sheet(["a"], [(["x"], [np.full((20, 12, 3), (9, 0, 90), np.uint8)]), (["y"], [tiles[0].repeat(3, 0)])])
+    assert (taller == (90, 0, 9)).all(-1).sum() == 3 * 20 * 12
+    assert (taller == (9, 0, 90)).all(-1).sum() == 20 * 12
 
 
 def test_video_of_a_leaf(leaf: Path, tmp_path: Path) -> None:
@@ -411,13 +415,10 @@ class Middle:
         return [found if self.asked > 1 else np.zeros((0, 5)) for _ in frames]
 
 
-def test_few_frames_of_a_video(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import gaitext.extraction.few as module
-
-    monkeypatch.setattr(module, "_CONTENT", ("heatmaps", "poses", "boxes"))
+def test_few_frames_of_a_video(video: Path, tmp_path: Path) -> None:
     detector, estimator = Middle(), Brightness()
     estimator.heatmaps = lambda images: torch.ones(len(images), 17, 64, 48)  # type: ignore[method-assign]
-    leaf = extract_few(video, tmp_path, 2, estimator=estimator, detector=detector)
+    leaf = extract_few(video, tmp_path, 2, content=CONTENT, estimator=estimator, detector=detector)
     assert detector.asked == 6
     footage = load_footage(leaf)
     assert footage.length == 2
@@ -471,7 +472,7 @@ def test_wrong_settings(values: dict[str, Any], said: str) -> None:
         ShowSettings.parse(values, where="show")
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_what_is_not_there(tmp_path: Path, video: Path) -> None:
     leaf, out = make_leaf(tmp_path, NAME), tmp_path / "a.png"
     with pytest.raises(DataError, match=r"no RGB, which 'rgb' shows; it has heatmaps, poses, boxes[\s\S]*--video"):
         show(leaf, out, ShowSettings(what=("rgb",)))
@@ -488,6 +489,8 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         show(leaf, out, ShowSettings(what=("silhouette",)), correction=correction)
     with pytest.raises(ConfigError, match="suffix"):
         show(leaf, tmp_path / "a.xyz")
+    with pytest.raises(ConfigError, match="is a video itself"):
+        show(video, out, video=video)
     with pytest.raises(DataError, match="no such file or folder"):
         show(tmp_path / "gone", out)
     assert not out.exists()
