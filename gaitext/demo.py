@@ -17,7 +17,8 @@ from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.inspect.contact_sheet import write_contact_sheet
 from gaitext.inspect.figures import curves_figure
 from gaitext.inspect.footage import load_footage
-from gaitext.inspect.show import ShowSettings, show
+from gaitext.inspect.show import show
+from gaitext.inspect.show_settings import ShowSettings
 from gaitext.standalone.building import build_model
 from gaitext.standalone.settings import HostConfig
 from gaitext.training.runs import latest_checkpoint, write_checkpoint

@@ -52,8 +52,8 @@ def show(
 ) -> None:
     """Draw frames as networks see them: RGB, silhouette, keypoints, heatmaps before and after alignment."""
     from gaitext.execution import progress
-    from gaitext.inspect.show import ShowSettings
     from gaitext.inspect.show import show as draw
+    from gaitext.inspect.show_settings import ShowSettings
     from gaitext.store import check_writable
 
     settings = ShowSettings.parse(

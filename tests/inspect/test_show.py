@@ -17,7 +17,9 @@ from gaitext.extraction.few import extract_few
 from gaitext.inspect.footage import load_footage
 from gaitext.inspect.moments import DARK, HIDDEN, Moment, estimated, moment, occluded
 from gaitext.inspect.paint import groups_of
-from gaitext.inspect.show import ShowSettings, sheet, show
+from gaitext.inspect.show import show
+from gaitext.inspect.show_settings import ShowSettings
+from gaitext.inspect.show_sheet import sheet
 from gaitext.inspect.views import Drawing, align, draw
 from gaitext.models import GaitHeat
 from gaitext.models.gaitheat_settings import AlignmentSettings

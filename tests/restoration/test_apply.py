@@ -15,7 +15,8 @@ from gaitext.errors import CheckpointError, ConfigError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.geometry import crop_boxes
-from gaitext.inspect.show import ShowSettings, show
+from gaitext.inspect.show import show
+from gaitext.inspect.show_settings import ShowSettings
 from gaitext.making import Records
 from gaitext.models import FBCNN
 from gaitext.restoration import (
