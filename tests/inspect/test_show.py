@@ -12,8 +12,6 @@ import torch
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.extraction import Correction, crop_images
-from gaitext.extraction.clips import CONTENT
-from gaitext.extraction.few import extract_few
 from gaitext.inspect.footage import load_footage
 from gaitext.inspect.moments import DARK, HIDDEN, Moment, estimated, moment, occluded
 from gaitext.inspect.paint import groups_of
@@ -402,40 +400,6 @@ def test_without_a_video_the_ground_is_dark(tmp_path: Path) -> None:
     shown = show(tmp_path / "sequences" / NAME, tmp_path / "a.png")
     assert shown.columns == ["keypoints", "heatmap", "aligned heatmap"]
     assert "--video" in shown.notes[0]
-
-
-class Middle:
-    """Finds one person in the middle of every frame but the first, and a smaller one beside."""
-
-    def __init__(self) -> None:
-        self.settings: dict[str, Any] = {"detector": "middle"}
-        self.asked = 0
-
-    def detect(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        self.asked += len(frames)
-        found = np.array([[2.0, 2.0, 9.0, 12.0, 0.9], [70.0, 30.0, 60.0, 90.0, 0.8]])
-        return [found if self.asked > 1 else np.zeros((0, 5)) for _ in frames]
-
-
-def test_few_frames_of_a_video(video: Path, tmp_path: Path) -> None:
-    detector, estimator = Middle(), Brightness()
-    estimator.heatmaps = lambda images: torch.ones(len(images), 17, 64, 48)  # type: ignore[method-assign]
-    leaf = extract_few(video, tmp_path, 2, content=CONTENT, estimator=estimator, detector=detector)
-    assert detector.asked == 6
-    footage = load_footage(leaf)
-    assert footage.length == 2
-    # Of 9 frames 6 are looked at, and of the 5 with somebody in them the middles of both halves are taken.
-    looked = [(2 * i + 1) * 9 // 12 + 1 for i in range(6)][1:]
-    assert footage.numbers.tolist() == [looked[1], looked[3]]
-    assert footage.boxes is not None
-    np.testing.assert_allclose(np.asarray(footage.boxes)[0], [100 - 42.1875, 75 - 56.25, 84.375, 112.5])
-
-    class Nobody(Middle):
-        def detect(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-            return [np.zeros((0, 5)) for _ in frames]
-
-    with pytest.raises(DataError, match="nobody was found in 6 of its 9 frames"):
-        extract_few(video, tmp_path / "b", 2, estimator=estimator, detector=Nobody())
 
 
 def test_a_video_itself(tmp_path: Path) -> None:
