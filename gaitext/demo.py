@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from gaitext import standalone, store
 from gaitext.config import load_yaml, merge
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources
 from gaitext.inspect.contact_sheet import write_contact_sheet
-from gaitext.inspect.figures import alignment_figure, curves_figure
+from gaitext.inspect.figures import curves_figure
 from gaitext.inspect.footage import load_footage
-from gaitext.models import GaitHeat
-from gaitext.models.gaitheat_inputs import normalise_sequences
+from gaitext.inspect.show import show
+from gaitext.inspect.show_settings import ShowSettings
 from gaitext.standalone.building import build_model
 from gaitext.standalone.settings import HostConfig
-from gaitext.toolboxes.models import GaitHeatAdapter
 from gaitext.training.runs import latest_checkpoint, write_checkpoint
 from gaitext.walkers import WalkerSettings, write_dataset
 
@@ -101,7 +98,7 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
     shown = sequences / settings.identity_name(settings.identities) / _SHOWN
     figures = [
         write_contact_sheet(load_footage(shown), out / "frames.png", frames=6),
-        _draw_alignment(config, sequences, out / "alignment.png"),
+        show(shown, out / "alignment.png", ShowSettings(frames=3)).path,
         curves_figure(trained.rows, out / "curves.png"),
     ]
     testing = len(store.read_partition(written.partition)[1])
@@ -121,20 +118,3 @@ def run_demo(out: str | Path = "demo", *, seed: int = 0, quiet: bool = False) ->
 def _config(sequences: Path, partition: Path) -> dict[str, Any]:
     data = {"dataset_root": str(sequences.resolve()), "dataset_partition": str(partition.resolve())}
     return merge({"data_cfg": data}, load_yaml(_HERE / "demo.yaml"))
-
-
-def _draw_alignment(config: Mapping[str, Any], sequences: Path, path: Path) -> Path:
-    """Walks of a test identity before and after alignment, as the network sees them."""
-    network = GaitHeatAdapter(merge({"branches": ["global"]}, config["model_cfg"])).build()
-    assert isinstance(network, GaitHeat)
-    network.eval()
-    walks = []
-    identity = store.leaves(sequences)[-1].identity
-    for kind, view in (("nm-05", "090"), ("bg-01", "036"), ("cl-01", "000")):
-        leaf = sequences / identity / kind / view
-        heatmaps = torch.from_numpy(store.read_leaf(leaf)[0].astype(np.float32))
-        frames = normalise_sequences(heatmaps, [len(heatmaps)])
-        with torch.no_grad():
-            aligned = network.part_maps(frames)[:, 0]
-        walks.append((f"{kind} {view}°", frames.amax(1).numpy(), aligned.numpy()))
-    return alignment_figure(walks, network.settings.alignment.anchor, path)

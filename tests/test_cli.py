@@ -132,7 +132,7 @@ def test_evaluate_psymo_and_its_table(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     said = gaitext("--help")
-    names = "demo train test evaluate link unlink run doctor walkers prepare extract degrade convert inspect study"
+    names = "demo train test evaluate link unlink run doctor walkers prepare extract degrade convert inspect show study"
     for name in names.split():
         assert name in said
 
@@ -152,6 +152,22 @@ def test_degrade(tmp_path: Path) -> None:
     assert "FAILED: b" in gaitext("degrade", tmp_path / "b.mp4", "--out", tmp_path / "out", "-q", code=1)
 
 
+def test_show(small: Path, tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    leaf = small / "walkers/sequences/001/nm-01/000"
+    said = gaitext(
+        "show", leaf, "--out", tmp_path / "a.png", "--what", "heatmap,parts", "--frames", 1, "--partition",
+        "[[0, 1], [2]]", "--occlusions", "none,middle", "-q",
+    )  # fmt: skip
+    assert "a.png: 3 rows of none, middle" in said.replace("\n", "")
+    assert "--video" in said
+    assert "did you mean 'aligned'" in gaitext("show", leaf, "--out", tmp_path / "b.png", "--what", "alined", code=1)
+    assert "no RGB" in gaitext("show", leaf, "--out", tmp_path / "b.png", "--what", "rgb", "-q", code=1)
+    said = gaitext("show", leaf, "--out", tmp_path / "b.png", "--correct", tmp_path / "none.pt", code=1)
+    assert "none.pt" in said
+    assert not (tmp_path / "b.png").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -162,6 +178,7 @@ def test_degrade(tmp_path: Path) -> None:
         "demo --out PLACE",
         "inspect DATA/walkers/sequences/001/nm-01/000 --sheet PLACE/s.png",
         "inspect DATA/walkers/sequences/001/nm-01/000 --overlay PLACE/o.mp4",
+        "show DATA/walkers/sequences/001/nm-01/000 --out PLACE/s.png",
         "degrade VIDEOS/own/a_nm-01_000.mp4 --out PLACE",
         "extract VIDEOS/own/a_nm-01_000.mp4 --out PLACE --boxes full --estimator movenet:lightning",
         "prepare own VIDEOS/own --out PLACE",

@@ -88,7 +88,7 @@ def write_picture(picture: Frame, path: str | Path) -> Path:
     images = import_extra("PIL.Image", "video", "writing a contact sheet")
     path = Path(path)
     with atomic_path(path) as temporary:
-        images.fromarray(picture).save(temporary)
+        images.fromarray(picture).save(temporary, quality=90)  # of JPEG; others have none
     return path
 
 
@@ -106,9 +106,9 @@ def draw_tile(footage: Footage, position: int, frame: Frame | None, *, height: i
     if footage.heatmaps is None:
         return _without_heatmaps(footage, position, frame, height)
     maps = np.asarray(footage.heatmaps[position])
-    tile = np.full((height, _even(height * maps.shape[2] / maps.shape[1]), 3), _DARK // 2, np.uint8)
+    tile = np.full((height, even(height * maps.shape[2] / maps.shape[1]), 3), _DARK // 2, np.uint8)
     if frame is not None and footage.boxes is not None:
-        tile = _cut(frame, footage.boxes[position], *tile.shape[:2])
+        tile = cut_tile(frame, footage.boxes[position], *tile.shape[:2])
     draw_heat(tile, maps, (0, 0, tile.shape[1], height), footage.groups, full=footage.full)
     found = footage.skeleton_in_map(position, height / maps.shape[1])
     if found is not None:
@@ -122,29 +122,42 @@ def draw_silhouette(footage: Footage, position: int, height: int) -> Frame:
     mask = np.asarray(footage.masks[position], np.float32)
     grey = (mask / max(float(mask.max()), 1e-6)).clip(0, 1) * 255
     picture = np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
-    return _cut(picture, (0, 0, mask.shape[1], mask.shape[0]), height, _even(height * mask.shape[1] / len(mask)))
+    return cut_tile(picture, (0, 0, mask.shape[1], mask.shape[0]), height, even(height * mask.shape[1] / len(mask)))
+
+
+def cut_picture(footage: Footage, position: int, height: int, width: int) -> Frame:
+    """The picture that a leaf itself holds of a frame, whole, on black, uint8 [height, width, 3]."""
+    assert footage.pictures is not None
+    picture = np.asarray(footage.pictures[position])
+    picture = picture.transpose(1, 2, 0) if picture.shape[0] == 3 else picture
+    tall, wide = picture.shape[:2]
+    whole = max(tall, wide * height / width)
+    box = ((wide - whole * width / height) / 2, (tall - whole) / 2, whole * width / height, whole)
+    return cut_tile(np.ascontiguousarray(picture), box, height, width)
 
 
 def _without_heatmaps(footage: Footage, position: int, frame: Frame | None, height: int) -> Frame:
-    """A tile of silhouettes, or of poses."""
+    """A tile of silhouettes, of poses, or of the leaf's own pictures."""
     poses = footage.poses_frame if footage.poses_frame is not None else footage.poses
+    if poses is None and footage.masks is None:
+        return cut_picture(footage, position, height, even(height * 0.75))
     if poses is None:
         return draw_silhouette(footage, position, height)
     pose = np.asarray(poses[position], np.float64)
     scores = pose[:, 2] if pose.shape[1] > 2 else np.ones(len(pose))
-    tile = np.full((height, _even(height * 0.75), 3), _DARK // 2, np.uint8)
+    tile = np.full((height, even(height * 0.75), 3), _DARK // 2, np.uint8)
     if footage.boxes is not None and footage.poses_frame is not None:
         box = np.asarray(footage.boxes[position], np.float64)
     else:
-        box = _around(pose[scores > 0, :2])
+        box = box_around(pose[scores > 0, :2])
     if frame is not None:
-        tile = _cut(frame, box, *tile.shape[:2])
+        tile = cut_tile(frame, box, *tile.shape[:2])
     matrix = crop_matrices(box[None], *tile.shape[:2])[0]
     draw_skeleton(tile, pose[:, :2] @ matrix[:, :2].T + matrix[:, 2], scores, width=height / 170)
     return tile
 
 
-def _around(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def box_around(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A 3:4 box around points, with room."""
     points = points[np.isfinite(points).all(-1)]
     if len(points) == 0:
@@ -155,12 +168,14 @@ def _around(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.array([centre[0] - 0.375 * tall, centre[1] - tall / 2, 0.75 * tall, tall])
 
 
-def _cut(frame: Frame, box: npt.ArrayLike, height: int, width: int) -> Frame:
+def cut_tile(frame: Frame, box: npt.ArrayLike, height: int, width: int) -> Frame:
+    """A box (x, y, w, h) of a frame, black where it leaves it, resized to uint8 [height, width, 3]."""
     cut = crop_images(frame, np.asarray(box, np.float64)[None], (height, width))[0]
     return (cut.permute(1, 2, 0) * 255).round().byte().numpy()
 
 
-def _even(value: float) -> int:
+def even(value: float) -> int:
+    """The nearest even number of pixels, 2 at least."""
     return max(2, 2 * round(value / 2))
 
 

@@ -31,44 +31,6 @@ def save_figure(figure: Any, path: str | Path) -> Path:
     return path
 
 
-def alignment_figure(
-    walks: Sequence[tuple[str, Array, Array]], anchor: tuple[float, float], path: str | Path, *, frames: int = 4
-) -> Path:
-    """Heatmaps before and after alignment, the anchor marked.
-
-    Args:
-        walks: (name, before [T, H, W], after [T, H, W]), maps already merged over joints.
-        anchor: P_align (x, y) in heatmap pixels.
-        path: a .png, .pdf or .svg.
-        frames: how many frames of each walk are shown, evenly spread.
-    """
-    plt = pyplot()
-    columns = 2 * frames + 1  # one of them an empty gap between before and after
-    widths = [*[1.0] * frames, 0.25, *[1.0] * frames]
-    figure, axes = plt.subplots(
-        len(walks),
-        columns,
-        figsize=(1.25 * columns, 1.85 * len(walks)),
-        squeeze=False,
-        gridspec_kw={"width_ratios": widths},
-    )
-    for row, (name, before, after) in zip(axes, walks):
-        shown = np.linspace(0, len(before) - 1, frames).round().astype(int)
-        row[frames].set_axis_off()
-        for half, maps in enumerate((before, after)):
-            for place, frame in enumerate(shown):
-                axis = row[half * (frames + 1) + place]
-                axis.imshow(maps[frame], cmap="magma", vmin=0)
-                axis.axvline(anchor[0], color="white", linewidth=0.5, alpha=0.5)
-                axis.axhline(anchor[1], color="white", linewidth=0.5, alpha=0.5)
-                axis.set_xticks([])
-                axis.set_yticks([])
-                axis.set_title(f"frame {frame}", fontsize=7)
-        row[0].set_ylabel(name, fontsize=8)
-    figure.suptitle("left: as the estimator gave them · right: aligned (lines: P_align)", fontsize=10)
-    return save_figure(figure, path)
-
-
 def curves_figure(rows: Sequence[Mapping[str, float]], path: str | Path) -> Path:
     """A training run's losses over iterations, and its learning rate.
 

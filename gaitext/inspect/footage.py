@@ -35,6 +35,7 @@ class Footage:
         poses_frame: [T, 17, 3], x, y in frame pixels and score.
         boxes: [T, 4], the crops as x, y, w, h in frame pixels.
         masks: [T, h, w], silhouettes.
+        pictures: uint8 [T, 3, h, w] or [T, h, w, 3], RGB, where the leaf itself holds it.
         video: where the frames can be had.
         numbers: int64 [T], the frames' numbers in the video, counted from 1.
         origin: the record.
@@ -50,6 +51,7 @@ class Footage:
     poses_frame: Sequence | None = None
     boxes: Sequence | None = None
     masks: Sequence | None = None
+    pictures: Sequence | None = None
     video: Path | None = None
     origin: Origin | None = None
     groups: list[Group] = field(default_factory=list)
@@ -142,7 +144,7 @@ def load_footage(path: str | Path, *, video: str | Path | None = None, check: bo
         kind = guess_kind(file.name, sequence.shape, sequence.dtype)
         if path.is_file() and file.name != path.name and kind != "boxes":
             continue
-        slot = {"heatmaps": "heatmaps", "boxes": "boxes", "silhouettes": "masks"}.get(kind)
+        slot = {"heatmaps": "heatmaps", "boxes": "boxes", "silhouettes": "masks", "pictures": "pictures"}.get(kind)
         if kind == "poses" and sequence.shape[1] == 17:
             slot = "poses_frame" if _in_frame(file.name, opened) else "poses"
         if slot is not None and getattr(footage, slot) is None:
@@ -153,9 +155,12 @@ def load_footage(path: str | Path, *, video: str | Path | None = None, check: bo
                 raise DataError(
                     f"its sequences have different lengths ({listed})", where=leaf, how="make the leaf again"
                 )
-    if all(part is None for part in (footage.heatmaps, footage.poses, footage.poses_frame, footage.masks)):
+    drawn = (footage.heatmaps, footage.poses, footage.poses_frame, footage.masks, footage.pictures)
+    if all(part is None for part in drawn):
         raise DataError(
-            "holds nothing that can be drawn", where=path, how="heatmaps, poses of 17 joints or silhouettes can"
+            "holds nothing that can be drawn",
+            where=path,
+            how="heatmaps, poses of 17 joints, silhouettes or RGB pictures can",
         )
     footage.origin = find_origin(leaf)
     given = None if video is None else Path(video)

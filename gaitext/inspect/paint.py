@@ -113,11 +113,37 @@ def draw_skeleton(
     for a, b in LIMBS:
         if seen[a] > 0 and seen[b] > 0:
             colour = sides[a] if sides[a] == sides[b] else _MIDDLE
-            _stroke(image, points[a], points[b], width, colour, 0.25 + 0.65 * min(seen[a], seen[b]))
+            draw_line(image, points[a], points[b], width, colour, 0.25 + 0.65 * min(seen[a], seen[b]))
     for point, score, colour in zip(points, seen, sides):
         if score > 0:
-            _stroke(image, point, point, 2.4 * width, (255, 255, 255), 0.25 + 0.75 * score)
-            _stroke(image, point, point, 1.4 * width, colour, 1.0)
+            draw_line(image, point, point, 2.4 * width, (255, 255, 255), 0.25 + 0.75 * score)
+            draw_line(image, point, point, 1.4 * width, colour, 1.0)
+
+
+def draw_line(
+    image: Frame, a: npt.NDArray[Any], b: npt.NDArray[Any], width: float, colour: Colour, opacity: float = 1.0
+) -> None:
+    """Draw a line with round ends, in place; its opacity falls off over a pixel at its edge.
+
+    Args:
+        image: [H, W, 3]; changed.
+        a, b: [2], its ends, x and y in image pixels.
+        width: pixels.
+        colour: RGB.
+        opacity: of the line, 0 to 1.
+    """
+    reach = width / 2 + 1
+    # A wild keypoint may lie anywhere; only what is near the image is looked at.
+    low = np.floor(np.minimum(a, b) - reach).clip(0, (image.shape[1], image.shape[0])).astype(int)
+    high = np.ceil(np.maximum(a, b) + reach + 1).clip(0, (image.shape[1], image.shape[0])).astype(int)
+    if (high <= low).any():
+        return
+    x, y = np.arange(low[0], high[0]) - a[0], np.arange(low[1], high[1])[:, None] - a[1]
+    dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
+    along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-12), 0, 1)
+    distance = np.hypot(x - along * dx, y - along * dy)
+    cover = np.clip(width / 2 + 0.5 - distance, 0, 1) * opacity
+    _blend(image[low[1] : high[1], low[0] : high[0]], np.array(colour, np.float32), cover)
 
 
 def draw_box(image: Frame, box: npt.ArrayLike, colour: Colour = (255, 255, 255), *, width: float = 1.0) -> None:
@@ -125,7 +151,7 @@ def draw_box(image: Frame, box: npt.ArrayLike, colour: Colour = (255, 255, 255),
     x, y, w, h = (float(value) for value in np.asarray(box, np.float64))
     corners = np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]) - 0.5
     for a, b in zip(corners, np.roll(corners, -1, 0)):
-        _stroke(image, a, b, width, colour, 0.7)
+        draw_line(image, a, b, width, colour, 0.7)
 
 
 def draw_text(
@@ -154,24 +180,6 @@ def text_size(text: str, size: int = 14) -> tuple[int, int]:
 def _blend(window: Frame, colour: npt.NDArray[Any], opacity: npt.NDArray[Any]) -> None:
     share = opacity[..., None].astype(np.float32)
     window[...] = (window * (1 - share) + colour * share).round().clip(0, 255).astype(np.uint8)
-
-
-def _stroke(
-    image: Frame, a: npt.NDArray[Any], b: npt.NDArray[Any], width: float, colour: Colour, opacity: float
-) -> None:
-    """A line with round ends: opacity falls off over a pixel at its edge."""
-    reach = width / 2 + 1
-    # A wild keypoint may lie anywhere; only what is near the image is looked at.
-    low = np.floor(np.minimum(a, b) - reach).clip(0, (image.shape[1], image.shape[0])).astype(int)
-    high = np.ceil(np.maximum(a, b) + reach + 1).clip(0, (image.shape[1], image.shape[0])).astype(int)
-    if (high <= low).any():
-        return
-    x, y = np.arange(low[0], high[0]) - a[0], np.arange(low[1], high[1])[:, None] - a[1]
-    dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
-    along = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-12), 0, 1)
-    distance = np.hypot(x - along * dx, y - along * dy)
-    cover = np.clip(width / 2 + 0.5 - distance, 0, 1) * opacity
-    _blend(image[low[1] : high[1], low[0] : high[0]], np.array(colour, np.float32), cover)
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaitext.errors import DataError, GaitextError, describe_failures
 from gaitext.inspect.contact_sheet import check_picture, draw_silhouette, draw_tile, write_picture
-from gaitext.inspect.contents import spread
+from gaitext.inspect.contents import middles, spread
 from gaitext.inspect.footage import Footage, load_footage
 from gaitext.inspect.paint import Frame, draw_text, text_size
 from gaitext.store import Leaf, leaves_of_people
@@ -80,7 +80,7 @@ def people_sheet(
     chosen = list(found)[:people]
     for number, person in enumerate(chosen, 1):
         tiles: list[Frame] = []
-        for leaf, count in _shares(found[person], frames):
+        for leaf, count in shares(found[person], frames):
             tiles += _tiles(leaf, count, height, check, sheet)
         rows.append(_row(f"{person}   {len(found[person])} sequences", tiles, height))
         if progress is not None:
@@ -116,7 +116,7 @@ def write_people_sheet(
     return sheet
 
 
-def _shares(found: Sequence[Leaf], frames: int) -> list[tuple[Leaf, int]]:
+def shares(found: Sequence[Leaf], frames: int) -> list[tuple[Leaf, int]]:
     """The leaves that are drawn, and how many frames of each."""
     chosen = [found[i] for i in spread(len(found), frames)]
     whole, rest = divmod(frames, len(chosen))
@@ -127,7 +127,7 @@ def _tiles(leaf: Leaf, count: int, height: int, check: bool, sheet: PeopleSheet)
     """Frames from the middles of ``count`` parts of a sequence; one dark tile where it cannot be drawn."""
     try:
         footage = _footage(leaf, check)
-        positions = sorted({(2 * i + 1) * footage.length // (2 * count) for i in range(count)})
+        positions = middles(footage.length, count)
         drawn = [_tile(leaf, footage, position, frame, height) for position, frame in footage.frames(positions)]
     except GaitextError as error:
         sheet.failed[leaf.name] = error

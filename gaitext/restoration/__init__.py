@@ -7,6 +7,7 @@ from gaitext.restoration.apply import (
     correct_dataset,
     correct_frames,
     correction_of_crops,
+    load_correction,
 )
 from gaitext.restoration.corrector import Corrector, load_corrector
 from gaitext.restoration.crops import CropReport, prepare_crops
@@ -46,6 +47,7 @@ __all__ = [
     "degrade_frames",
     "degrade_video",
     "find_targets",
+    "load_correction",
     "load_corrector",
     "pair_up",
     "prepare_correction",

@@ -154,11 +154,8 @@ def correct_frames(network: FixedFBCNN, frames: Frames) -> Frames:
     return corrected
 
 
-def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: float | None = None) -> Correction:
-    """What ``gaitext extract --correct`` does to crops before the estimator sees them, and what is recorded of it.
-
-    A corrector that was trained on the video's own pixels (``correct_at: native``) corrects resized crops, too;
-    a warning says so: correct the video first (``gaitext correct apply``).
+def load_correction(checkpoint: str | Path, device: str = "auto", quality: float | None = None) -> Correction:
+    """A corrector as a function of pictures [N, 3, H, W] in 0..1, for floors below, and what is recorded of it.
 
     Args:
         checkpoint: for :func:`~gaitext.restoration.load_corrector`.
@@ -170,8 +167,6 @@ def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: f
         ConfigError: no such device.
     """
     corrector = load_corrector(checkpoint, quality)
-    if corrector.correct_at == "native":
-        log.warning("%s was trained on video's own pixels, and corrects resized crops now", checkpoint)
     network = corrector.fixed(device=chosen_device(device))
 
     def correct(images: torch.Tensor) -> torch.Tensor:
@@ -180,6 +175,18 @@ def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: f
         return restored.to(images.device)
 
     return Correction(correct, corrector.settings)
+
+
+def correction_of_crops(checkpoint: str | Path, device: str = "auto", quality: float | None = None) -> Correction:
+    """What ``gaitext extract --correct`` does to crops before the estimator sees them: :func:`load_correction`.
+
+    A corrector that was trained on the video's own pixels (``correct_at: native``) corrects resized crops, too;
+    a warning says so: correct the video first (``gaitext correct apply``).
+    """
+    correction = load_correction(checkpoint, device, quality)
+    if correction.settings["correct_at"] == "native":
+        log.warning("%s was trained on video's own pixels, and corrects resized crops now", checkpoint)
+    return correction
 
 
 @dataclass

@@ -245,6 +245,17 @@ def test_poses_and_silhouettes_alone(tmp_path: Path) -> None:
         assert write_overlay(footage, tmp_path / "film.mp4") == 3
 
 
+def test_pictures_in_the_leaf_alone(tmp_path: Path) -> None:
+    """A picture that is wider than a tile is shown whole, with black above and below."""
+    leaf = tmp_path / "sequences/1/nm-01/000"
+    write_sequence(leaf / "rgb.pkl", np.full((2, 3, 60, 90), 200, np.uint8))
+    tile = draw_tile(load_footage(leaf), 1, None)
+    assert tile.shape == (256, 192, 3)
+    assert (tile[70:186, 1:-1] == 200).all()
+    assert (tile[:60] == 0).all()
+    assert (tile[-60:] == 0).all()
+
+
 def test_frame_folder_of_different_sizes(tmp_path: Path) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()

@@ -15,6 +15,8 @@ from gaitext.errors import CheckpointError, ConfigError
 from gaitext.extraction import ExtractSettings, extract_dataset, find_sources, read_boxes
 from gaitext.extraction.crops import crop_images
 from gaitext.geometry import crop_boxes
+from gaitext.inspect.show import show
+from gaitext.inspect.show_settings import ShowSettings
 from gaitext.making import Records
 from gaitext.models import FBCNN
 from gaitext.restoration import (
@@ -25,12 +27,14 @@ from gaitext.restoration import (
     correct_dataset,
     correct_frames,
     correction_of_crops,
+    load_correction,
     load_corrector,
 )
 from gaitext.restoration.appearance import Finished, write_preview
 from gaitext.store import read_sequence
-from gaitext.video import frame_times, probe, read_frames
+from gaitext.video import frame_times, probe, read_frames, write_video
 from gaitext.video.sources import find_videos
+from tests.inspect.data import boxes, make_leaf, make_record
 from tests.restoration.clips import film, number
 
 
@@ -322,3 +326,37 @@ trainer: {{iterations: 1, batch_size: 2, validation_frames: 2}}
     options = ["--boxes", boxes, "--estimator", "movenet:lightning", "--min-score", "0", "--min-frames", "1", "-q"]
     extract = runner.invoke(app, ["extract", video, *options, "--out", str(tmp_path / "x"), "--correct", best])
     assert extract.exit_code == 0, extract.output
+
+
+def test_corrected_frames_are_shown(tmp_path):
+    """The second row's picture is what the corrector makes of the estimator's input."""
+    darker, video = checkpoint(tmp_path / "darker.pt", changed=True), tmp_path / "walk.mp4"
+    noise = np.random.default_rng(1).integers(60, 255, (20, 26, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    write_video(video, [noise] * 3, crf=1)
+    leaf = make_leaf(tmp_path, "7/nm-01/090", 3)
+    make_record(tmp_path, "7/nm-01/090", video, "1-3", 3)
+    shown = show(
+        leaf,
+        tmp_path / "a.png",
+        ShowSettings(what=("rgb", "heatmap"), frames=1),
+        correction=load_correction(darker, "cpu"),
+        estimator="movenet:lightning",
+    )
+    assert (shown.rows, shown.columns) == (2, ["RGB", "heatmap"])
+    ((_, frame),) = read_frames(video, frozenset({1}))
+    crop = crop_images(frame, boxes(3)[1:2].astype(np.float32))
+    with torch.inference_mode():
+        after = load_corrector(darker).fixed()(crop)
+    picture = np.asarray(Image.open(shown.path))
+    for images, top in ((crop, 0), (after, 262)):
+        tile = (images[0].clamp(0, 1).permute(1, 2, 0) * 255).round().byte().numpy()
+        places = [
+            (y, x)
+            for y in range(top, top + 60)
+            for x in range(picture.shape[1] - 192)
+            if np.array_equal(picture[y, x : x + 192], tile[0])
+        ]
+        assert len(places) == 1
+        y, x = places[0]
+        np.testing.assert_array_equal(picture[y : y + 256, x : x + 192], tile)
+    assert (crop - after).abs().mean() > 0.05
