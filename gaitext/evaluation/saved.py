@@ -95,7 +95,7 @@ def write_saved(
     path: str | Path,
     data: Mapping[str, Any],
     *,
-    paths: Sequence[str | Path] | None = None,
+    paths: Sequence[str | Path] | Array | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a result file, which appears whole or not at all.
