@@ -134,7 +134,11 @@ def test_tests_between_steps_leave_the_last_ones_result(data: Path, tmp_path: Pa
 
 def test_a_result_that_could_not_be_written_is_refused_before_training(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for given, message in ((str(tmp_path / "file" / "e.npz"), "cannot be written"), (5, "not a name"), ("", "no file")):
+    for given, message in (
+        (str(tmp_path / "file" / "e.npz"), "cannot be written"),
+        (5, "valid string"),
+        ("", "no file"),
+    ):
         config = tiny.config(data, with_test=True)
         config["evaluator_cfg"]["save_embeddings"] = given
         with pytest.raises(GaitextError, match=message):
