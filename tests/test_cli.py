@@ -66,7 +66,14 @@ def test_walkers_train_test_evaluate(small: Path) -> None:
     assert "chance" in said
     with np.load(saved) as file:
         assert file["embeddings"].shape == (8, 4, 8)
-    assert "NM" in gaitext("evaluate", saved)
+    assert gaitext("evaluate", saved) in said  # which names the checkpoint and the file, too
+    again = small / "again.npz"
+    given = yaml.safe_load((small / "config.yaml").read_text())
+    given["evaluator_cfg"].update(save_embeddings=str(again), metric="cos")
+    (small / "again.yaml").write_text(yaml.safe_dump(given))
+    said = gaitext("test", small / "again.yaml", "--output", output, "-q")
+    assert "metric cos" in said
+    assert gaitext("evaluate", again) in said
     assert "did you mean 'CASIA-B'" in gaitext("evaluate", saved, "--dataset", "CASIAB", code=1)
     assert "no such file" in gaitext("evaluate", small / "none.npz", code=1)
     assert "ok" in gaitext("doctor", "--data", small / "config.yaml", "-q")

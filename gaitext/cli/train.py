@@ -58,7 +58,9 @@ def run_test(
     config: Config,
     iteration: Annotated[int | None, typer.Option("--iter", help="Which of the run's checkpoints.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint: ours, a toolbox's or published.")] = None,
-    save_embeddings: Annotated[Path | None, typer.Option(help="Write embeddings and labels to this .npz.")] = None,
+    save_embeddings: Annotated[
+        Path | None, typer.Option(help="Write embeddings, labels and what made them to this .npz.")
+    ] = None,
     table: TableFile = None,
     device: Device = "auto",
     nproc: Devices = 1,
@@ -92,15 +94,15 @@ def run_test(
 
 @app.command()
 def evaluate(
-    embeddings: Annotated[Path, typer.Argument(help="What `gaitext test --save-embeddings` wrote.")],
+    embeddings: Annotated[Path, typer.Argument(help="What `save_embeddings` wrote.")],
     dataset: Annotated[
         str | None,
         typer.Option(
             help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K, CCPG, PsyMo or own. "
-            "\\[default: own with --probe or a --gallery such as type=nm; else CASIA-B]"
+            "\\[default: own with --probe or a --gallery such as type=nm; else what the file names; else CASIA-B]"
         ),
     ] = None,
-    metric: Annotated[str, typer.Option(help="euc or cos.")] = "euc",
+    metric: Annotated[str | None, typer.Option(help="euc or cos. \\[default: what the file names; else euc]")] = None,
     gallery: Annotated[
         str | None,
         typer.Option(
@@ -120,11 +122,9 @@ def evaluate(
     ] = False,
     table: TableFile = None,
 ) -> None:
-    """Evaluate saved embeddings under a dataset's protocol, or with gallery and probes of one's own choice."""
+    """Evaluate a saved result as its test did, by another protocol, or with gallery and probes of one's own."""
     from gaitext.evaluation import evaluate_file
 
-    if dataset is None:
-        dataset = "own" if probe or exclude or "=" in (gallery or "") else "CASIA-B"
     options: dict[str, Any] = {
         "gallery": gallery,
         "probe": probe or None,

@@ -20,7 +20,7 @@ from gaitext.evaluation.pose import evaluate_pose
 from gaitext.evaluation.psymo import check_PsyMo, evaluate_PsyMo
 from gaitext.evaluation.ranking import Matches, Ranking, Sequences, chance_rank1, match, rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
-from gaitext.evaluation.saved import evaluate_file
+from gaitext.evaluation.saved import Saved, check_saved_path, evaluate_file, read_saved, write_saved
 
 __all__ = [
     "COCO_SIGMAS",
@@ -31,6 +31,7 @@ __all__ = [
     "KeypointAP",
     "Matches",
     "Ranking",
+    "Saved",
     "Sequences",
     "Table",
     "box_areas",
@@ -38,6 +39,7 @@ __all__ = [
     "chance_rank1",
     "check_PsyMo",
     "check_gallery_probe",
+    "check_saved_path",
     "check_table_path",
     "cross_view",
     "distances",
@@ -55,5 +57,7 @@ __all__ = [
     "oks",
     "pose_distances",
     "rank",
+    "read_saved",
     "write_result",
+    "write_saved",
 ]

@@ -24,7 +24,7 @@ from gaitext.standalone.building import (
 )
 from gaitext.standalone.data import SequenceDataset, loader
 from gaitext.standalone.settings import HostConfig
-from gaitext.standalone.tester import embed, evaluate, testing_set
+from gaitext.standalone.tester import embed, evaluate, save, testing_set
 from gaitext.store import disk_errors
 from gaitext.training.launch import repeatable
 from gaitext.training.loop import TrainingLoop, write_scalars
@@ -220,8 +220,15 @@ class _HostTraining(TrainingLoop):
 
     def _test(self) -> Any:
         """Test in between, on the network as it is."""
-        data = embed(self.fabric, self.model, self.host, testing_set(self.host, self.seed), quiet=True)
-        result = evaluate(self.host, data) if self.first else None
+        found = testing_set(self.host, self.seed)
+        data = embed(self.fabric, self.model, self.host, found, quiet=True)
+        result = None
+        if self.first:
+            saved = self.host.evaluator.save_embeddings
+            if saved is not None:
+                path = checkpoint_path(self.folder, self.iteration)
+                save(self.host, data, found, saved, path, self.iteration, self.seed)
+            result = evaluate(self.host, data)
         if self.writer is not None:
             for name, value in getattr(result, "scalars", {}).items():
                 self.writer.add_scalar(name.removeprefix("scalar/"), value, self.iteration)

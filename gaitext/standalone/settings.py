@@ -92,6 +92,8 @@ class EvaluatorSettings(Settings):
     restore_ckpt_strict: bool = True
     enable_float16: bool = False
     eval_func: str = "evaluate_indoor_dataset"
+    #: The result file, see :func:`gaitext.evaluation.write_saved`.
+    save_embeddings: str | None = None
 
 
 class FabricSettings(Settings):
@@ -136,6 +138,8 @@ class HostConfig:
     scheduler: dict[str, Any]
     #: Arguments of the evaluation function.
     evaluation: dict[str, Any]
+    #: The whole, as it was read.
+    sections: Mapping[str, Any]
 
     @classmethod
     def read(cls, config: str | Path | Mapping[str, Any]) -> HostConfig:
@@ -205,6 +209,7 @@ class HostConfig:
             optimizer=_defaulted(sections.get("optimizer_cfg") or {}, _OPTIMIZER, "solver"),
             scheduler=_defaulted(sections.get("scheduler_cfg") or {}, _SCHEDULER, "scheduler"),
             evaluation=evaluator,
+            sections=sections,
         )
 
     def folder(self, output: str | Path, *, training: bool) -> Path:

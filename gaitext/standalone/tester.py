@@ -16,18 +16,20 @@ from gaitext.config import naming_file
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import (
     EvaluationResult,
+    check_saved_path,
     check_table_path,
     evaluate_CCPG,
     evaluate_gallery_probe,
     evaluate_indoor_dataset,
     evaluate_PsyMo,
+    write_saved,
 )
+from gaitext.evaluation.origin import origin, protocol_of
 from gaitext.execution import progress
 from gaitext.standalone.building import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.check import check_leaves, evaluation_function
 from gaitext.standalone.data import SequenceDataset, build_chains, find_leaves, loader
 from gaitext.standalone.settings import HostConfig
-from gaitext.store import atomic_path, check_writable
 from gaitext.training.launch import launch, process_count, resolve_device, resolve_precision
 from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_checkpoint
 
@@ -85,8 +87,8 @@ def run_test(
         iteration: which of the run's checkpoints.
         checkpoint: a checkpoint anywhere: the embedded host's, a toolbox's, or a published one.
             Without either, ``evaluator_cfg.restore_hint``; without that, the run's latest.
-        save_embeddings: an ``.npz`` to write ``embeddings`` [n, c, p], ``labels``, ``types`` and
-            ``views`` to.
+        save_embeddings: the ``.npz`` to write the result to (:class:`~gaitext.evaluation.Saved`: embeddings, labels,
+            types, views, paths, and what made them), instead of ``evaluator_cfg.save_embeddings``.
         table: a .md, .csv or .json to write the result to, instead of ``evaluator_cfg.table``.
         device, devices, precision, output, quiet: as for :func:`~gaitext.standalone.train`.
         seed: decides which frames a ``fixed_…`` test takes; ``all_…`` draws nothing.
@@ -103,9 +105,7 @@ def run_test(
             where="checkpoint",
             how="give one: --iter takes the run's own, --checkpoint any file",
         )
-    saved = None if save_embeddings is None else Path(save_embeddings).with_suffix(".npz")
-    if saved is not None:
-        check_writable(saved)
+    saved = None if save_embeddings is None else check_saved_path(save_embeddings)
     host = HostConfig.checked(config, training=False, world_size=process_count(devices))
     if table is not None:
         host = replace(host, evaluation={**host.evaluation, "table": str(table)})
@@ -116,11 +116,11 @@ def run_test(
     path = _which(host, Path(output), iteration, checkpoint)
     dataset = testing_set(host, seed)
     check_test(host, dataset)
-    data = launch(_test, host, path, dataset, quiet, device=device, devices=devices, precision=chosen)
+    if saved is None and host.evaluator.save_embeddings is not None:
+        saved = Path(host.evaluator.save_embeddings)
+    data, reached = launch(_test, host, path, dataset, quiet, device=device, devices=devices, precision=chosen)
     if saved is not None:
-        with atomic_path(saved) as temporary:
-            arrays: Any = {key: np.asarray(value) for key, value in data.items()}
-            np.savez(temporary, **arrays)
+        saved = save(host, data, dataset, saved, path, reached, seed)
     return TestResult(evaluate(host, data), path, len(dataset), saved)
 
 
@@ -180,10 +180,16 @@ def _pack(host: HostConfig) -> int:
     return size
 
 
-def _test(fabric: Any, host: HostConfig, path: Path, dataset: SequenceDataset, quiet: bool) -> dict[str, Any]:
+def _test(
+    fabric: Any, host: HostConfig, path: Path, dataset: SequenceDataset, quiet: bool
+) -> tuple[dict[str, Any], int | None]:
+    """:func:`embed`'s data, and the iteration that the checkpoint names."""
     model = build_model(host.model, fresh=False)
-    load_weights(model, path, read_checkpoint(path), strict=host.evaluator.restore_ckpt_strict)
-    return embed(fabric, model.to(fabric.device), host, dataset, quiet=quiet)
+    loaded = read_checkpoint(path)
+    load_weights(model, path, loaded, strict=host.evaluator.restore_ckpt_strict)
+    reached = loaded.get("iteration")
+    data = embed(fabric, model.to(fabric.device), host, dataset, quiet=quiet)
+    return data, reached if isinstance(reached, int) else None
 
 
 def embed(
@@ -223,4 +229,24 @@ def embed(
 def evaluate(host: HostConfig, data: dict[str, Any]) -> Any:
     """Call the config's evaluation function on :func:`embed`'s data."""
     function, arguments = evaluation_function(host)
-    return function(data, host.data.test_dataset_name or host.data.dataset_name, **arguments)
+    return function(data, _dataset_name(host), **arguments)
+
+
+def save(
+    host: HostConfig,
+    data: Mapping[str, Any],
+    dataset: SequenceDataset,
+    path: str | Path,
+    checkpoint: Path,
+    iteration: int | None,
+    seed: int,
+) -> Path:
+    """Write :func:`embed`'s data and what made them to a result file; returns its path."""
+    function, arguments = evaluation_function(host)
+    protocol = protocol_of(function, host.evaluator.eval_func, _dataset_name(host), arguments)
+    about = origin("embedded", host.sections, protocol, checkpoint=checkpoint, iteration=iteration, seed=seed)
+    return write_saved(path, data, paths=[leaf.path.absolute() for leaf in dataset.leaves], about=about)
+
+
+def _dataset_name(host: HostConfig) -> str:
+    return host.data.test_dataset_name or host.data.dataset_name

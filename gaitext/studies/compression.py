@@ -166,7 +166,10 @@ class CompressionStudy:
 
     def _recognisers(self, data: CompressionData, running: Running) -> list[Recogniser]:
         given = self.settings.recognition
-        return [Recogniser(name, gait, self._gaits[name], data, running) for name, gait in given.items()]
+        return [
+            Recogniser(name, gait, self._gaits[name], data, running, self.settings.save_embeddings)
+            for name, gait in given.items()
+        ]
 
     @property
     def _restorer_is_needed(self) -> bool:

@@ -121,6 +121,7 @@ class Recogniser:
         config: the host's, without its data's place.
         data: the study's.
         running: how it is run.
+        save: whether tests leave their results beside their cells.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Recogniser:
     config: Config
     data: CompressionData
     running: Running
+    save: bool = False
 
     @property
     def clean(self) -> CleanData:
@@ -157,7 +159,7 @@ class Recogniser:
         config = merge({"data_cfg": job.data_cfg(self.settings.input)}, training.config)
         condition = f"{self.name}-{video}/{seed}"
         cell = cell_file(self.running, job.system, condition, correction_seed, about)
-        return Testing(job.system, condition, config, training, cell, about, seed=correction_seed)
+        return Testing(job.system, condition, config, training, cell, about, seed=correction_seed, save=self.save)
 
     def tests(self, job: Search, video: str, found: str, seed: int, untrained_seed: int | None) -> list[Task]:
         """A cell, the mean over the recogniser's seeds, and its parts.

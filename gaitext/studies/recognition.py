@@ -276,7 +276,9 @@ class RecognitionStudy:
         about = {"trained": training.about, "condition": data[condition].about}
         cell = cell_file(running, name, condition, training.seed, about)
         metrics = tuple(self.settings.metrics_at(name, condition))
-        return Testing(name, condition, config, training, cell, about, metrics=metrics)
+        return Testing(
+            name, condition, config, training, cell, about, metrics=metrics, save=self.settings.save_embeddings
+        )
 
     def is_cell(self, task: Task) -> bool:
         return isinstance(task.argument, Testing)

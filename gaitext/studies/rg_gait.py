@@ -173,7 +173,16 @@ class _Seed:
         training, found = self.training(system), self.embedding(system, test.occlusion)
         about = {**found.about, "occluded": test.occluded if condition != UNOCCLUDED else None}
         cell = cell_file(self.running, system, condition, self.seed, about)
-        testing = Testing(system, condition, found.config, training, cell, about, ranks=tuple(RANKS))
+        testing = Testing(
+            system,
+            condition,
+            found.config,
+            training,
+            cell,
+            about,
+            ranks=tuple(RANKS),
+            save=self.study.settings.save_embeddings,
+        )
         if self.running.toolbox is not None:
             return testing.task((self._name("train", system),))
         testing, occlusions = replace(testing, embeddings=found.file), [test.occlusion]

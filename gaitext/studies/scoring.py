@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.evaluation import PROTOCOLS, Gait, by_identity, cross_view
+from gaitext.evaluation import PROTOCOLS, Gait, Saved, by_identity, cross_view
 from gaitext.evaluation.cross_view import mean
 from gaitext.standalone.settings import HostConfig
 from gaitext.standalone.tester import evaluate as evaluated
@@ -19,15 +19,15 @@ _PREFIX = "scalar/test_accuracy/"
 _REID = "-ReID"
 
 
-def with_gallery_of(found: dict[str, Any], whole: dict[str, Any], config: Config) -> dict[str, Any]:
+def with_gallery_of(found: Saved, whole: Saved, config: Config) -> Saved:
     """``found`` with the gallery's embeddings taken from ``whole``; for protocols whose probes are not in it."""
     dataset = dataset_of(config)
     if dataset not in PROTOCOLS:
         raise DataError(f"no gallery apart from the probes is known of {dataset}", how="occlude all sequences")
-    gallery = PROTOCOLS[dataset].select(found["types"], PROTOCOLS[dataset].gallery)
-    mixed = found["embeddings"].copy()
-    mixed[gallery] = whole["embeddings"][gallery]
-    return {**found, "embeddings": mixed}
+    gallery = PROTOCOLS[dataset].select(found.types, PROTOCOLS[dataset].gallery)
+    mixed = found.embeddings.copy()
+    mixed[gallery] = whole.embeddings[gallery]
+    return replace(found, embeddings=mixed)
 
 
 def dataset_of(config: Mapping[str, Any]) -> str:

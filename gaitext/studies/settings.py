@@ -141,6 +141,8 @@ class StudySettings(Settings):
         seeds: of trainings; each is one more row of cells.
         tables: what to write of the cells.
         claims: what to decide by them.
+        save_embeddings: whether each test leaves its result beside its cell, as ``seed-0.npz``
+            (:func:`~gaitext.evaluation.read_saved`).
     """
 
     kind: str
@@ -148,6 +150,7 @@ class StudySettings(Settings):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
     tables: tuple[TableSettings, ...] = ()
     claims: tuple[ClaimSettings, ...] = ()
+    save_embeddings: bool = False
 
     @model_validator(mode="after")
     def _apart(self) -> StudySettings:

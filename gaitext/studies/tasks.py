@@ -122,6 +122,7 @@ class Task:
         needs: names of the tasks before it.
         alone: it uses all cores by itself, and runs in this process.
         passing: of use only to tasks that need it: done where one of those is still to be done, and only there.
+        beside: another file that it leaves, before ``done``; it is not done without.
     """
 
     name: str
@@ -132,8 +133,11 @@ class Task:
     needs: tuple[str, ...] = ()
     alone: bool = False
     passing: bool = False
+    beside: Path | None = None
 
     def is_done(self) -> bool:
+        if self.beside is not None and not self.beside.is_file():
+            return False
         try:
             read = json.loads(self.done.read_text(encoding="utf-8"))
         except (OSError, ValueError):

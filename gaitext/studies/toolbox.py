@@ -47,8 +47,13 @@ def last_checkpoint(output: Path, config: Config) -> Path:
     return checkpoint_path(folder, int(trainer["total_iter"]))
 
 
-def toolbox_test(root: Path, config: Config, checkpoint: Path, folder: Path, device: str) -> dict[str, float]:
+def toolbox_test(
+    root: Path, config: Config, checkpoint: Path, folder: Path, device: str, saved: Path | None = None
+) -> dict[str, float]:
     """The numbers that the toolbox has written to its log, under the names that :func:`logged_numbers` gives them.
+
+    Args:
+        saved: where its ``save_embeddings`` is to leave the result.
 
     Raises:
         GaitextError: the test has failed.
@@ -56,6 +61,8 @@ def toolbox_test(root: Path, config: Config, checkpoint: Path, folder: Path, dev
     """
     config = _named(config, folder)
     config["evaluator_cfg"]["restore_hint"] = str(checkpoint)
+    if saved is not None:
+        config["evaluator_cfg"]["save_embeddings"] = str(saved.absolute())
     log = _run(root, config, folder, "test", device)
     numbers = logged_numbers(log)
     if not numbers:

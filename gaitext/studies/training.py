@@ -11,13 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
-
-import numpy as np
 
 from gaitext import standalone
 from gaitext.errors import CheckpointError, DataError, GaitextError
-from gaitext.evaluation import PROTOCOLS
+from gaitext.evaluation import PROTOCOLS, Saved, read_saved, write_saved
 from gaitext.studies.cells import Cell
 from gaitext.studies.scoring import Config, dataset_of, evaluate, with_gallery_of
 from gaitext.studies.tasks import Running, Task, digest_of, finish, plain, seedless
@@ -105,6 +102,7 @@ class Testing:
         ranks: which of a cross-view protocol to report; empty: the protocol's own.
         seed: of the cell, where it is of something else that was trained; None: the training's.
         metrics: that tables and claims name; one that a toolbox's log does not is no number, which fails nothing.
+        save: leave the result beside the cell.
     """
 
     __test__ = False  # no test class, whatever pytest thinks
@@ -120,6 +118,12 @@ class Testing:
     ranks: tuple[int, ...] = ()
     seed: int | None = None
     metrics: tuple[str, ...] = ()
+    save: bool = False
+
+    @property
+    def saved(self) -> Path | None:
+        """Where the result is left; None: nowhere."""
+        return self.cell.with_suffix(".npz") if self.save else None
 
     @property
     def cell_seed(self) -> int:
@@ -127,7 +131,7 @@ class Testing:
 
     def task(self, needs: tuple[str, ...]) -> Task:
         name = f"test {self.system}@{self.condition}, seed {self.cell_seed}"
-        return Task(name, test, self, self.cell, self.about, needs)
+        return Task(name, test, self, self.cell, self.about, needs, beside=self.saved)
 
 
 def host_name(running: Running, toolbox: Path | None = None) -> str:
@@ -195,11 +199,11 @@ def test(testing: Testing) -> None:
     people: dict[str, dict[str, float]] = {}
     if training.toolbox is not None:
         folder, checkpoint = testing.cell.parent / testing.cell.stem, checkpoint_of(training.done)
-        scalars = toolbox_test(training.toolbox, testing.config, checkpoint, folder, training.device)
+        scalars = toolbox_test(training.toolbox, testing.config, checkpoint, folder, training.device, testing.saved)
     known = dataset_of(testing.config) in (*PROTOCOLS, "PsyMo", "CCPG") and not training.is_theirs
     if training.toolbox is None or known:
         try:
-            ours, people = evaluate(_embeddings(testing), testing.config, testing.ranks)
+            ours, people = evaluate(_embeddings(testing).data(), testing.config, testing.ranks)
             scalars = {**ours, **scalars}
         except GaitextError as error:
             if training.toolbox is None:
@@ -214,15 +218,21 @@ def test(testing: Testing) -> None:
     cell.write(testing.cell, **plain(testing.about))
 
 
-def _embeddings(testing: Testing) -> dict[str, Any]:
-    if testing.embeddings is not None:
-        found = _read(testing.embeddings)
-    else:
-        file = testing.cell.with_suffix(".npz")
+def _embeddings(testing: Testing) -> Saved:
+    """What is evaluated; it is left beside the cell where that is asked for."""
+    file = testing.embeddings or testing.cell.with_suffix(".npz")
+    theirs = testing.save and testing.training.toolbox is not None  # the toolbox has left its own there
+    if testing.embeddings is None and not theirs:
         _embed(testing.config, testing.training, file)
-        found = _read(file)
+    found = _read(file)
+    if testing.embeddings is None and not testing.save:
         file.unlink()
-    return found if testing.gallery is None else with_gallery_of(found, _read(testing.gallery), testing.config)
+    if testing.gallery is not None:
+        found = with_gallery_of(found, _read(testing.gallery), testing.config)
+    if testing.saved is not None and not theirs:
+        cell = {"system": testing.system, "condition": testing.condition, "seed": testing.cell_seed}
+        write_saved(testing.saved, found.data(), paths=found.paths, about={**found.about, "study": cell})
+    return found
 
 
 def _embed(config: Config, training: Training, file: Path) -> None:
@@ -258,10 +268,9 @@ def _mended_by_deleting(training: Training, config: Config) -> Iterator[None]:
         raise CheckpointError(error.what, where=file, how=f"delete {made}, and it is trained again") from error
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Saved:
     try:
-        with np.load(file) as saved:
-            return dict(saved)
-    except (OSError, EOFError, BadZipFile, ValueError) as error:
+        return read_saved(file)
+    except DataError as error:
         how = f"delete {file.with_suffix('.json')}: they are made again"
-        raise DataError(f"holds no embeddings ({error!r})", where=file, how=how) from error
+        raise DataError(error.what, where=file, how=how) from error

@@ -21,6 +21,7 @@ from typing import Any
 from gaitext.errors import ToolboxError
 from gaitext.toolboxes import parts
 from gaitext.toolboxes.registered import MARK, exposed, model_class, reporting
+from gaitext.toolboxes.saving import save_results
 from gaitext.toolboxes.toolbox import EXTENSION_POINTS, TOOLBOXES, ExtensionPoint, Toolbox, static_clashes
 
 log = logging.getLogger("gaitext")
@@ -92,6 +93,7 @@ def plug_in(module_name: str) -> dict[str, type]:
                     "gaitext's is used under that name"
                 )
             setattr(module, name, part)
+    save_results(base, toolbox)
     _registration = found
     if os.environ.get("RANK", "0") == "0":
         for clash in found.clashes:

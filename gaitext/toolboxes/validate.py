@@ -19,6 +19,7 @@ from typing import Any
 from gaitext import losses
 from gaitext.config import need
 from gaitext.errors import ConfigError, nearest
+from gaitext.evaluation.saved import check_saved_path
 from gaitext.store import read_partition, root_within
 from gaitext.store.contract import folder_path
 from gaitext.toolboxes import parts
@@ -43,9 +44,11 @@ _SAMPLING_KEYS = frozenset(
 _EVALUATOR_KEYS = frozenset(
     {
         *("enable_float16", "restore_ckpt_strict", "restore_hint", "save_name", "eval_func", "sampler"),
-        *("transform", "metric", "cross_view_gallery"),
+        *("transform", "metric", "cross_view_gallery", "save_embeddings"),
     }
 )
+#: What evaluates other predictions: of occlusion, of joints, of pixels.
+_WITHOUT_EMBEDDINGS = ("evaluate_OEM", "evaluate_pose", "evaluate_segmentation")
 #: Parameters that are for Python, not for a YAML.
 _PYTHON_ONLY = frozenset({"generator", "dataset"})
 
@@ -82,6 +85,7 @@ def validate_config(
         _check_sampler(phase.get("sampler") or {}, f"{name}.sampler", toolbox, Path(base))
         if name == "evaluator_cfg":
             check_evaluation(phase, cfgs.get("data_cfg"))
+            _check_saved(phase, Path(base))
     adapter = parts.adapter_for(model_cfg) if model_cfg.get("model") in parts.MODELS else None
     if training:
         check_losses(cfgs.get("loss_cfg"), None if adapter is None else adapter.loss_names)
@@ -103,7 +107,8 @@ def uses_gaitext(cfgs: Mapping[str, Any]) -> bool:
     """Whether a config names any of gaitext's parts."""
     if _section(cfgs, "model_cfg").get("model") in parts.MODELS:
         return True
-    if _section({"evaluator_cfg": {}, **cfgs}, "evaluator_cfg").get("eval_func") in parts.EVALUATIONS:
+    evaluator = _section({"evaluator_cfg": {}, **cfgs}, "evaluator_cfg")
+    if evaluator.get("eval_func") in parts.EVALUATIONS or evaluator.get("save_embeddings") is not None:
         return True
     named = {str(item.get("type")) for item, _ in _typed(cfgs, "")}
     return bool(named & {*parts.TRANSFORMS, *parts.LOSSES, *parts.SAMPLERS})
@@ -385,6 +390,22 @@ def check_evaluation(evaluator_cfg: Mapping[str, Any], data_cfg: Any) -> None:
         if isinstance(data_cfg, Mapping):
             taken["dataset"] = data_cfg.get("test_dataset_name") or data_cfg.get("dataset_name")
         check(**taken)
+
+
+def _check_saved(evaluator_cfg: Mapping[str, Any], base: Path) -> None:
+    """Refuse a result file that could not be written at the test's end."""
+    given = evaluator_cfg.get("save_embeddings")
+    if given is None:
+        return
+    _text(given, "evaluator_cfg.save_embeddings")
+    name = evaluator_cfg.get("eval_func")
+    if name in _WITHOUT_EMBEDDINGS:
+        raise ConfigError(
+            f"{name} evaluates no embeddings, so there are none to save",
+            where="evaluator_cfg.save_embeddings",
+            how="leave it out; `table` writes the numbers",
+        )
+    check_saved_path(base / given)
 
 
 # The data on disk ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 import struct
 import zipfile
@@ -30,7 +31,29 @@ def _good(rng: random.Random) -> dict[str, np.ndarray[Any, Any]]:
         "labels": np.array(labels),
         "types": np.array(_TYPES * 3),
         "views": np.array(["000", "090"] * 12),
+        "paths": np.array(["a/b"] * 24),
+        "about": np.array(_about(rng)),
     }
+
+
+def _about(rng: random.Random) -> str:
+    """What made the embeddings, as JSON; its protocol may be odd, or it no JSON."""
+    values: tuple[Any, ...] = (
+        "CASIA-B",
+        "PsyMo",
+        "own",
+        "evaluate_PsyMo",
+        "evaluate_gallery_probe",
+        "nm",
+        5,
+        [],
+        {"a": 1},
+    )
+    told = {
+        key: rng.choice(values) for key in ("eval_func", "dataset", "metric", "gallery", "data") if rng.random() < 0.5
+    }
+    text = json.dumps({"protocol": told if rng.random() < 0.8 else rng.choice(values)})
+    return text if rng.random() < 0.8 else rng.choice(("[" * 9000, "{", "null", '{"a": NaN}', '"\\ud800"', text[:-1]))
 
 
 def _others(array: np.ndarray[Any, Any], rng: random.Random) -> np.ndarray[Any, Any]:
@@ -115,16 +138,16 @@ def mutate(rng: random.Random) -> tuple[bytes, str]:
 
 
 def check(path: Path) -> str:
-    """Evaluate it under both kinds of protocol.
+    """Evaluate it under both kinds of protocol, and under its own.
 
     Returns:
-        "read" if either can use it, or "refused".
+        "read" if any can use it, or "refused".
 
     Raises:
         AssertionError: an error that does not name the file.
     """
     word = "refused"
-    for dataset in ("CASIA-B", "PsyMo"):
+    for dataset in ("CASIA-B", "PsyMo", None):
         try:
             evaluate_file(path, dataset)
         except GaitextError as error:

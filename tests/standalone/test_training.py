@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import torch
 import gaitext
 from gaitext import standalone
 from gaitext.errors import CheckpointError, ConfigError, DataError, GaitextError
+from gaitext.evaluation import evaluate_file, read_saved
 from gaitext.standalone import tester
 from gaitext.store import files, only_one
 
@@ -82,9 +86,64 @@ def test_it_learns(data: Path, tmp_path: Path) -> None:
     assert result.evaluation.scalars["scalar/test_accuracy/NM@R1"] > 90
     assert result.evaluation.chance["NM"] == pytest.approx(50)
     assert "| NM |" in str(result)
-    saved = np.load(tmp_path / "e.npz")
-    assert saved["embeddings"].shape == (40, 4, 2)
-    assert saved["labels"].tolist()[:2] == ["005", "005"]
+    saved = read_saved(tmp_path / "e.npz")
+    assert saved.embeddings.shape == (40, 4, 2)
+    assert saved.labels.tolist()[:2] == ["005", "005"]
+
+
+def test_a_result_says_what_made_it(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:
+    config = tiny.config(data)
+    config["evaluator_cfg"].update(save_embeddings=str(tmp_path / "here.npz"), metric="cos")
+    config["data_cfg"].update(dataset_name="mine", test_dataset_name="CASIA-B")
+    tested = standalone.test(config, checkpoint=run.checkpoint, quiet=True, seed=3)
+    assert tested.embeddings == tmp_path / "here.npz"
+    saved = read_saved(tmp_path / "here.npz")
+    about = saved.about
+    assert about["host"] == "embedded"
+    assert about["config"] == json.loads(json.dumps(config))
+    digest = hashlib.sha256(run.checkpoint.read_bytes()).hexdigest()
+    assert about["checkpoint"] == {"path": run.checkpoint.as_posix(), "sha256": digest, "iteration": 12}
+    protocol = {"eval_func": "evaluate_indoor_dataset", "dataset": "CASIA-B", "metric": "cos"}
+    assert about["protocol"] == protocol
+    versions = {"gaitext": gaitext.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    assert about["versions"] == {**versions, "python": platform.python_version()}
+    assert about["seed"] == 3
+    assert datetime.fromisoformat(about["made"]).tzinfo is not None
+    assert saved.paths is not None
+    names = zip(saved.labels.tolist(), saved.types.tolist(), saved.views.tolist())
+    assert saved.paths.tolist() == [data.joinpath("data", *name).absolute().as_posix() for name in names]
+    # To the digit, notes and chance too.
+    assert evaluate_file(tmp_path / "here.npz") == tested.evaluation
+    # The command line's comes first; two files of one test differ by the time alone.
+    told = standalone.test(config, checkpoint=run.checkpoint, quiet=True, seed=3, save_embeddings=tmp_path / "there")
+    assert told.embeddings == tmp_path / "there.npz"
+    there = read_saved(tmp_path / "there.npz")
+    assert {**there.about, "made": None} == {**about, "made": None}
+    np.testing.assert_array_equal(there.embeddings, saved.embeddings)
+
+
+def test_tests_between_steps_leave_the_last_ones_result(data: Path, tmp_path: Path) -> None:
+    config = tiny.config(data, with_test=True)
+    config["evaluator_cfg"]["save_embeddings"] = str(tmp_path / "made" / "e.npz")
+    trained = standalone.train(config, output=tmp_path, quiet=True)
+    saved = read_saved(tmp_path / "made" / "e.npz")
+    digest = hashlib.sha256(trained.checkpoint.read_bytes()).hexdigest()
+    assert saved.about["checkpoint"] == {"path": trained.checkpoint.as_posix(), "sha256": digest, "iteration": 12}
+    assert evaluate_file(tmp_path / "made" / "e.npz") == trained.evaluations[12]
+
+
+def test_a_result_that_could_not_be_written_is_refused_before_training(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for given, message in (
+        (str(tmp_path / "file" / "e.npz"), "cannot be written"),
+        (5, "valid string"),
+        ("", "no file"),
+    ):
+        config = tiny.config(data, with_test=True)
+        config["evaluator_cfg"]["save_embeddings"] = given
+        with pytest.raises(GaitextError, match=message):
+            standalone.train(config, output=tmp_path / "output", quiet=True)
+    assert not (tmp_path / "output").exists()
 
 
 def test_killed_and_resumed_is_as_if_never_stopped(data: Path, run: standalone.TrainResult, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from filelock import FileLock
 from gaitext import standalone
 from gaitext.config import load_yaml
 from gaitext.errors import CheckpointError, ConfigError, DataError
-from gaitext.evaluation import evaluate_indoor_dataset
+from gaitext.evaluation import evaluate_file, evaluate_indoor_dataset, read_saved
 from gaitext.studies import Cell, Running, parse_study, run_study
 from gaitext.studies.configs import metrics_of
 from gaitext.studies.scoring import short_numbers
@@ -148,6 +148,33 @@ def test_a_row_added_later_leaves_the_others_alone(done: Path, tmp_path: Path) -
     assert len(after) > len(before)
 
 
+def test_results_are_left_beside_the_cells(done: Path, tmp_path: Path) -> None:
+    """Asked for after the study was done: its tests alone are made again."""
+    out = tmp_path / "out"
+    shutil.copytree(done / "out", out)
+    trained = {p: p.stat().st_mtime_ns for p in out.rglob("*.pt")}
+    cells = {p: p.read_bytes() for p in (out / "cells").rglob("*.json")}
+    path = written(tmp_path, {**STUDY, "save_embeddings": True, "seeds": [1]})
+    run(path, out)
+    assert trained == {p: p.stat().st_mtime_ns for p in out.rglob("*.pt")}
+    assert cells == {p: p.read_bytes() for p in (out / "cells").rglob("*.json")}
+    files = sorted((out / "cells").rglob("*.npz"))
+    assert [p.name for p in files] == ["seed-1.npz"] * 3
+    for file in files:
+        cell, _ = Cell.read(file.with_suffix(".json"))
+        assert short_numbers(evaluate_file(file).scalars) == pytest.approx(cell.scalars)
+        found = read_saved(file)
+        assert found.about["study"] == {"system": cell.system, "condition": cell.condition, "seed": 1}
+        assert found.about["checkpoint"]["iteration"] == 4
+        assert found.paths is not None
+        names = [tuple(Path(each).parts[-3:]) for each in found.paths.tolist()]
+        assert names == list(zip(found.labels.tolist(), found.types.tolist(), found.views.tolist()))
+        assert all(Path(each).is_dir() for each in found.paths.tolist())
+    before = {p: p.stat().st_mtime_ns for p in files}
+    run(path, out)
+    assert before == {p: p.stat().st_mtime_ns for p in files}
+
+
 def test_killed_at_random_points_it_ends_with_the_same_results(done: Path, tmp_path: Path) -> None:
     """Whole process groups die, workers too."""
     path = written(tmp_path, STUDY)
@@ -240,7 +267,7 @@ def test_what_the_embedded_host_would_refuse_later_is_refused_first(
 
 def test_damaged_embeddings_say_what_to_delete(tmp_path: Path) -> None:
     (tmp_path / "seed-0.npz").write_bytes(b"PK nothing")
-    with pytest.raises(DataError, match=r"holds no embeddings(.|\n)*delete .*seed-0\.json"):
+    with pytest.raises(DataError, match=r"holds no saved embeddings(.|\n)*delete .*seed-0\.json"):
         read_embeddings(tmp_path / "seed-0.npz")
 
 

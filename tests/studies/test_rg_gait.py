@@ -13,6 +13,7 @@ import yaml
 
 from gaitext.config import load_yaml, merge
 from gaitext.errors import ConfigError, DataError
+from gaitext.evaluation import evaluate_file, read_saved, write_saved
 from gaitext.models import GaitBase, OcclusionEvaluator, RGGait
 from gaitext.standalone.data import build_chains
 from gaitext.standalone.settings import HostConfig
@@ -23,6 +24,7 @@ from gaitext.studies import toolbox as toolbox_host
 from gaitext.studies import training as embedded_host
 from gaitext.studies.cells import WeightedSum, add_cells
 from gaitext.studies.rg_gait import RGGaitStudy
+from gaitext.studies.scoring import short_numbers
 from gaitext.studies.tasks import Task
 from gaitext.studies.training import Embedding, Testing, Training
 
@@ -262,16 +264,24 @@ def test_probes_alone_are_compared_with_whole_walkers(tmp_path: Path, data: dict
     names = [(label, kind, view) for label in "ab" for kind in ("nm-01", "nm-05") for view in ("000", "090")]
     kept = {key: np.array(column) for key, column in zip(("labels", "types", "views"), zip(*names))}
     at = np.array([0.0 if label == "a" else 1.0 for label, _, _ in names])[:, None, None]
-    tasks = tasks_of(written(tmp_path, data), tmp_path / "out")
+    tasks = tasks_of(written(tmp_path, data, save_embeddings=True), tmp_path / "out")
     for name, embeddings in (("unoccluded", at), ("middle", 1 - at)):
         embedding: Embedding = tasks[f"embed gse@{name}, seed 3"].argument
-        embedding.file.parent.mkdir(parents=True)
-        np.savez(embedding.file, embeddings=embeddings, **kept)
+        write_saved(embedding.file, {**kept, "embeddings": embeddings}, paths=["x"] * 8, about={"host": "embedded"})
     found = {}
     for condition in ("unoccluded", "middle/all", "middle/probes"):
         task = tasks[f"test gse@{condition}, seed 3"]
         embedded_host.test(task.argument)
         assert task.is_done()
+        saved = task.done.with_suffix(".npz")
+        left = read_saved(saved)
+        assert left.paths is not None
+        assert left.about == {"host": "embedded", "study": {"system": "gse", "condition": condition, "seed": 3}}
+        again = short_numbers(evaluate_file(saved).scalars)
+        assert again["mean"] == pytest.approx(Cell.read(task.done)[0].number("mean"))
+        saved.unlink()
+        assert not task.is_done()  # so that a study which is asked for its results later makes them
+        saved.touch()
         cell, _ = Cell.read(task.done)
         assert (cell.system, cell.condition, cell.seed) == ("gse", condition, 3)
         found[condition] = (cell.scalars["mean"], cell.scalars["mean@R5"])

@@ -5,12 +5,15 @@ Needs checkouts: ``OPENGAIT_ROOT=… FASTPOSEGAIT_ROOT=… pytest -m toolbox``. 
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from gaitext.evaluation import evaluate_file, read_saved
 from gaitext.studies import Running, parse_study, run_study
+from gaitext.studies.scoring import short_numbers
 from gaitext.toolboxes.toolbox import TOOLBOXES
 from gaitext.walkers import WalkerSettings, write_dataset
 
@@ -45,6 +48,7 @@ def test_gaitset_and_gaittr_from_a_studys_yaml(opengait: Path, fastposegait: Pat
         "kind": "recognition",
         "title": "Baselines on walkers",
         "seeds": [0],
+        "save_embeddings": True,
         "data": {
             "silhouettes": {"data_cfg": {**place, "data_in_use": [False, True]}},
             "poses": {"data_cfg": {**place, "data_in_use": [True, False]}},
@@ -73,6 +77,20 @@ def test_gaitset_and_gaittr_from_a_studys_yaml(opengait: Path, fastposegait: Pat
         assert {"gaitset": "triplet_loss", "gaittr": "triplet_hard_loss"}[system] in log.read_text()
     assert (opengait / "output/CASIA-B/GaitSet").is_dir()
     assert (fastposegait / "output/CASIA-B/GaitTR").is_dir()
+    # The toolboxes' own models leave what their tests found, and so does the toolbox's own evaluation of it.
+    hosts = {("gaitset", "silhouettes"): "OpenGait", ("gaittr", "poses"): "FastPoseGait"}
+    for (system, condition), name in hosts.items():
+        (file,) = (tmp_path / "out" / "cells").glob(f"{system}@{condition}-*/seed-0.npz")
+        found = read_saved(file)
+        assert (found.about["host"], found.about["protocol"]["dataset"]) == (name, "CASIA-B")
+        weights = Path(found.about["checkpoint"]["path"])
+        assert found.about["checkpoint"]["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+        assert found.about["config"]["model_cfg"]["model"] == {"gaitset": "GaitSet", "gaittr": "GaitTR"}[system]
+        assert found.paths is not None
+        leaves = [tuple(Path(each).relative_to(written.sequences).parts) for each in found.paths.tolist()]
+        assert leaves == list(zip(found.labels.tolist(), found.types.tolist(), found.views.tolist()))
+        ours = short_numbers(evaluate_file(file).scalars)
+        assert ours["mean"] == pytest.approx(cells[system, condition].scalars["mean"], abs=0.01)
     assert "one seed" in result.text  # and so nothing is decided
     assert "undecided: 1" in result.text
     # Again, it is done.
