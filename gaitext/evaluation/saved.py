@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import zipfile
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.errors import DataError, ShapeError
+from gaitext.errors import ConfigError, DataError, ShapeError, suggest
 from gaitext.evaluation.distances import Array
-from gaitext.evaluation.protocols import protocol_of
+from gaitext.evaluation.protocols import FUNCTIONS as _FUNCTIONS
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 
 _HOW = "give what `gaitext test --save-embeddings` wrote: embeddings [n, c, p], labels, types and views [n]"
@@ -37,16 +38,25 @@ def evaluate_file(
         dataset: whose protocol.
         metric: ``euc`` or ``cos``.
         table: a .md, .csv or .json to write the result to.
-        options: arguments that only this dataset's protocol has: ``gallery`` and
-            ``exclude_same_walk`` for PsyMo; ``partition`` for Gait3D, FreeGait, CCGR-MINI and GREW-local; ``gallery``,
-            ``probe`` and ``exclude`` for ``own``, which is
+        options: arguments that only this dataset's protocol has: ``partition`` for those with lists; ``gallery`` and
+            ``exclude_same_walk`` for PsyMo; ``gallery``, ``probe`` and ``exclude`` for ``own``, which is
             :func:`~gaitext.evaluation.evaluate_gallery_probe`.
 
     Raises:
         DataError: the file is missing, damaged, or lacks one of the four arrays.
         ConfigError: no such protocol, or an option that it does not have.
     """
-    evaluate = protocol_of(dataset, options)
+    if dataset not in _FUNCTIONS:
+        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, _FUNCTIONS))
+    evaluate = _FUNCTIONS[dataset]
+    for option in options:
+        if option not in inspect.signature(evaluate).parameters:
+            having = [d for d, function in _FUNCTIONS.items() if option in inspect.signature(function).parameters]
+            raise ConfigError(
+                f"the protocol of {dataset} has no '{option}'",
+                where=option,
+                how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
+            )
     check_table_path(table)
     data: dict[str, Any] = dict(read_embeddings(path))
     try:
