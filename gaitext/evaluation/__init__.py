@@ -4,7 +4,7 @@ from gaitext.evaluation.analysis import Analysis, Condition, Confusion, analyse
 from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.compare import Comparison, Difference, compare
 from gaitext.evaluation.cross_view import PROTOCOLS, CrossView, cross_view, evaluate_indoor_dataset
-from gaitext.evaluation.distances import distances
+from gaitext.evaluation.distances import distances, on_device
 from gaitext.evaluation.gallery_probe import check_gallery_probe, evaluate_gallery_probe
 from gaitext.evaluation.identities import by_identity
 from gaitext.evaluation.keypoints import (
@@ -81,6 +81,7 @@ __all__ = [
     "keypoint_ap",
     "match",
     "oks",
+    "on_device",
     "pose_distances",
     "rank",
     "write_result",

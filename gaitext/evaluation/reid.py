@@ -61,7 +61,9 @@ _RANKS = (1, 5, 10)
 _SCENE_RANKS = (1, 5, 10, 20)
 
 
-def check_listed(metric: str = "euc", partition: str | Path | None = None, table: str | Path | None = None) -> None:
+def check_listed(
+    dataset: str = "", metric: str = "euc", partition: str | Path | None = None, table: str | Path | None = None
+) -> None:
     """Refuse what the functions of this module would refuse, before anything is embedded.
 
     Raises:
@@ -159,7 +161,7 @@ def evaluate_real_scene(
         ConfigError: another dataset, or another wrong argument.
         DataError: no probe, or no gallery.
     """
-    check_listed(metric, None, table)
+    check_listed(dataset, metric, None, table)
     gait = Gait.of_data(data)
     search = typed_search(gait, dataset)
     found = run(gait, search, metric, pairs=False)
@@ -234,7 +236,7 @@ def _evaluate(
     partition: str | Path | None,
     table: str | Path | None,
 ) -> EvaluationResult:
-    check_listed(metric, partition, table)
+    check_listed(dataset, metric, partition, table)
     gait = Gait.of_data(data)
     found = run(gait, listed_search(gait, rule, partition), metric, pairs=False)
     return _presented(gait, dataset, metric, found, _RANKS, table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -157,8 +157,12 @@ def run(gait: Gait, search: Search, metric: str = "euc", *, ranks: int = 20, pai
     reference = Reference(gait.embeddings[gallery], metric)
     if pairs:
         found.pairs = _genuine(gait, search, gallery, column, row, same_name, identity, reference)
-    for block, distances, kept in _blocks(gait, search, gallery, column, row, same_name, reference):
+    rows = max(1, _HELD // len(gallery))
+    for start in range(0, count, rows):
+        block = slice(start, min(start + rows, count))
         own = search.probe[block]
+        kept = _compared(search, own[:, None], gallery, same_name[row[block]][:, column])
+        distances = reference.distances(gait.embeddings[own])
         distances[~kept] = np.inf
         if found.pairs is not None:
             _count(found.pairs, distances[kept & (identity[own][:, None] != identity[gallery])])
@@ -170,26 +174,14 @@ def run(gait: Gait, search: Search, metric: str = "euc", *, ranks: int = 20, pai
     return found
 
 
-def _blocks(
-    gait: Gait,
-    search: Search,
-    gallery: Array,
-    column: Array,
-    row: Array,
-    same_name: Array,
-    reference: Reference,
-) -> Iterator[tuple[slice, Array, Array]]:
-    """Some probes, their distances [b, m], and which of them are compared."""
-    rows = max(1, _HELD // len(gallery))
-    for start in range(0, len(search.probe), rows):
-        block = slice(start, min(start + rows, len(search.probe)))
-        own = search.probe[block]
-        kept = own[:, None] != gallery
-        for key in search.apart:
-            kept &= key[own][:, None] != key[gallery]
-        if not search.identical:
-            kept &= ~same_name[row[block]][:, column]
-        yield block, reference.distances(gait.embeddings[own]), kept
+def _compared(search: Search, probe: Array, gallery: Array, same_name: Array) -> Array:
+    """Which pairs of places in the data are compared; all of shapes that fit together."""
+    kept = probe != gallery
+    for key in search.apart:
+        kept &= key[probe] != key[gallery]
+    if not search.identical:
+        kept &= ~same_name
+    return np.asarray(kept)
 
 
 def _rank(
@@ -246,17 +238,13 @@ def _genuine(
     reference: Reference,
 ) -> Pairs:
     """All genuine distances, which are few, before impostors are counted between them."""
-    scores = []
-    for block, distances, kept in _blocks(gait, search, gallery, column, row, same_name, reference):
-        scores.append(distances[kept & (identity[search.probe[block]][:, None] == identity[gallery])])
-    genuine = np.sort(np.concatenate(scores))
-    different = len(distinct(genuine))
-    return Pairs(
-        genuine,
-        np.zeros(2 * different + 1, np.int64),
-        np.zeros(_FINE, np.int64),
-        reference.reach(gait.embeddings[search.probe]),
-    )
+    columns, known = places_of(identity[search.probe], identity[gallery])
+    line, step = np.nonzero(known)
+    place = columns[line, step]
+    kept = _compared(search, search.probe[line], gallery[place], same_name[row[line], column[place]])
+    genuine = np.sort(reference.pairs(gait.embeddings, search.probe[line[kept]], place[kept]))
+    between = np.zeros(2 * len(distinct(genuine)) + 1, np.int64)
+    return Pairs(genuine, between, np.zeros(_FINE, np.int64), reference.reach(gait.embeddings[search.probe]))
 
 
 def distinct(genuine: Array) -> Array:
@@ -270,9 +258,8 @@ def _count(pairs: Pairs, distances: Array) -> None:
     """Add distances [k] of two identities each."""
     alike = distinct(pairs.genuine)
     edges = np.stack((alike * (1 - TIE), alike * (1 + TIE)), 1).reshape(-1)
-    pairs.between += np.bincount(np.searchsorted(edges, distances), minlength=len(pairs.between))
-    if pairs.limit > 0:
-        steps = np.minimum((distances * (_FINE / pairs.limit)).astype(np.int64), _FINE - 1)
-        pairs.fine += np.bincount(steps, minlength=_FINE)
-    else:
-        pairs.fine[0] += len(distances)
+    ordered = np.sort(distances)
+    upto = np.searchsorted(ordered, edges, "right")
+    pairs.between += np.diff(upto, prepend=0, append=len(ordered))
+    steps = np.searchsorted(ordered, np.arange(1, _FINE) * (pairs.limit / _FINE))
+    pairs.fine += np.diff(steps, prepend=0, append=len(ordered))

@@ -14,14 +14,7 @@ import torch.distributed as dist
 
 from gaitext.config import naming_file
 from gaitext.errors import CheckpointError, ConfigError, DataError
-from gaitext.evaluation import (
-    EvaluationResult,
-    check_table_path,
-    evaluate_CCPG,
-    evaluate_gallery_probe,
-    evaluate_indoor_dataset,
-    evaluate_PsyMo,
-)
+from gaitext.evaluation import FUNCTIONS, EvaluationResult, check_table_path, on_device
 from gaitext.execution import progress
 from gaitext.standalone.building import EmbeddedModel, build_model, load_weights
 from gaitext.standalone.check import check_leaves, evaluation_function
@@ -34,7 +27,7 @@ from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_check
 log = logging.getLogger(__name__)
 
 #: Those that read embeddings, labels, types and views only, and so can be rehearsed.
-_REHEARSABLE = (evaluate_indoor_dataset, evaluate_CCPG, evaluate_PsyMo, evaluate_gallery_probe)
+_REHEARSABLE = frozenset(FUNCTIONS.values())
 #: So many identities' sequences rehearse an evaluation.
 _REHEARSED = 50
 
@@ -121,7 +114,8 @@ def run_test(
         with atomic_path(saved) as temporary:
             arrays: Any = {key: np.asarray(value) for key, value in data.items()}
             np.savez(temporary, **arrays)
-    return TestResult(evaluate(host, data), path, len(dataset), saved)
+    with on_device(device):
+        return TestResult(evaluate(host, data), path, len(dataset), saved)
 
 
 def _which(host: HostConfig, output: Path, iteration: int | None, checkpoint: str | Path | None) -> Path:

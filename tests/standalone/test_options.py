@@ -24,7 +24,7 @@ def test_an_option_of_another_protocol_is_refused_with_whose_it_is() -> None:
         check_options(host("evaluate_indoor_dataset", gallery="nm"))
     assert caught.value.how == "leave it out, or write eval_func: evaluate_PsyMo"
     check_options(host("evaluate_PsyMo", gallery="nm"))
-    check_options(host("evaluate_Gait3D", whatever=1))  # a toolbox's own, which trains here all the same
+    check_options(host("HID_submission", whatever=1))  # a toolbox's own, which trains here all the same
 
 
 def test_what_the_evaluation_will_refuse_is_refused_before_training() -> None:
