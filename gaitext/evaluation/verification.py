@@ -99,8 +99,7 @@ def verification(pairs: Pairs | None) -> Verification | None:
 def open_set(found: Found) -> OpenSet | None:
     """Curves of searches; None where none has a mate, or none has a sequence of another identity."""
     rank1 = found.numbers[:, :, 0]
-    searched = ~np.isnan(rank1)
-    mated, other = searched & np.isfinite(found.mate), searched & np.isfinite(found.other)
+    mated, other = ~np.isnan(rank1) & np.isfinite(found.mate), np.isfinite(found.other)
     if not mated.any() or not other.any():
         return None
     share = rank1[mated]
