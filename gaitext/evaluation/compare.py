@@ -15,6 +15,10 @@ from gaitext.evaluation.searches import NUMBERS
 from gaitext.evaluation.statistics import People, check_level, interval, permutation
 
 
+#: What :attr:`EvaluationResult.about` must say alike of two that are compared.
+_SAME = ("dataset", "gallery", "probe", "exclude", "exclude_same_walk")
+
+
 @dataclass(frozen=True)
 class Difference:
     """What another system's condition differs by from the first system's, in percentage points.
@@ -95,6 +99,14 @@ def compare(
     first = analyses[0]
     found: dict[str, list[Difference]] = {}
     for name, other in zip(names[1:], analyses[1:]):
+        for key in _SAME:
+            ours, theirs = (analysis.result.about.get(key) for analysis in (first, other))
+            if ours != theirs:
+                raise DataError(
+                    f"its {key} is {theirs}, that of {names[0]} {ours}",
+                    where=name,
+                    how="evaluate both under one protocol",
+                )
         by_name = {condition.name: condition for condition in other.conditions}
         shared = [(condition, by_name[condition.name]) for condition in first.conditions if condition.name in by_name]
         if not shared:
