@@ -14,7 +14,6 @@ from gaitext.evaluation.result import Gait
 from gaitext.evaluation.searches import NUMBERS
 from gaitext.evaluation.statistics import People, check_level, interval, permutation
 
-
 #: What :attr:`EvaluationResult.about` must say alike of two that are compared.
 _SAME = ("dataset", "gallery", "probe", "exclude", "exclude_same_walk")
 

@@ -176,7 +176,8 @@ def _sides(gait: Gait, protocol: CrossView, name: str) -> tuple[list[str], Gait]
         raise DataError(
             f"identical views are excluded, but all sequences have view {views[0]}", where=name, how="test two views"
         )
-    gallery = gait.where(protocol.select(gait.types, protocol.gallery))
+    shown = np.flatnonzero(protocol.select(gait.types, protocol.gallery))
+    gallery = gait.where(shown[np.argsort(gait.views[shown], kind="stable")])
     if not len(gallery):
         raise DataError(
             f"the gallery is empty: no sequence is of type {_named(protocol, protocol.gallery)}; there are "
@@ -264,12 +265,14 @@ class _Looked:
     @classmethod
     def of(cls, probe: Gait, gallery: Gait, views: Sequence[str], metric: str, ranks: int) -> _Looked:
         place = np.searchsorted(views, gallery.views)
-        order = np.argsort(place, kind="stable")
-        edges = np.searchsorted(place[order], np.arange(len(views) + 1))
+        if (np.diff(place) < 0).any():
+            order = np.argsort(place, kind="stable")
+            gallery, place = gallery.where(order), place[order]
+        edges = np.searchsorted(place, np.arange(len(views) + 1))
         groups = [slice(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist())]
         identity = np.unique(np.concatenate([probe.labels, gallery.labels]), return_inverse=True)[1].reshape(-1)
-        columns, known = places_of(identity[: len(probe)], identity[len(probe) :][order])
-        reference = Reference(gallery.embeddings[order], metric)
+        columns, known = places_of(identity[: len(probe)], identity[len(probe) :])
+        reference = Reference(gallery.embeddings, metric)
         found = reference.nearest(probe.embeddings, groups, columns, known, ranks)
         count = np.zeros(found.size.shape)
         group_of = np.searchsorted(edges[:-1], columns, "right") - 1

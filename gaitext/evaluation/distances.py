@@ -406,17 +406,17 @@ class _Single:
     """A gallery in float32, and how far its distances can be from the true ones.
 
     Args:
-        parts: [p, m, c], centred and in a unit of its own, or of unit length.
-        squares: [p, m].
+        parts: [p, m, c + 2], centred and in a unit of its own, with 1 and |y|² behind; of unit length for cosines.
         centre: [c, p], in the embeddings' own precision, so that one rounding takes it from them; None for cosines.
         exponent: of two, the unit.
+        largest: [p], the largest |y|².
         exact: whether this device's products are those of float32.
     """
 
     parts: torch.Tensor
-    squares: torch.Tensor
     centre: torch.Tensor | None
     exponent: int
+    largest: Array
     exact: bool
 
     @classmethod
@@ -425,33 +425,37 @@ class _Single:
         middle = None if centre is None else torch.from_numpy(centre.astype(gallery.dtype)).to(device)
         parts = _laid(gallery, middle, device)
         exponent = math.frexp(max(float(parts.max()), -float(parts.min())))[1]
-        single = _in_unit(parts, exponent)
+        single, squares = _in_unit(parts, exponent)
+        single[:, :, -2], single[:, :, -1] = 1, squares
         # Products in less than float32, which some settings of torch allow, show in these.
         trial = torch.full((128, 128), 1 + 2.0**-20, device=device)
         exact = bool(((trial @ torch.eye(128, device=device)) == trial).all())
-        return cls(single, (single * single).sum(2), middle, exponent, exact)
+        return cls(single, middle, exponent, squares.amax(1).double().cpu().numpy(), exact)
 
     def distances(self, probe: Array) -> tuple[torch.Tensor, Array, float]:
         """Distances in a unit of their own, [b, m]; their errors, absolute [b] and as a share."""
-        parts = _in_unit(_laid(probe, self.centre, self.parts.device), self.exponent)
-        count, size = len(parts), parts.shape[2]
+        parts, squares = _in_unit(_laid(probe, self.centre, self.parts.device), self.exponent)
+        count, size = len(parts), parts.shape[2] - 2
         total = parts.new_zeros((parts.shape[1], self.parts.shape[1]))
-        # As in float64: the worst rounding of a sum of products, of the squares and of the embeddings themselves.
-        rounding = 2 * (size + 8) * _SINGLE_EPS
+        # The worst rounding of a sum of products, of the squares in it, and of the embeddings themselves, as a share of
+        # |x|² + |y|².
+        rounding = 3 * (size + 8) * _SINGLE_EPS
         share = 8 * (count + 4) * _SINGLE_EPS + 4 * TIE
         if self.centre is None:
             for x, y in zip(parts, self.parts):
-                total.addmm_(x, y.T)
+                total.addmm_(x[:, :-2], y[:, :-2].T)
             length = 4.0**-self.exponent  # of a part
             total.neg_().add_(count * length)
             error = np.full(parts.shape[1], (rounding + 4 * (count + 4) * _SINGLE_EPS) * count * length)
             return total, error, share
+        # [−2x, |x|², 1]·[y, 1, |y|²] = |x − y|²
+        parts[:, :, :-2] *= -2
+        parts[:, :, -2], parts[:, :, -1] = squares, 1
         error, root = np.zeros(parts.shape[1]), torch.empty_like(total)
-        for x, y, xx, yy in zip(parts, self.parts, (parts * parts).sum(2), self.squares):
-            torch.addmm(yy, x, y.T, alpha=-2, out=root)
-            root += xx[:, None]
+        bounds = rounding * (squares.double().cpu().numpy() + self.largest[:, None]) + 1e-35
+        for x, y, bound in zip(parts, self.parts, bounds):
+            torch.mm(x, y.T, out=root)
             least = root.amin(1).double().cpu().numpy()
-            bound = rounding * (xx.double().cpu().numpy() + float(yy.max())) + 1e-35
             # |√computed − √true| is at most bound / √max(computed, bound).
             error += bound / np.sqrt(np.maximum(least, bound))
             total += root.clamp_(min=0).sqrt_()
@@ -459,17 +463,23 @@ class _Single:
 
 
 def _laid(embeddings: Array, centre: torch.Tensor | None, device: str | torch.device) -> torch.Tensor:
-    """[n, c, p] -> [p, n, c] in their own precision, less the centre [c, p], or without one of unit length."""
+    """[n, c, p] -> [p, n, c + 2] in their own precision, less the centre [c, p], or without one of unit length."""
     if centre is None:
-        return torch.from_numpy(Reference._unit_parts(embeddings)).to(device)
-    return (torch.from_numpy(np.ascontiguousarray(embeddings)).to(device) - centre).permute(2, 0, 1).contiguous()
+        turned = torch.from_numpy(Reference._unit_parts(embeddings)).to(device)
+    else:
+        turned = (torch.from_numpy(np.ascontiguousarray(embeddings)).to(device) - centre).permute(2, 0, 1)
+    parts = turned.new_zeros((*turned.shape[:2], turned.shape[2] + 2))
+    parts[:, :, :-2] = turned
+    return parts
 
 
-def _in_unit(parts: torch.Tensor, exponent: int) -> torch.Tensor:
-    """Over a power of two, as float32; overwrites what is float32 already."""
+def _in_unit(parts: torch.Tensor, exponent: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Over a power of two, as float32, and |x|² [p, n]; overwrites what is float32 already."""
     if parts.dtype == torch.float32 and abs(exponent) <= 100:
-        return parts.mul_(2.0**-exponent)
-    return torch.ldexp(parts.double(), torch.tensor(-exponent)).float()
+        single = parts.mul_(2.0**-exponent)
+    else:
+        single = torch.ldexp(parts.double(), torch.tensor(-exponent)).float()
+    return single, torch.stack([(part * part).sum(1) for part in single])
 
 
 def _in_groups(apart: Array, groups: Sequence[slice], columns: Array, wanted: Array) -> Nearest:
