@@ -125,9 +125,8 @@ def large(opengait: Any, size: int) -> None:
         os.chdir(folder)
         try:
             ours = timed(lambda: evaluate_Gait3D(data))
-            say(
-                f"{title}: gaitext {ours[0]:.0f} s CPU, {ours[1]:.0f} s, to {_peak():.1f} GiB: {_numbers(ours[2].scalars)}"
-            )
+            numbers = _numbers(ours[2].scalars)
+            say(f"{title}: gaitext {ours[0]:.0f} s CPU, {ours[1]:.0f} s, to {_peak():.1f} GiB: {numbers}")
             gait = Gait.of_data(data)
             every = np.arange(len(names))
             cpu, clock, found = timed(lambda: verification(run(gait, Search("", every[::2], every[1::2])).pairs))

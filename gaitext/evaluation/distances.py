@@ -29,7 +29,7 @@ TIE = 1e-9
 #: Squares of numbers between these neither overflow nor vanish beside the largest.
 _SAFE = (1e-100, 1e100)
 #: Numbers held at once: in a block of distances, in one of single precision, in pairs that are computed again.
-_BLOCK, _SINGLE, _PAIRS = 2**19, 2**20, 2**22
+_BLOCK, _SINGLE, _PAIRS = 2**20, 2**20, 2**22
 #: Where more than this share of a block's pairs is undecided in float32, all are computed in float64.
 _UNDECIDED = 0.02
 #: Unit roundoffs.
@@ -185,9 +185,10 @@ class Reference:
 
     @property
     def _parts(self) -> torch.Tensor:
-        """[p, m, c], float64, made when they are first needed."""
+        """[p, m, c + 2], or for cosines [p, m, c], float64, made when they are first needed."""
         if self._ready_parts is None:
-            self._ready_parts = self._ready(self._gallery)
+            parts = self._ready(self._gallery)
+            self._ready_parts = parts if self._metric == "cos" else _as_factor(parts, second=True)
         return self._ready_parts
 
     def distances(self, probe: Array) -> Array:
@@ -366,8 +367,8 @@ class Reference:
 
     def _doubles(self, parts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Distances of probes [p, b, c], and which are not right to ten digits (None: all are)."""
-        # Worst rounding of a sum of c products, twice, as a share of |x|² + |y|².
-        rounding = 2 * (parts.shape[2] + 8) * _DOUBLE_EPS
+        # The worst rounding of a sum of products and of the squares in it, as a share of |x|² + |y|².
+        rounding = 3 * (parts.shape[2] + 8) * _DOUBLE_EPS
         total = parts.new_zeros((parts.shape[1], len(self)))
         if self._metric == "cos":
             for x, y in zip(parts, self._parts):
@@ -375,10 +376,9 @@ class Reference:
             total = 1 - total / len(parts)
             return total, total < rounding / _EXACT
         error, root = None, torch.empty_like(total)
-        for x, y in zip(parts, self._parts):
-            xx, yy = (x * x).sum(1), (y * y).sum(1)
-            torch.addmm(yy, x, y.T, alpha=-2, out=root)
-            root += xx[:, None]
+        for x, y in zip(_as_factor(parts), self._parts):
+            torch.mm(x, y.T, out=root)
+            xx, yy = x[:, -2], y[:, -1]
             if bool(root.min() < rounding / (2 * _EXACT) * (xx.max() + yy.max())):
                 # |√computed − √true| is at most bound / √max(computed, bound).
                 bound = rounding * (xx[:, None] + yy)
@@ -406,7 +406,8 @@ class _Single:
     """A gallery in float32, and how far its distances can be from the true ones.
 
     Args:
-        parts: [p, m, c + 2], centred and in a unit of its own, with 1 and |y|² behind; of unit length for cosines.
+        parts: [p, m, c + 2], centred and in a unit of its own (:func:`_as_factor`); for cosines [p, m, c], of unit
+            length.
         centre: [c, p], in the embeddings' own precision, so that one rounding takes it from them; None for cosines.
         exponent: of two, the unit.
         largest: [p], the largest |y|².
@@ -424,18 +425,20 @@ class _Single:
         """Of [m, c, p], with the mean that is taken from them, or None for cosines."""
         middle = None if centre is None else torch.from_numpy(centre.astype(gallery.dtype)).to(device)
         parts = _laid(gallery, middle, device)
-        exponent = math.frexp(max(float(parts.max()), -float(parts.min())))[1]
-        single, squares = _in_unit(parts, exponent)
-        single[:, :, -2], single[:, :, -1] = 1, squares
+        low, high = parts.permute(1, 2, 0).aminmax()  # as they lie in memory
+        exponent = math.frexp(max(float(high), -float(low)))[1]
+        single = _in_unit(parts, exponent)
+        if middle is not None:
+            single = _as_factor(single, second=True)
         # Products in less than float32, which some settings of torch allow, show in these.
         trial = torch.full((128, 128), 1 + 2.0**-20, device=device)
         exact = bool(((trial @ torch.eye(128, device=device)) == trial).all())
-        return cls(single, middle, exponent, squares.amax(1).double().cpu().numpy(), exact)
+        return cls(single, middle, exponent, single[:, :, -1].amax(1).double().cpu().numpy(), exact)
 
     def distances(self, probe: Array) -> tuple[torch.Tensor, Array, float]:
         """Distances in a unit of their own, [b, m]; their errors, absolute [b] and as a share."""
-        parts, squares = _in_unit(_laid(probe, self.centre, self.parts.device), self.exponent)
-        count, size = len(parts), parts.shape[2] - 2
+        parts = _in_unit(_laid(probe, self.centre, self.parts.device), self.exponent)
+        count, size = len(parts), parts.shape[2]
         total = parts.new_zeros((parts.shape[1], self.parts.shape[1]))
         # The worst rounding of a sum of products, of the squares in it, and of the embeddings themselves, as a share of
         # |x|² + |y|².
@@ -443,16 +446,14 @@ class _Single:
         share = 8 * (count + 4) * _SINGLE_EPS + 4 * TIE
         if self.centre is None:
             for x, y in zip(parts, self.parts):
-                total.addmm_(x[:, :-2], y[:, :-2].T)
+                total.addmm_(x, y.T)
             length = 4.0**-self.exponent  # of a part
             total.neg_().add_(count * length)
             error = np.full(parts.shape[1], (rounding + 4 * (count + 4) * _SINGLE_EPS) * count * length)
             return total, error, share
-        # [−2x, |x|², 1]·[y, 1, |y|²] = |x − y|²
-        parts[:, :, :-2] *= -2
-        parts[:, :, -2], parts[:, :, -1] = squares, 1
+        parts = _as_factor(parts)
         error, root = np.zeros(parts.shape[1]), torch.empty_like(total)
-        bounds = rounding * (squares.double().cpu().numpy() + self.largest[:, None]) + 1e-35
+        bounds = rounding * (parts[:, :, -2].double().cpu().numpy() + self.largest[:, None]) + 1e-35
         for x, y, bound in zip(parts, self.parts, bounds):
             torch.mm(x, y.T, out=root)
             least = root.amin(1).double().cpu().numpy()
@@ -463,23 +464,30 @@ class _Single:
 
 
 def _laid(embeddings: Array, centre: torch.Tensor | None, device: str | torch.device) -> torch.Tensor:
-    """[n, c, p] -> [p, n, c + 2] in their own precision, less the centre [c, p], or without one of unit length."""
+    """[n, c, p] -> [p, n, c] in their own precision, less the centre [c, p], or without one of unit length."""
     if centre is None:
-        turned = torch.from_numpy(Reference._unit_parts(embeddings)).to(device)
-    else:
-        turned = (torch.from_numpy(np.ascontiguousarray(embeddings)).to(device) - centre).permute(2, 0, 1)
-    parts = turned.new_zeros((*turned.shape[:2], turned.shape[2] + 2))
-    parts[:, :, :-2] = turned
-    return parts
+        return torch.from_numpy(Reference._unit_parts(embeddings)).to(device)
+    return (torch.from_numpy(np.ascontiguousarray(embeddings)).to(device) - centre).permute(2, 0, 1)
 
 
-def _in_unit(parts: torch.Tensor, exponent: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Over a power of two, as float32, and |x|² [p, n]; overwrites what is float32 already."""
+def _in_unit(parts: torch.Tensor, exponent: int) -> torch.Tensor:
+    """Over a power of two, as float32; overwrites what is float32 already."""
     if parts.dtype == torch.float32 and abs(exponent) <= 100:
-        single = parts.mul_(2.0**-exponent)
-    else:
-        single = torch.ldexp(parts.double(), torch.tensor(-exponent)).float()
-    return single, torch.stack([(part * part).sum(1) for part in single])
+        return parts.mul_(2.0**-exponent)
+    return torch.ldexp(parts.double(), torch.tensor(-exponent)).float()
+
+
+def _as_factor(parts: torch.Tensor, *, second: bool = False) -> torch.Tensor:
+    """[p, n, c] -> [p, n, c + 2]: [−2x, |x|², 1], or the second factor [y, 1, |y|²]; their product is |x − y|²."""
+    found = parts.new_empty((*parts.shape[:2], parts.shape[2] + 2))
+    torch.mul(parts, 1 if second else -2, out=found[:, :, :-2])
+    squares, one = (-1, -2) if second else (-2, -1)
+    found[:, :, one] = 1
+    for part, to in zip(found, found[:, :, squares]):
+        torch.sum(part[:, :-2] * part[:, :-2], 1, out=to)
+    if not second:
+        found[:, :, squares] /= 4
+    return found
 
 
 def _in_groups(apart: Array, groups: Sequence[slice], columns: Array, wanted: Array) -> Nearest:
