@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,14 @@ from gaitext.errors import ConfigError
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.protocols import FUNCTIONS, protocol_of, searches
 from gaitext.evaluation.result import EvaluationResult, Gait
-from gaitext.evaluation.searches import Found, run
+from gaitext.evaluation.searches import Found, Search, run
 from gaitext.evaluation.statistics import People, check_level, interval
 from gaitext.evaluation.verification import OpenSet, Verification, open_set, verification
 
 #: The scores of a condition.
 SCORES = ("rank-1", "rank-5", "mAP", "mINP")
-#: Mistakes that are listed.
-_LISTED = 20
+#: Mistakes that are listed; views of one's own data that are a matrix.
+_LISTED, _VIEWS = 20, 24
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Condition:
         name: the protocol's.
         probe_views: [P], names of the matrix's rows.
         gallery_views: [G], of its columns.
-        matrix: [P, G], rank-1 of each cell.
+        matrix: [P, G], rank-1 of each cell; of protocols with one gallery [1, 1], but of one's own data the views'.
         scores: each of :data:`SCORES`.
         intervals: the same -> its ends, over people.
         chance: the rank-1 of choosing at random.
@@ -141,7 +141,10 @@ def analyse(
     conditions = []
     for search in searches(gait, dataset, **options):
         found = run(gait, search, metric, ranks=ranks)
-        conditions.append(_condition(gait, found, level, resamples, seed))
+        condition = _condition(gait, found, level, resamples, seed)
+        if dataset == "own":
+            condition = _with_matrix(condition, gait, search, metric)
+        conditions.append(condition)
     return Analysis(result, conditions, saved, gait)
 
 
@@ -203,6 +206,20 @@ def _condition(gait: Gait, found: Found, level: float, resamples: int, seed: int
         people,
         found,
     )
+
+
+def _with_matrix(condition: Condition, gait: Gait, search: Search, metric: str) -> Condition:
+    """A condition whose gallery is one, with rank-1 of each pair of views beside it, where views are few."""
+    rows, row = np.unique(gait.views[search.probe], return_inverse=True)
+    columns, column = np.unique(gait.views[search.gallery], return_inverse=True)
+    if not 1 < max(len(rows), len(columns)) <= _VIEWS or not len(rows):
+        return condition
+    views = replace(
+        search, rows=rows.tolist(), columns=columns.tolist(), row=row.reshape(-1), column=column.reshape(-1)
+    )
+    found = run(gait, views, metric, ranks=1, pairs=False)
+    matrix = People.of(gait.labels, found).cells()[..., 0]
+    return replace(condition, probe_views=rows.tolist(), gallery_views=columns.tolist(), matrix=matrix)
 
 
 def _confusions(found: Found) -> list[Confusion]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,23 @@ def test_own_numbers(exclude: Any, probe: list[str] | None) -> None:
                 {"rank-1": f"{name}@R1", "rank-5": f"{name}@R5", "mAP": f"{name}@mAP", "mINP": f"{name}@mINP"},
             )
             assert condition.chance == pytest.approx(result.result.chance[name])
+
+
+def test_own_views_are_a_matrix() -> None:
+    rows = [(str(i % 5), ("nm-01", "nm-02", "bg-01")[i // 5 % 3], str(i % 3)) for i in range(45)]
+    data = people(rows, 2)
+    apart = plain_distances(data["embeddings"], data["embeddings"])
+    condition = analyse(data, "own", gallery="type=nm", **FEW).conditions[0]
+    assert condition.probe_views == condition.gallery_views == ["0", "1", "2"]
+    for (row, here), (column, there) in itertools.product(enumerate("012"), repeat=2):
+        right = []
+        for i in [k for k, r in enumerate(rows) if r[1] == "bg-01" and r[2] == here]:
+            shown = [k for k, r in enumerate(rows) if r[1] != "bg-01" and r[2] == there]
+            if any(rows[k][0] == rows[i][0] for k in shown):
+                right.append(rows[min(shown, key=lambda k: apart[i, k])][0] == rows[i][0])
+        assert condition.matrix[row, column] == pytest.approx(100 * np.mean(right) if right else np.nan, nan_ok=True)
+    apart_views = analyse(data, "own", gallery="type=nm", exclude="view", **FEW).conditions[0]
+    assert np.isnan(np.diag(apart_views.matrix)).all()
 
 
 def test_list_numbers(tmp_path: Path) -> None:
