@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.errors import ConfigError, DataError, suggest
-from gaitext.evaluation.ccpg import CCPG, evaluate_CCPG
+from gaitext.errors import ConfigError, suggest
+from gaitext.evaluation import ccpg, gallery_probe
+from gaitext.evaluation.ccpg import evaluate_CCPG
 from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
 from gaitext.evaluation.distances import Array
-from gaitext.evaluation.gallery_probe import evaluate_gallery_probe, exclusions, probes_of, selectors
+from gaitext.evaluation.gallery_probe import evaluate_gallery_probe
 from gaitext.evaluation.psymo import VARIATIONS, Walks, evaluate_PsyMo, is_walk
 from gaitext.evaluation.reid import (
     LISTED,
@@ -81,10 +82,11 @@ def searches(gait: Gait, dataset: str, **options: Any) -> list[Search]:
     if dataset in TYPED:
         return [typed_search(gait, dataset)]
     if dataset == "CCPG":
-        return _ccpg(gait)
+        return list(ccpg.searches(gait).values())
     if dataset == "PsyMo":
         return _psymo(gait, options.get("gallery", "nm"), options.get("exclude_same_walk", False))
-    return _own(gait, options)
+    chosen = {name: options.get(name) for name in ("gallery", "probe", "exclude")}
+    return list(gallery_probe.searches(gait, **chosen).values())
 
 
 def _numbered(names: Array) -> tuple[list[str], Array]:
@@ -107,18 +109,6 @@ def _cross_view(gait: Gait, dataset: str) -> list[Search]:
     return found
 
 
-def _ccpg(gait: Gait) -> list[Search]:
-    cameras, camera = _numbered(np.array([view.split("_")[0] for view in gait.views.tolist()]))
-    identity = _numbered(gait.labels)[1]
-    found = []
-    for name, (probes, shown) in CCPG.items():
-        probe, gallery = (np.flatnonzero(np.isin(gait.types, types)) for types in (probes, shown))
-        found.append(Search(f"{name}-ReID", probe, gallery, apart=[identity * len(cameras) + camera]))
-        places = (cameras, cameras, camera[probe], camera[gallery])
-        found.append(Search(name, probe, gallery, *places, identical=False, unknown_is_wrong=True))
-    return found
-
-
 def _psymo(gait: Gait, gallery: str, exclude_same_walk: bool) -> list[Search]:
     walks, chosen = Walks.of(gait, exclude_same_walk), np.flatnonzero(is_walk(gait))
     angles = walks.angles
@@ -136,14 +126,3 @@ def _psymo(gait: Gait, gallery: str, exclude_same_walk: bool) -> list[Search]:
                     name.upper(), chosen[probe], chosen[other], *places, [apart], identical=False, unknown_is_wrong=True
                 )
     return [found[name] for name in VARIATIONS if name in found]
-
-
-def _own(gait: Gait, options: Mapping[str, Any]) -> list[Search]:
-    chosen, conditions = selectors(options.get("gallery"), options.get("probe"))
-    inside = np.ones(len(gait), bool) if chosen is None else chosen.mask(gait)
-    if not inside.any():
-        raise DataError("the gallery is empty", where="gallery", how="choose another")
-    keys = {"view": gait.views, "type": gait.types}
-    apart = [_numbered(keys[name])[1] for name in exclusions(options.get("exclude"))]
-    gallery = np.flatnonzero(inside)
-    return [Search(name, probes_of(gait, inside, by), gallery, apart=apart) for name, by in conditions.items()]
