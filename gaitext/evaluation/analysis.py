@@ -161,9 +161,7 @@ def _protocol(
     """Dataset, metric and the protocol's options, those that were not given from ``about``."""
     about = (saved.get("about") if isinstance(saved, Mapping) else getattr(saved, "about", None)) or {}
     said = dict(about.get("protocol") or {})
-    named = said.pop("dataset", None)
-    if said.get("eval_func") == "evaluate_gallery_probe":
-        named = "own"
+    named = _named(str(said.pop("eval_func", "")), said.pop("dataset", None))
     if dataset is None:
         dataset = named
     if dataset is None:
@@ -176,6 +174,14 @@ def _protocol(
         passed = {k: v for k, v in said.items() if k in known and k not in ("data", "dataset", "metric", "table")}
         options = {**passed, **options}
     return dataset, metric or "euc", dict(options)
+
+
+def _named(function: str, dataset: Any) -> str | None:
+    """Whose protocol a test was under, by its function, and by its dataset where that is of several."""
+    of_it = [name for name, each in FUNCTIONS.items() if each.__name__ == function]
+    if not of_it or dataset in of_it:
+        return None if dataset is None else str(dataset)
+    return of_it[0] if len(of_it) == 1 else None
 
 
 def _condition(gait: Gait, found: Found, level: float, resamples: int, seed: int) -> Condition:

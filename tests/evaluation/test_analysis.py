@@ -134,8 +134,14 @@ def test_what_the_file_says_of_its_protocol_is_taken(tmp_path: Path) -> None:
     found = analyse({**data, "about": about}, **FEW)
     assert found.result.scalars == analyse(data, "Gait3D", "cos", partition=partition, **FEW).result.scalars
     assert "metric euc" in analyse({**data, "about": about}, metric="euc", **FEW).result.protocol
-    with pytest.raises(ConfigError, match="does not say whose protocol"):
-        analyse(data)
+    for function, dataset in (("evaluate_Gait3D", "Gait3D-Parsing"), ("evaluate_gallery_probe", "Gait3D")):
+        about["protocol"] = {"eval_func": function, "dataset": dataset}  # a dataset's name may be another's, or new
+        options = {"partition": partition} if function == "evaluate_Gait3D" else {}
+        own = analyse({**data, "about": about}, **options, **FEW).result.protocol
+        assert own.startswith("Gait3D: 14 probes" if options else "own: gallery everything")
+    for said in ({}, {"protocol": {"eval_func": "evaluate_indoor_dataset", "dataset": "CASIA-E"}}):
+        with pytest.raises(ConfigError, match="does not say whose protocol"):
+            analyse({**data, "about": said})
     with pytest.raises(ConfigError, match="no protocol for 'Gait4D'"):
         analyse(data, "Gait4D")
     with pytest.raises(ConfigError, match="has no 'gallery'"):
