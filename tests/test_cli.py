@@ -117,6 +117,19 @@ def test_errors_are_said_in_a_line_and_a_status(tmp_path: Path) -> None:
     assert "no such file" in said
 
 
+def test_evaluate_with_a_list_of_probes(tmp_path: Path) -> None:
+    saved, partition = tmp_path / "e.npz", tmp_path / "Gait3D.json"
+    rows = [(f"{i:04d}", f"camid{k}", "seq0") for i in range(4) for k in range(3)]
+    labels, types, views = (np.array(column) for column in zip(*rows))
+    embeddings = np.repeat(np.eye(4, dtype=np.float32), 3, 0)
+    np.savez(saved, embeddings=embeddings, labels=labels, types=types, views=views)
+    partition.write_text(json.dumps({"PROBE_SET": [f"{i:04d}-camid0-seq0" for i in range(4)]}))
+    said = gaitext("evaluate", saved, "--dataset", "Gait3D", "--partition", partition, "--device", "cpu")
+    assert "4 probes in 8 gallery sequences" in said
+    assert "│ 100.00 │ 25.00 │ 4 │ 8 │" in said
+    assert "it is for Gait3D" in gaitext("evaluate", saved, "--dataset", "CCPG", "--partition", partition, code=1)
+
+
 def test_evaluate_psymo_and_its_table(tmp_path: Path) -> None:
     rows = [(i, t, v) for i in "ab" for t in ("nm-01", "nm-02", "bg") for v in ("000", "090", "270")]
     labels, types, views = np.array(rows).T

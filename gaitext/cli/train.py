@@ -98,7 +98,8 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K, CCPG, PsyMo or own. "
+            help="Whose protocol: CASIA-B, OUMVLP, SUSTech1K, CCPG, Gait3D, FreeGait, CCGR-MINI, GREW, GREW-local, "
+            "PsyMo or own. "
             "\\[default: own with --probe or a --gallery such as type=nm; else what the file names; else CASIA-B]"
         ),
     ] = None,
@@ -120,19 +121,28 @@ def evaluate(
     exclude_same_walk: Annotated[
         bool, typer.Option("--exclude-same-walk", help="PsyMo: no match from another camera of the same walk.")
     ] = False,
+    partition: Annotated[
+        Path | None,
+        typer.Option(help="Gait3D, FreeGait, CCGR-MINI, GREW-local: the JSON that lists probes or gallery."),
+    ] = None,
+    device: Device = "auto",
     table: TableFile = None,
 ) -> None:
     """Evaluate a saved result as its test did, by another protocol, or with gallery and probes of one's own."""
-    from gaitext.evaluation import evaluate_file
+    from gaitext.evaluation import evaluate_file, on_device
+    from gaitext.training.launch import resolve_device
 
     options: dict[str, Any] = {
         "gallery": gallery,
         "probe": probe or None,
         "exclude": exclude or None,
         "exclude_same_walk": exclude_same_walk or None,
+        "partition": partition,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    _print_evaluation(evaluate_file(embeddings, dataset, metric=metric, table=table, **given))
+    with on_device(resolve_device(device)):
+        result = evaluate_file(embeddings, dataset, metric=metric, table=table, **given)
+    _print_evaluation(result)
     if table is not None:
         console.print(f"result in {table}", soft_wrap=True, highlight=False)
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation.cross_view import compare_views, excluding_identical, listed, mean, missing, ties
-from gaitext.evaluation.distances import Reference
-from gaitext.evaluation.ranking import rank
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
+from gaitext.evaluation.searches import Search, run
 
 #: Condition -> (probe types, gallery types): everything, the top, the trousers, a bag changed.
 CCPG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -57,7 +56,7 @@ def evaluate_CCPG(
     scalars: dict[str, float] = {}
     chance: dict[str, float] = {}
     notes = gait.notes()
-    reid, angles = [], []
+    reid, angles, looked = [], [], searches(gait)
     for condition, (probe_types, gallery_types) in CCPG.items():
         probe = gait.where(np.isin(gait.types, probe_types))
         gallery = gait.where(np.isin(gait.types, gallery_types))
@@ -66,7 +65,9 @@ def evaluate_CCPG(
             numbers, means = [float("nan")] * 3, np.full(len(cameras), np.nan)
             chance[condition] = float("nan")
         else:
-            numbers, left_out, mixed = _reidentify(probe, gallery, metric)
+            ranked = run(gait, looked[f"{condition}-ReID"], metric, ranks=1, pairs=False)
+            numbers = [100 * mean(ranked.numbers[:, 0, k]) for k in (0, 2, 3)]
+            mixed, left_out = ranked.mixed[:, 0], int(np.isnan(ranked.numbers[:, 0, 0]).sum())
             if left_out:
                 notes.append(f"{condition}: {left_out} of {len(probe)} probes have no match from another camera")
             found = compare_views(probe, gallery, cameras, metric)
@@ -126,15 +127,15 @@ def _no_comparison(gait: Gait, cameras: list[str]) -> DataError:
     )
 
 
-def _reidentify(probe: Gait, gallery: Gait, metric: str) -> tuple[list[float], int, Any]:
-    """Rank-1, mAP, mINP in percent, how many probes have no match, and for which [n] equals decide."""
-    same = (probe.labels[:, None] == gallery.labels) & (probe.views[:, None] == gallery.views)
-    apart = Reference(gallery.embeddings, metric).distances(probe.embeddings)
-    mixed = np.zeros(len(probe), bool)
-    try:
-        ranking = rank(apart, probe.labels, gallery.labels, ~same)
-    except DataError:
-        return [float("nan")] * 3, len(probe), mixed
-    mixed[ranking.valid] = ranking.mixed
-    numbers = [100 * float(ranking.cmc[0]), 100 * ranking.mean_precision, 100 * ranking.mean_penalty]
-    return numbers, int((~ranking.valid).sum()), mixed
+def searches(gait: Gait) -> dict[str, Search]:
+    """Condition -> what is looked for where: ``CL-ReID`` for re-identification, ``CL`` for pairs of cameras."""
+    cameras, camera = np.unique([view.split("_")[0] for view in gait.views.tolist()], return_inverse=True)
+    camera = camera.reshape(-1)
+    own = np.unique(gait.labels, return_inverse=True)[1].reshape(-1) * len(cameras) + camera
+    found = {}
+    for name, (probes, shown) in CCPG.items():
+        probe, gallery = (np.flatnonzero(np.isin(gait.types, types)) for types in (probes, shown))
+        found[f"{name}-ReID"] = Search(f"{name}-ReID", probe, gallery, apart=[own])
+        places = (cameras.tolist(), cameras.tolist(), camera[probe], camera[gallery])
+        found[name] = Search(name, probe, gallery, *places, identical=False, unknown_is_wrong=True)
+    return found

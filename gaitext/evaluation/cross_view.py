@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.evaluation.distances import Array, Reference
-from gaitext.evaluation.ranking import chance_rank1, nearest
+from gaitext.evaluation.ranking import places_of
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
 
 
@@ -111,14 +111,14 @@ def cross_view(gait: Gait, protocol: CrossView, metric: str = "euc", *, name: st
     notes = gait.notes()
     means: dict[str, Array] = {}  # condition -> [views, ranks]
     chance: dict[str, float] = {}
-    for condition, names in protocol.probes.items():
-        probe = gait.where(protocol.select(gait.types, names))
-        found = compare_views(probe, gallery, views, metric, protocol.ranks)
+    _, chosen, looked = _once(gait, gallery, views, protocol, metric)
+    for condition, own in chosen.items():
+        found, probes = looked.where(own).cells(), int(own.sum())
         means[condition] = excluding_identical(found.hits)
         chance[condition] = mean(excluding_identical(found.chance))
-        notes += missing(condition, views, found.hits[:, :, 0], len(probe))
+        notes += missing(condition, views, found.hits[:, :, 0], probes)
         if found.unknown.any():
-            said = f"{found.unknown.sum()} of {len(probe)} probes have no match in some gallery view"
+            said = f"{found.unknown.sum()} of {probes} probes have no match in some gallery view"
             notes.append(f"{condition}: {said}")
         notes += ties(condition, found.tied, " in some gallery view")
     if all(np.isnan(rows).all() for rows in means.values()):
@@ -151,17 +151,17 @@ def cross_view_by_identity(gait: Gait, protocol: CrossView, metric: str = "euc")
     views, gallery = _sides(gait, protocol, "")
     identities = np.unique(gait.labels[~protocol.select(gait.types, protocol.gallery)])
     found: dict[str, dict[str, float]] = {}
-    for condition, names in protocol.probes.items():
-        probe = gait.where(protocol.select(gait.types, names))
-        cells = np.full((len(views), len(views), len(identities), protocol.ranks), np.nan)
-        for row, column, here, theirs in _pairs(probe, gallery, views, metric):
-            own = probe.where(here)
-            whose = np.searchsorted(identities, own.labels)
-            counts = np.bincount(whose, minlength=len(identities))
-            sums = np.zeros(cells.shape[2:])
-            np.add.at(sums, whose, theirs.matched(own, protocol.ranks)[0])
-            there = counts > 0
-            cells[row, column, there] = 100 * (sums[there] / counts[there, None])
+    labels, chosen, every = _once(gait, gallery, views, protocol, metric)
+    for condition, own in chosen.items():
+        looked = every.where(own)
+        whose = np.searchsorted(identities, labels[own])
+        sums = np.zeros((len(views), len(identities), len(views), protocol.ranks))
+        counts = np.zeros((len(views), len(identities)))
+        np.add.at(sums, (looked.view, whose), looked.matched)
+        np.add.at(counts, (looked.view, whose), 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            cells = (100 * (sums / counts[:, :, None, None])).transpose(0, 2, 1, 3)
+        cells[:, looked.sizes == 0] = np.nan
         means = excluding_identical(cells)
         for k in range(protocol.ranks):
             numbers = (mean(of) for of in means[:, :, k].T)
@@ -176,7 +176,8 @@ def _sides(gait: Gait, protocol: CrossView, name: str) -> tuple[list[str], Gait]
         raise DataError(
             f"identical views are excluded, but all sequences have view {views[0]}", where=name, how="test two views"
         )
-    gallery = gait.where(protocol.select(gait.types, protocol.gallery))
+    shown = np.flatnonzero(protocol.select(gait.types, protocol.gallery))
+    gallery = gait.where(shown[np.argsort(gait.views[shown], kind="stable")])
     if not len(gallery):
         raise DataError(
             f"the gallery is empty: no sequence is of type {_named(protocol, protocol.gallery)}; there are "
@@ -208,19 +209,6 @@ def _no_comparison(gait: Gait, gallery: Gait, protocol: CrossView, name: str) ->
     )
 
 
-def _pairs(probe: Gait, gallery: Gait, views: Sequence[str], metric: str) -> Iterator[tuple[int, int, Array, _Gallery]]:
-    """Places of a probe view and another gallery view, a mask of the probes of the one, the gallery of the other.
-
-    Without pairs that lack either.
-    """
-    for column, other in enumerate(views):
-        theirs = _Gallery(gallery.where(gallery.views == other), metric)
-        for row, view in enumerate(views):
-            here = probe.views == view
-            if row != column and here.any() and len(theirs):
-                yield row, column, here, theirs
-
-
 @dataclass(frozen=True)
 class ViewCells:
     """What each pair of a probe view and another gallery view gives; NaN where either is lacking.
@@ -240,39 +228,85 @@ class ViewCells:
 
 def compare_views(probe: Gait, gallery: Gait, views: Sequence[str], metric: str, ranks: int = 1) -> ViewCells:
     """Match n probes of each of V views within the gallery of each other view."""
-    hits = np.full((len(views), len(views), ranks), np.nan)
-    chance = hits[:, :, 0].copy()
-    tied, unknown = np.zeros(len(probe), bool), np.zeros(len(probe), bool)
-    for row, column, here, theirs in _pairs(probe, gallery, views, metric):
-        matched, equal = theirs.matched(probe.where(here), ranks)
-        hits[row, column] = 100 * matched.mean(0)
-        chance[row, column] = chance_rank1(probe.labels[here], theirs.labels)
-        tied[here] |= equal
-        unknown[here] |= ~np.isin(probe.labels[here], theirs.labels)
-    return ViewCells(hits, chance, tied, unknown)
+    return _Looked.of(probe, gallery, views, metric, ranks).cells()
+
+
+def _once(
+    gait: Gait, gallery: Gait, views: Sequence[str], protocol: CrossView, metric: str
+) -> tuple[Array, dict[str, Array], _Looked]:
+    """All conditions' probes, looked for once: their labels [n], and condition -> which of them are its own [n]."""
+    masks = {condition: protocol.select(gait.types, names) for condition, names in protocol.probes.items()}
+    probes = np.any(list(masks.values()), axis=0)
+    looked = _Looked.of(gait.where(probes), gallery, views, metric, protocol.ranks)
+    return gait.labels[probes], {condition: mask[probes] for condition, mask in masks.items()}, looked
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """n probes, looked for in the gallery of each of V views, their own included.
+
+    Attributes:
+        view: [n], place of the probe's view.
+        matched: [n, V, ranks], the chance of a match among the nearest 1..ranks: 0 or 1, unless a match is exactly as
+            near as another's sequence.
+        tied: [n, V], whether equals decide it.
+        unknown: [n, V], whether the probe's identity is not there.
+        share: [n, V], of the gallery that is the probe's identity's.
+        sizes: [V], of the galleries.
+    """
+
+    view: Array
+    matched: Array
+    tied: Array
+    unknown: Array
+    share: Array
+    sizes: Array
+
+    @classmethod
+    def of(cls, probe: Gait, gallery: Gait, views: Sequence[str], metric: str, ranks: int) -> _Looked:
+        place = np.searchsorted(views, gallery.views)
+        if (np.diff(place) < 0).any():
+            order = np.argsort(place, kind="stable")
+            gallery, place = gallery.where(order), place[order]
+        edges = np.searchsorted(place, np.arange(len(views) + 1))
+        groups = [slice(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist())]
+        identity = np.unique(np.concatenate([probe.labels, gallery.labels]), return_inverse=True)[1].reshape(-1)
+        columns, known = places_of(identity[: len(probe)], identity[len(probe) :])
+        reference = Reference(gallery.embeddings, metric)
+        found = reference.nearest(probe.embeddings, groups, columns, known, ranks)
+        count = np.zeros(found.size.shape)
+        group_of = np.searchsorted(edges[:-1], columns, "right") - 1
+        np.add.at(count, (np.nonzero(known)[0], group_of[known]), 1)
+        sizes = np.diff(edges)
+        tied = found.mixed & (found.before < ranks)
+        view = np.searchsorted(views, probe.views)
+        return cls(view, found.within(ranks), tied, found.size == 0, count / np.maximum(sizes, 1), sizes)
+
+    def where(self, chosen: Array) -> _Looked:
+        """Those of a mask [n]."""
+        arrays = (self.view, self.matched, self.tied, self.unknown, self.share)
+        view, matched, tied, unknown, share = (each[chosen] for each in arrays)
+        return _Looked(view, matched, tied, unknown, share, self.sizes)
+
+    def cells(self) -> ViewCells:
+        """Pairs of a probe view and another gallery view."""
+        count = len(self.sizes)
+        hits = np.full((count, count, self.matched.shape[2]), np.nan)
+        chance = hits[:, :, 0].copy()
+        for row in range(count):
+            here = self.view == row
+            if here.any():
+                hits[row] = 100 * self.matched[here].mean(0)
+                chance[row] = 100 * self.share[here].mean(0)
+        for cells in (hits, chance):
+            cells[:, self.sizes == 0] = np.nan
+            cells[np.arange(count), np.arange(count)] = np.nan
+        other = (self.view[:, None] != np.arange(count)) & (self.sizes > 0)
+        return ViewCells(hits, chance, (self.tied & other).any(1), (self.unknown & other).any(1))
 
 
 def _scalar(condition: str, k: int) -> str:
     return f"scalar/test_accuracy/{condition}@R{k + 1}"
-
-
-class _Gallery:
-    """The sequences of one gallery view, of which there may be none."""
-
-    def __init__(self, gallery: Gait, metric: str) -> None:
-        self.labels = gallery.labels
-        self._reference = Reference(gallery.embeddings, metric)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def matched(self, probe: Gait, ranks: int) -> tuple[Array, Array]:
-        """[n, ranks], the chance of a match among the nearest 1..ranks, and [n], whether equals decide it.
-
-        The chance is 0 or 1, unless a match is exactly as near as another's sequence.
-        """
-        found = nearest(self._reference.distances(probe.embeddings), probe.labels[:, None] == self.labels)
-        return found.within(ranks), found.mixed & (found.before < ranks)
 
 
 def ties(condition: str, tied: Array, where: str = "") -> list[str]:

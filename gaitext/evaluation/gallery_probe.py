@@ -12,9 +12,9 @@ import numpy as np
 
 from gaitext.errors import ConfigError, DataError, suggest
 from gaitext.evaluation.cross_view import listed, mean, ties
-from gaitext.evaluation.distances import Array, Reference, check_metric
-from gaitext.evaluation.ranking import places_of, standing
+from gaitext.evaluation.distances import Array, check_metric
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
+from gaitext.evaluation.searches import Found, Search, run
 from gaitext.training.sampling import condition_of
 
 #: How a selector is written in a YAML: fields and patterns; one for each condition; or a text, ``type=nm,view=0*``.
@@ -32,9 +32,6 @@ EXCLUSIONS = ("view", "type")
 
 _NUMBERS = ("rank-1", "rank-5", "mAP", "mINP")
 _SCALARS = ("R1", "R5", "mAP", "mINP")
-_RANKS = 5
-#: Distances held at once: 64 MiB.
-_HELD = 2**23
 _NAMED = 5
 
 
@@ -176,25 +173,21 @@ def evaluate_gallery_probe(
     gait = Gait.of_data(data)
     chosen, conditions = _selectors(gallery, probe)
     excluded = _excluded(exclude)
-    inside = np.ones(len(gait), bool) if chosen is None else chosen.mask(gait)
-    there = f"there are the types {listed(gait.types)}, the views {listed(gait.views)}"
-    if not inside.any():
-        assert chosen is not None
-        raise DataError(f"the gallery is empty: {chosen.text} fits no sequence; {there}", where="gallery")
     notes, rows = gait.notes(), []
     chance: dict[str, float] = {}
-    ranked = _Gallery(gait, np.flatnonzero(inside), metric, excluded)
+    looked = searches(gait, gallery, probe, exclude)
     for name, selector in conditions.items():
-        probes = _probes(gait, inside, selector)
+        found, probes = run(gait, looked[name], metric, ranks=1, pairs=False), looked[name].probe
         if not len(probes):
             notes.append(f"{name}: no sequence fits {selector.text if selector else 'it'}; it has no number")
-        numbers = ranked.numbers(probes)
-        chance[name] = numbers.chance
-        rows.append((name, [*numbers.means, numbers.chance, float(len(probes)), float(numbers.lacking.sum())]))
-        notes += _without_mate(name, gait, probes, numbers, excluded)
-        notes += ties(name, numbers.mixed)
+        *means, chance[name] = _means(found)
+        lacking = ~np.isfinite(found.mate[:, 0])
+        rows.append((name, [*means, chance[name], float(len(probes)), float(lacking.sum())]))
+        notes += _without_mate(name, gait, looked[name], lacking, excluded)
+        notes += ties(name, found.mixed[:, 0])
     if all(np.isnan(values[0]) for _, values in rows):
-        raise _nobody(gait, rows, chosen, conditions, excluded, there)
+        raise _nobody(gait, rows, chosen, conditions, excluded, _there(gait))
+    shown = len(next(iter(looked.values())).gallery)
     if len(rows) > 1:
         means = [mean(np.array([values[k] for _, values in rows])) for k in range(len(_NUMBERS) + 1)]
         rows.append(("mean", [*means, *(sum(values[k] for _, values in rows) for k in (-2, -1))]))
@@ -206,7 +199,7 @@ def evaluate_gallery_probe(
         "exclude": ", ".join(excluded) or "nothing",
     }
     apart = f", identical {' or '.join(excluded)} excluded" if excluded else ""
-    protocol = f"{dataset}: gallery {gallery_text} ({int(inside.sum())} sequences), metric {metric}{apart}"
+    protocol = f"{dataset}: gallery {gallery_text} ({shown} sequences), metric {metric}{apart}"
     columns = [*_NUMBERS, "chance", "probes", "no mate"]
     tables = [Table("Probes in the gallery (%)", columns, rows, counts=("probes", "no mate"))]
     scalars = {
@@ -220,73 +213,44 @@ def evaluate_gallery_probe(
     return result
 
 
-@dataclass(frozen=True)
-class _Numbers:
-    """Of n probes.
+def searches(gait: Gait, gallery: Any = None, probe: Any = None, exclude: Any = None) -> dict[str, Search]:
+    """Condition -> what is looked for where; see :func:`evaluate_gallery_probe`.
 
-    Args:
-        means: rank-1, rank-5, mAP and mINP in percent, over those with a mate.
-        chance: the rank-1 of choosing at random, in percent, over the same.
-        lacking: [n], without a mate in their gallery.
-        withheld: [n], those of them whose mates are all excluded.
-        mixed: [n], for which equally near sequences decide.
+    Raises:
+        ConfigError: a wrong argument.
+        DataError: the gallery is empty.
     """
-
-    means: list[float]
-    chance: float
-    lacking: Array
-    withheld: Array
-    mixed: Array
-
-
-class _Gallery:
-    """Sequences of the data, at ``places``, to rank for others of them."""
-
-    def __init__(self, gait: Gait, places: Array, metric: str, excluded: Sequence[str]) -> None:
-        self.gait, self.places = gait, places
-        self.reference = Reference(gait.embeddings[places], metric)
-        names = {"view": gait.views, "type": gait.types}
-        self.identity, *self.shared = (
-            np.unique(values, return_inverse=True)[1].reshape(-1)
-            for values in (gait.labels, *(names[name] for name in excluded))
-        )
-
-    def numbers(self, probes: Array) -> _Numbers:
-        """Rank the gallery for the sequences at ``probes`` [n]."""
-        count = len(probes)
-        values, chance = np.full((count, len(_NUMBERS)), np.nan), np.full(count, np.nan)
-        mixed, withheld = np.zeros(count, bool), np.zeros(count, bool)
-        theirs = self.identity[self.places]
-        rows = max(1, _HELD // max(1, len(self.places)))
-        for start in range(0, count, rows):
-            part = slice(start, start + rows)
-            own = probes[part]
-            keep = own[:, None] != self.places
-            columns, known = places_of(self.identity[own], theirs)
-            there = known & np.take_along_axis(keep, columns, 1)
-            for shared in self.shared:
-                keep &= shared[own][:, None] != shared[self.places]
-            apart = self.reference.distances(self.gait.embeddings[own])
-            apart[~keep] = np.inf
-            wanted = known & np.take_along_axis(keep, columns, 1)
-            found = standing(apart, columns, wanted)
-            has = found.count > 0
-            within = found.first.within(_RANKS)
-            values[part] = np.where(
-                has[:, None], np.stack((within[:, 0], within[:, -1], found.precision, found.penalty), 1), np.nan
-            )
-            chance[part] = np.where(has, found.count / np.maximum(keep.sum(1), 1), np.nan)
-            mixed[part], withheld[part] = found.mixed & has, ~has & there.any(1)
-        means = [100 * mean(column) for column in values.T]
-        return _Numbers(means, 100 * mean(chance), np.isnan(chance), withheld, mixed)
+    chosen, conditions = _selectors(gallery, probe)
+    inside = np.ones(len(gait), bool) if chosen is None else chosen.mask(gait)
+    if not inside.any():
+        assert chosen is not None
+        raise DataError(f"the gallery is empty: {chosen.text} fits no sequence; {_there(gait)}", where="gallery")
+    names = {"view": gait.views, "type": gait.types}
+    apart = [np.unique(names[name], return_inverse=True)[1].reshape(-1) for name in _excluded(exclude)]
+    places = np.flatnonzero(inside)
+    return {name: Search(name, _probes(gait, inside, by), places, apart=apart) for name, by in conditions.items()}
 
 
-def _without_mate(name: str, gait: Gait, probes: Array, found: _Numbers, excluded: Sequence[str]) -> list[str]:
+def _there(gait: Gait) -> str:
+    return f"there are the types {listed(gait.types)}, the views {listed(gait.views)}"
+
+
+def _means(found: Found) -> list[float]:
+    """Rank-1, rank-5, mAP, mINP and chance, in percent, over probes with a mate."""
+    return [100 * mean(column) for column in found.numbers[:, 0].T]
+
+
+def _without_mate(name: str, gait: Gait, search: Search, lacking: Array, excluded: Sequence[str]) -> list[str]:
     """Notes that name the probes without a mate."""
-    notes = []
+    notes, probes = [], search.probe
+    people, counts = np.unique(gait.labels[search.gallery], return_counts=True)
+    known = dict(zip(people.tolist(), counts.tolist()))
+    own = np.isin(probes, search.gallery)
+    others = np.array([known.get(label, 0) for label in gait.labels[probes].tolist()], int) - own
+    withheld = lacking & (others > 0)
     for mask, why in (
-        (found.lacking & ~found.withheld, "whose identity is not in the gallery"),
-        (found.withheld, f"whose identity is there in an identical {' or '.join(excluded)} only"),
+        (lacking & ~withheld, "whose identity is not in the gallery"),
+        (withheld, f"whose identity is there in an identical {' or '.join(excluded)} only"),
     ):
         if mask.any():
             names = listed((f"{gait.labels[i]}/{gait.types[i]}/{gait.views[i]}" for i in probes[mask]), _NAMED)

@@ -17,50 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gaitext.errors import DataError
-from gaitext.evaluation.distances import TIE, Array, Reference
+from gaitext.evaluation.distances import TIE, Array, Nearest, Reference
 
 #: Distances held at once: 64 MiB.
 _HELD = 2**24
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The equally near sequences among which each of n probes has its nearest match.
-
-    Args:
-        before: [n], how many sequences are nearer.
-        size: [n], how many these are; 0 where the probe has no match.
-        matches: [n], how many of them are matches.
-    """
-
-    before: Array
-    size: Array
-    matches: Array
-
-    @property
-    def mixed(self) -> Array:
-        """[n], whether a match is exactly as near as another's sequence."""
-        return self.matches < self.size
-
-    def within(self, ranks: int) -> Array:
-        """[n, ranks], the chance that a match is among the nearest 1..ranks; 0 or 1 unless :attr:`mixed`."""
-        found = np.zeros((len(self.size), ranks))
-        missed = np.ones(len(self.size))
-        for k in range(ranks):
-            place = k - self.before  # among the equals
-            others = np.maximum(self.size - self.matches - place, 0) / np.maximum(self.size - place, 1)
-            missed = missed * np.where((place >= 0) & (self.matches > 0), others, 1)
-            found[:, k] = 1 - missed
-        return found
-
-
-def nearest(apart: Array, match: Array) -> Nearest:
-    """Of distances ``apart`` [n, m] and a mask ``match`` [n, m]; nothing is sorted."""
-    value = np.min(apart, axis=1, where=match, initial=np.inf)
-    value = np.where(np.isfinite(value), value, -1)
-    before = (apart < (value * (1 - TIE))[:, None]).sum(1)
-    upto = apart <= (value * (1 + TIE))[:, None]
-    return Nearest(before, upto.sum(1) - before, (upto & match).sum(1))
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, ShapeError, suggest
-from gaitext.evaluation.ccpg import evaluate_CCPG
-from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
 from gaitext.evaluation.distances import Array, as_embeddings
 from gaitext.evaluation.gallery_probe import evaluate_gallery_probe
-from gaitext.evaluation.psymo import evaluate_PsyMo
+from gaitext.evaluation.protocols import FUNCTIONS
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 from gaitext.store import atomic_path, check_writable
 
@@ -37,13 +35,7 @@ _KINDS = {"embeddings": "fiu", "paths": "US", "about": "US"}
 #: Bytes of numpy's header, at most.
 _HEADER = 1 << 16
 
-_FUNCTIONS: dict[str, Callable[..., EvaluationResult]] = {
-    **dict.fromkeys(PROTOCOLS, evaluate_indoor_dataset),
-    "CCPG": evaluate_CCPG,
-    "PsyMo": evaluate_PsyMo,
-    "own": evaluate_gallery_probe,
-}
-_BY_NAME = {function.__name__: function for function in _FUNCTIONS.values()}
+_BY_NAME = {function.__name__: function for function in FUNCTIONS.values()}
 #: Options that no other protocol has.
 _OWN = frozenset({"probe", "exclude"})
 
@@ -196,7 +188,7 @@ def evaluate_file(
             names none ``own``, if an option is for that alone, or CASIA-B.
         metric: ``euc`` or ``cos``. None: the file's; of a file that names none ``euc``.
         table: a .md, .csv or .json to write the result to.
-        options: arguments that only this dataset's protocol has: ``gallery`` and
+        options: arguments that only this dataset's protocol has: ``partition`` for those with lists; ``gallery`` and
             ``exclude_same_walk`` for PsyMo; ``gallery``, ``probe`` and ``exclude`` for ``own``, which is
             :func:`~gaitext.evaluation.evaluate_gallery_probe`. They stand in for the file's.
 
@@ -204,8 +196,8 @@ def evaluate_file(
         DataError: the file is missing, damaged, or lacks one of the four arrays.
         ConfigError: no such protocol, or an option that it does not have.
     """
-    if dataset is not None and dataset not in _FUNCTIONS:
-        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, _FUNCTIONS))
+    if dataset is not None and dataset not in FUNCTIONS:
+        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, FUNCTIONS))
     check_table_path(table)
     saved = read_saved(path)
     try:
@@ -225,25 +217,25 @@ def _protocol(
     told = saved.about.get("protocol")
     told = {key: value for key, value in told.items() if key != "table"} if isinstance(told, dict) else {}
     name, theirs = str(told.pop("eval_func", "")), str(told.get("dataset", ""))
-    recorded = _BY_NAME.get(name, _FUNCTIONS.get(theirs))
+    recorded = _BY_NAME.get(name, FUNCTIONS.get(theirs))
     if dataset is not None:
-        evaluate = _FUNCTIONS[dataset]
+        evaluate = FUNCTIONS[dataset]
     elif not _OWN.isdisjoint(options) or "=" in str(options.get("gallery")):
         evaluate, dataset = evaluate_gallery_probe, theirs if recorded is evaluate_gallery_probe else "own"
     elif recorded is not None:
         evaluate, dataset = recorded, theirs
     elif not told:
-        evaluate, dataset = _FUNCTIONS["CASIA-B"], "CASIA-B"
+        evaluate, dataset = FUNCTIONS["CASIA-B"], "CASIA-B"
     else:
         raise ConfigError(
             f"the test evaluated {theirs[:60]!r} by {name[:60]!r}, which gaitext has no protocol for",
             where="dataset",
-            how=f"name another: {', '.join(_FUNCTIONS)}",
+            how=f"name another: {', '.join(FUNCTIONS)}",
         )
     known = inspect.signature(evaluate).parameters.keys() - {"data", "table"}
     for option in options:
         if option not in known:
-            having = [d for d, function in _FUNCTIONS.items() if option in inspect.signature(function).parameters]
+            having = [d for d, function in FUNCTIONS.items() if option in inspect.signature(function).parameters]
             raise ConfigError(
                 f"the protocol of {dataset} has no '{option}'",
                 where=option,

@@ -13,7 +13,14 @@ from typing import Any, Literal
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, GaitextError, suggest
-from gaitext.evaluation import evaluate_CCPG, evaluate_indoor_dataset
+from gaitext.evaluation import (
+    evaluate_CCGR_MINI,
+    evaluate_CCPG,
+    evaluate_FreeGait,
+    evaluate_Gait3D,
+    evaluate_indoor_dataset,
+    evaluate_real_scene,
+)
 from gaitext.execution import map_sequences
 from gaitext.standalone.data import find_leaves
 from gaitext.standalone.settings import DataSettings, HostConfig
@@ -25,15 +32,14 @@ from gaitext.toolboxes.validate import arguments_for, check_evaluation
 _EVALUATIONS: dict[str, Callable[..., Any]] = {
     "evaluate_indoor_dataset": evaluate_indoor_dataset,
     "evaluate_CCPG": evaluate_CCPG,
+    "evaluate_Gait3D": evaluate_Gait3D,
+    "evaluate_FreeGait": evaluate_FreeGait,
+    "evaluate_CCGR_MINI": evaluate_CCGR_MINI,
+    "evaluate_real_scene": evaluate_real_scene,
     **EVALUATIONS,
 }
 #: OpenGait's other evaluation functions.
-_TOOLBOX_ONLY = frozenset(
-    {
-        *("GREW_submission", "HID_submission", "evaluate_CCGR_MINI", "evaluate_FreeGait", "evaluate_Gait3D"),
-        *("evaluate_real_scene", "evaluate_scoliosis", "evaluate_segmentation"),
-    }
-)
+_TOOLBOX_ONLY = frozenset({"GREW_submission", "HID_submission", "evaluate_scoliosis", "evaluate_segmentation"})
 
 Depth = Literal["auto", "tail", "full"]
 #: Up to this size, `auto` reads everything once.
@@ -57,7 +63,10 @@ def check_batch(host: HostConfig) -> None:
 
 
 def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The evaluation function and its arguments, checked before anything runs."""
+    """The evaluation function and its arguments, checked before anything runs.
+
+    One that reads a list from a partition file is given the config's, unless ``evaluator_cfg`` names another.
+    """
     name = host.evaluator.eval_func
     if name not in _EVALUATIONS and name in _TOOLBOX_ONLY:
         raise ConfigError(
@@ -72,7 +81,9 @@ def evaluation_function(host: HostConfig) -> tuple[Callable[..., Any], dict[str,
             how=suggest(name, sorted(_EVALUATIONS)),
         )
     check_options(host)
-    return _EVALUATIONS[name], dict(host.evaluation)
+    function = _EVALUATIONS[name]
+    listed = "partition" in inspect.signature(function).parameters
+    return function, {**({"partition": host.data.dataset_partition} if listed else {}), **host.evaluation}
 
 
 def check_options(host: HostConfig) -> None:

@@ -15,13 +15,11 @@ import torch.distributed as dist
 from gaitext.config import naming_file
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import (
+    FUNCTIONS,
     EvaluationResult,
     check_saved_path,
     check_table_path,
-    evaluate_CCPG,
-    evaluate_gallery_probe,
-    evaluate_indoor_dataset,
-    evaluate_PsyMo,
+    on_device,
     write_saved,
 )
 from gaitext.evaluation.origin import origin, protocol_of
@@ -36,7 +34,7 @@ from gaitext.training.runs import checkpoint_path, latest_checkpoint, read_check
 log = logging.getLogger(__name__)
 
 #: Those that read embeddings, labels, types and views only, and so can be rehearsed.
-_REHEARSABLE = (evaluate_indoor_dataset, evaluate_CCPG, evaluate_PsyMo, evaluate_gallery_probe)
+_REHEARSABLE = frozenset(FUNCTIONS.values())
 #: So many identities' sequences rehearse an evaluation.
 _REHEARSED = 50
 
@@ -121,7 +119,8 @@ def run_test(
     data, reached = launch(_test, host, path, dataset, quiet, device=device, devices=devices, precision=chosen)
     if saved is not None:
         saved = save(host, data, dataset, saved, path, reached, seed)
-    return TestResult(evaluate(host, data), path, len(dataset), saved)
+    with on_device(device):
+        return TestResult(evaluate(host, data), path, len(dataset), saved)
 
 
 def _which(host: HostConfig, output: Path, iteration: int | None, checkpoint: str | Path | None) -> Path:

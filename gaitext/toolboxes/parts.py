@@ -67,6 +67,7 @@ SAMPLERS: dict[str, type] = {
 
 #: Evaluation functions. Called with (features, dataset name) and the keys of ``evaluator_cfg`` they name.
 EVALUATIONS: dict[str, Callable[..., Any]] = {
+    "evaluate_GREW_local": evaluation.evaluate_GREW_local,
     "evaluate_OEM": evaluation.evaluate_OEM,
     "evaluate_PsyMo": evaluation.evaluate_PsyMo,
     "evaluate_gallery_probe": evaluation.evaluate_gallery_probe,
@@ -75,6 +76,7 @@ EVALUATIONS: dict[str, Callable[..., Any]] = {
 
 #: Evaluation function -> a check of its arguments (``dataset`` and its own), before anything is embedded.
 EVALUATION_CHECKS: dict[str, Callable[..., None]] = {
+    "evaluate_GREW_local": evaluation.check_listed,
     "evaluate_PsyMo": evaluation.check_PsyMo,
     "evaluate_gallery_probe": evaluation.check_gallery_probe,
 }

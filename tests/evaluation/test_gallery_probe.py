@@ -110,7 +110,7 @@ def test_blocks_of_probes_are_the_same_as_all_at_once(monkeypatch: pytest.Monkey
     rows = [(str(i % 7), f"nm-{i:02}", f"{i % 3}") for i in range(60)]
     data = people(rows, 1)
     whole = evaluate_gallery_probe(data, exclude="view")
-    monkeypatch.setattr("gaitext.evaluation.gallery_probe._HELD", 150)
+    monkeypatch.setattr("gaitext.evaluation.searches._HELD", 150)
     assert evaluate_gallery_probe(data, exclude="view").scalars == whole.scalars
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 import math
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.evaluation import (
@@ -26,6 +19,7 @@ from gaitext.evaluation import (
     rank,
 )
 from gaitext.evaluation.cross_view import excluding_identical, mean, missing
+from tests.evaluation.toolbox import TOOLBOXES, functions
 
 Data = dict[str, Any]
 
@@ -351,41 +345,19 @@ def test_ccpg_with_ties_by_hand() -> None:
     assert any(note.startswith("BG: 4 of 4 probes tie") for note in found.notes)
 
 
-@pytest.fixture
-def opengait(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """OpenGait's own evaluator on the CPU, with a logger in the place of its message manager."""
-    root = os.environ.get("OPENGAIT_ROOT")
-    if not root:
-        pytest.skip("OPENGAIT_ROOT is not set")
-    folder = Path(root) / "opengait" / "evaluation"
-    lines: list[str] = []
-    utils = ModuleType("utils")
-    manager = SimpleNamespace(log_info=lambda text: lines.append(str(text)))
-    utils.get_msg_mgr = lambda: manager  # type: ignore[attr-defined]
-    utils.mkdir = os.makedirs  # type: ignore[attr-defined]
-    utils.is_tensor = torch.is_tensor  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "utils", utils)
-    monkeypatch.setattr(torch.Tensor, "cuda", lambda self, *a, **k: self)
-    package = ModuleType("og_evaluation")
-    package.__path__ = [str(folder)]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "og_evaluation", package)
-    for name in ("metric", "re_rank", "evaluator"):
-        spec = importlib.util.spec_from_file_location(f"og_evaluation.{name}", folder / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, f"og_evaluation.{name}", module)
-        spec.loader.exec_module(module)
-    caplog.set_level(logging.WARNING)
-    print_options = np.get_printoptions()
-    yield SimpleNamespace(evaluator=sys.modules["og_evaluation.evaluator"], lines=lines)
-    np.set_printoptions(**{k: v for k, v in print_options.items() if k != "override_repr"})
+@pytest.fixture(params=TOOLBOXES)
+def toolbox(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A toolbox's own evaluator."""
+    with functions(request.param) as found:
+        if found is None:
+            pytest.skip(f"{TOOLBOXES[request.param][0]} is not set")
+        yield found
 
 
 @pytest.mark.toolbox
 @pytest.mark.parametrize("metric", ["euc", "cos"])
 @pytest.mark.parametrize("dataset", ["CASIA-B", "OUMVLP", "SUSTech1K"])
-def test_cross_view_equals_opengait(opengait: Any, dataset: str, metric: str) -> None:
+def test_cross_view_equals_the_toolboxes(toolbox: Any, dataset: str, metric: str) -> None:
     if dataset == "CASIA-B":
         data = _casia(seed=1, identities=10)
     elif dataset == "OUMVLP":
@@ -393,7 +365,7 @@ def test_cross_view_equals_opengait(opengait: Any, dataset: str, metric: str) ->
     else:
         names = ["00-nm", "01-nm", "01-bg", "02-cl-nt", "03-cr", "04-ub", "02-uf", "03-oc"]
         data = _data([f"{i:04d}" for i in range(8)], names, ["000", "045", "090"])
-    theirs = opengait.evaluator.evaluate_indoor_dataset(data, dataset, metric)
+    theirs = toolbox.evaluator.evaluate_indoor_dataset(data, dataset, metric)
     ours = evaluate_indoor_dataset(data, dataset, metric)
     assert theirs
     for key, value in theirs.items():
@@ -403,15 +375,15 @@ def test_cross_view_equals_opengait(opengait: Any, dataset: str, metric: str) ->
 
 @pytest.mark.toolbox
 @pytest.mark.parametrize("metric", ["euc", "cos"])
-def test_ccpg_equals_opengait(opengait: Any, metric: str) -> None:
+def test_ccpg_equals_the_toolboxes(toolbox: Any, metric: str) -> None:
     ours = evaluate_CCPG(_ccpg(2), "CCPG", metric)
-    theirs = opengait.evaluator.evaluate_CCPG(_ccpg(2), "CCPG", metric)
+    theirs = toolbox.evaluator.evaluate_CCPG(_ccpg(2), "CCPG", metric)
     gait = dict(ours.tables[1].rows)
     for condition in ("CL", "UP", "DN", "BG"):
         cells = theirs[f"scalar/test_accuracy/{condition}"]
-        mean = opengait.evaluator.de_diag(cells)
+        mean = toolbox.evaluator.de_diag(cells)
         assert gait[condition][-2] == pytest.approx(float(mean), abs=0.0051)
-    printed = [line for line in opengait.lines if line.startswith("CL: ") and "UP" in line]
+    printed = [line for line in toolbox.lines if line.startswith("CL: ") and "UP" in line]
     for line, column in zip(printed[:3], range(3)):  # rank-1, mAP, mINP
         values = [float(part.split(":")[1]) for part in line.split(",\t")]
         assert [row[1][column] for row in ours.tables[0].rows] == pytest.approx(values, abs=0.00051)

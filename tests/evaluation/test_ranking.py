@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaitext.evaluation import rank
-from gaitext.evaluation.ranking import nearest, places_of, standing
+from gaitext.evaluation.distances import nearest
+from gaitext.evaluation.ranking import places_of, standing
 from tests.evaluation.expected import enumerated, summed
 
 

@@ -89,7 +89,7 @@ def test_training_refuses(data: Path, tmp_path: Path, change: Callable[[Config],
     ("change", "named"),
     [
         (_set("evaluator_cfg.eval_func", "evaluate_indor_dataset"), "evaluate_indoor_dataset"),
-        (_set("evaluator_cfg.eval_func", "evaluate_Gait3D"), r"OpenGait's own(.|\n)*evaluate_indoor_dataset"),
+        (_set("evaluator_cfg.eval_func", "HID_submission"), r"OpenGait's own(.|\n)*evaluate_indoor_dataset"),
         (_set("evaluator_cfg.metrik", "cos"), "metric"),
         (_set("evaluator_cfg.cross_view_gallery", True), "cross_view_gallery"),
         (_set("data_cfg.dataset_name", "CASIA-C"), "CASIA-B|no checkpoint"),

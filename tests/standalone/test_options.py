@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gaitext.errors import ConfigError
-from gaitext.standalone.check import check_options
+from gaitext.standalone.check import check_options, evaluation_function
 from gaitext.toolboxes.doctor import _missing_packages
 
 
@@ -24,7 +24,21 @@ def test_an_option_of_another_protocol_is_refused_with_whose_it_is() -> None:
         check_options(host("evaluate_indoor_dataset", gallery="nm"))
     assert caught.value.how == "leave it out, or write eval_func: evaluate_PsyMo"
     check_options(host("evaluate_PsyMo", gallery="nm"))
-    check_options(host("evaluate_Gait3D", whatever=1))  # a toolbox's own, which trains here all the same
+    check_options(host("HID_submission", whatever=1))  # a toolbox's own, which trains here all the same
+
+
+def test_a_list_is_read_from_the_configs_partition() -> None:
+    config = host("evaluate_Gait3D", dataset="Gait3D")
+    config.data.dataset_partition = Path("here.json")
+    function, arguments = evaluation_function(config)
+    assert (function.__name__, arguments) == ("evaluate_Gait3D", {"partition": Path("here.json")})
+    config.evaluation["partition"] = "there.json"
+    assert evaluation_function(config)[1] == {"partition": "there.json"}
+    for name in ("evaluate_FreeGait", "evaluate_CCGR_MINI"):
+        config.evaluator.eval_func = name
+        assert evaluation_function(config)[0].__name__ == name
+    config = host("evaluate_real_scene", dataset="GREW")
+    assert evaluation_function(config)[1] == {}
 
 
 def test_what_the_evaluation_will_refuse_is_refused_before_training() -> None:
