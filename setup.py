@@ -83,6 +83,7 @@ setup(
         "rich>=13",
         "ruamel.yaml>=0.18",
         "safetensors>=0.4.3",
+        "scikit-learn>=1.3",
         "scipy>=1.10",
         "torch>=2.4",
         "typer>=0.12",

@@ -150,6 +150,16 @@ class Reference:
             found[block] = value
         return found
 
+    def reach(self, probe: Array) -> float:
+        """What no distance of ``probe`` [n, c, p] is beyond."""
+        if self._centre is None:
+            return 2.0
+        far = [
+            np.linalg.norm(np.asarray(side, np.float64) - self._centre, axis=1).mean(1)
+            for side in (probe, self._gallery)
+        ]
+        return float(sum(each.max(initial=0) for each in far)) * (1 + 1e-9)
+
     def _ready(self, embeddings: Array) -> Array:
         """[n, c, p] -> [p, n, c], float64, centred or of unit length."""
         parts = np.empty((embeddings.shape[2], *embeddings.shape[:2]))

@@ -125,8 +125,8 @@ def check_gallery_probe(
     """
     check_metric(metric)
     check_table_path(table)
-    _selectors(gallery, probe)
-    _excluded(exclude)
+    selectors(gallery, probe)
+    exclusions(exclude)
 
 
 def evaluate_gallery_probe(
@@ -174,8 +174,8 @@ def evaluate_gallery_probe(
     """
     check_gallery_probe(dataset, metric, gallery, probe, exclude, table)
     gait = Gait.of_data(data)
-    chosen, conditions = _selectors(gallery, probe)
-    excluded = _excluded(exclude)
+    chosen, conditions = selectors(gallery, probe)
+    excluded = exclusions(exclude)
     inside = np.ones(len(gait), bool) if chosen is None else chosen.mask(gait)
     there = f"there are the types {listed(gait.types)}, the views {listed(gait.views)}"
     if not inside.any():
@@ -185,7 +185,7 @@ def evaluate_gallery_probe(
     chance: dict[str, float] = {}
     ranked = _Gallery(gait, np.flatnonzero(inside), metric, excluded)
     for name, selector in conditions.items():
-        probes = _probes(gait, inside, selector)
+        probes = probes_of(gait, inside, selector)
         if not len(probes):
             notes.append(f"{name}: no sequence fits {selector.text if selector else 'it'}; it has no number")
         numbers = ranked.numbers(probes)
@@ -294,7 +294,7 @@ def _without_mate(name: str, gait: Gait, probes: Array, found: _Numbers, exclude
     return notes
 
 
-def _selectors(gallery: Any, probe: Any) -> tuple[Selector | None, dict[str, Selector | None]]:
+def selectors(gallery: Any, probe: Any) -> tuple[Selector | None, dict[str, Selector | None]]:
     """The gallery's selector, and each condition's."""
     chosen = None if gallery is None else Selector.read(gallery, "gallery")
     if probe is None:
@@ -326,7 +326,7 @@ def _named(given: Any, where: str) -> tuple[str, Selector]:
     return name, selector
 
 
-def _excluded(exclude: Any) -> tuple[str, ...]:
+def exclusions(exclude: Any) -> tuple[str, ...]:
     given = () if exclude is None else (exclude,) if isinstance(exclude, str) else tuple(exclude)
     for name in given:
         if name not in EXCLUSIONS:
@@ -334,7 +334,7 @@ def _excluded(exclude: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def _probes(gait: Gait, inside: Array, selector: Selector | None) -> Array:
+def probes_of(gait: Gait, inside: Array, selector: Selector | None) -> Array:
     if selector is not None:
         return np.flatnonzero(selector.mask(gait))
     return np.arange(len(gait)) if inside.all() else np.flatnonzero(~inside)

@@ -96,7 +96,7 @@ def evaluate_PsyMo(
     """
     check_PsyMo(dataset, metric, gallery, exclude_same_walk, table)
     gait = Gait.of_data(data)
-    walks = _Walks.of(gait, exclude_same_walk)
+    walks = Walks.of(gait, exclude_same_walk)
     cells, counted = _cells(walks, gallery, metric)
     if np.isnan(cells[..., 0]).all():
         raise _no_comparison(walks, gallery)
@@ -155,10 +155,10 @@ def gallery_type(gait: Gait) -> str:
     Raises:
         DataError: there is none.
     """
-    return _Walks.of(gait, False).gallery_types("nm")[0]
+    return Walks.of(gait, False).gallery_types("nm")[0]
 
 
-def _no_comparison(walks: _Walks, gallery: str) -> DataError:
+def _no_comparison(walks: Walks, gallery: str) -> DataError:
     """What was looked for, and what there is."""
     shown = walks.gallery_types(gallery)
     looked = f"types {', '.join(VARIATIONS)}"
@@ -180,7 +180,7 @@ def _mean(values: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _Walks:
+class Walks:
     """The sequences that the protocol is about.
 
     Args:
@@ -198,9 +198,9 @@ class _Walks:
     notes: list[str]
 
     @classmethod
-    def of(cls, gait: Gait, exclude_same_walk: bool) -> _Walks:
-        variations = {kind: found[1] for kind in set(gait.types.tolist()) if (found := _TYPE.fullmatch(kind))}
-        known = np.isin(gait.types, list(variations))
+    def of(cls, gait: Gait, exclude_same_walk: bool) -> Walks:
+        variations = _variations(gait)
+        known = is_walk(gait)
         notes = []
         if not known.all():
             others = sorted(set(gait.types[~known].tolist()))
@@ -263,6 +263,16 @@ class _Walks:
                 yield of_it, of_it
 
 
+def _variations(gait: Gait) -> dict[str, str]:
+    """Type -> variation, of the types that are PsyMo's."""
+    return {kind: found[1] for kind in set(gait.types.tolist()) if (found := _TYPE.fullmatch(kind))}
+
+
+def is_walk(gait: Gait) -> Array:
+    """[n], which sequences are of a type of PsyMo's."""
+    return np.isin(gait.types, list(_variations(gait)))
+
+
 def _run(kind: str) -> tuple[str, int, str]:
     """Sorts types by variation and run: ``nm``, ``nm-1``, ``nm-02``, ``nm-10``."""
     name, _, run = kind.partition("-")
@@ -290,7 +300,7 @@ class _Counted:
     tied: Array
 
 
-def _notes(walks: _Walks, cells: Array, counted: _Counted) -> list[str]:
+def _notes(walks: Walks, cells: Array, counted: _Counted) -> list[str]:
     """What each variation lacks."""
     angles, notes = [f"{angle:03d}" for angle in walks.angles], []
     for variation, name in enumerate(map(str.upper, VARIATIONS)):
@@ -308,7 +318,7 @@ def _notes(walks: _Walks, cells: Array, counted: _Counted) -> list[str]:
     return notes
 
 
-def _cells(walks: _Walks, gallery: str, metric: str) -> tuple[Array, _Counted]:
+def _cells(walks: Walks, gallery: str, metric: str) -> tuple[Array, _Counted]:
     """[7, A, A, 4]: rank-1, rank-5, mAP and chance in percent of a probe angle in a gallery angle."""
     angles = walks.angles
     cells = np.full((len(VARIATIONS), len(angles), len(angles), 4), np.nan)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gaitext.errors import ConfigError, DataError, ShapeError, suggest
-from gaitext.evaluation.ccpg import evaluate_CCPG
-from gaitext.evaluation.cross_view import PROTOCOLS, evaluate_indoor_dataset
+from gaitext.errors import DataError, ShapeError
 from gaitext.evaluation.distances import Array
-from gaitext.evaluation.gallery_probe import evaluate_gallery_probe
-from gaitext.evaluation.psymo import evaluate_PsyMo
+from gaitext.evaluation.protocols import protocol_of
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 
 _HOW = "give what `gaitext test --save-embeddings` wrote: embeddings [n, c, p], labels, types and views [n]"
@@ -25,13 +20,6 @@ _NAMES = ("embeddings", "labels", "types", "views")
 _LARGE, _RATIO = 1 << 26, 100
 #: Kinds of dtypes: numbers; and what names may be.
 _NUMBERS, _TEXTS = "fiu", "USiu"
-
-_FUNCTIONS: dict[str, Callable[..., EvaluationResult]] = {
-    **dict.fromkeys(PROTOCOLS, evaluate_indoor_dataset),
-    "CCPG": evaluate_CCPG,
-    "PsyMo": evaluate_PsyMo,
-    "own": evaluate_gallery_probe,
-}
 
 
 def evaluate_file(
@@ -50,24 +38,15 @@ def evaluate_file(
         metric: ``euc`` or ``cos``.
         table: a .md, .csv or .json to write the result to.
         options: arguments that only this dataset's protocol has: ``gallery`` and
-            ``exclude_same_walk`` for PsyMo; ``gallery``, ``probe`` and ``exclude`` for ``own``, which is
+            ``exclude_same_walk`` for PsyMo; ``partition`` for Gait3D, FreeGait, CCGR-MINI and GREW-local; ``gallery``,
+            ``probe`` and ``exclude`` for ``own``, which is
             :func:`~gaitext.evaluation.evaluate_gallery_probe`.
 
     Raises:
         DataError: the file is missing, damaged, or lacks one of the four arrays.
         ConfigError: no such protocol, or an option that it does not have.
     """
-    if dataset not in _FUNCTIONS:
-        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, _FUNCTIONS))
-    evaluate = _FUNCTIONS[dataset]
-    for option in options:
-        if option not in inspect.signature(evaluate).parameters:
-            having = [d for d, function in _FUNCTIONS.items() if option in inspect.signature(function).parameters]
-            raise ConfigError(
-                f"the protocol of {dataset} has no '{option}'",
-                where=option,
-                how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
-            )
+    evaluate = protocol_of(dataset, options)
     check_table_path(table)
     data: dict[str, Any] = dict(read_embeddings(path))
     try:

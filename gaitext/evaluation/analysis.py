@@ -1,0 +1,226 @@
+"""A protocol's numbers with all that shows how far they can be trusted: intervals, chance, curves, mistakes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gaitext.errors import ConfigError
+from gaitext.evaluation.distances import Array
+from gaitext.evaluation.protocols import FUNCTIONS, protocol_of, searches
+from gaitext.evaluation.result import EvaluationResult, Gait
+from gaitext.evaluation.searches import Found, run
+from gaitext.evaluation.statistics import People, check_level, interval
+from gaitext.evaluation.verification import OpenSet, Verification, open_set, verification
+
+#: The scores of a condition.
+SCORES = ("rank-1", "rank-5", "mAP", "mINP")
+#: Mistakes that are listed.
+_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A probe that another's sequence is nearer to than any of its own; places in the data.
+
+    Args:
+        probe: place of the probe.
+        gallery: place of the nearest sequence, another person's.
+        distance: between the two.
+        mate_distance: to the nearest sequence of the probe's own identity; infinite without one.
+    """
+
+    probe: int
+    gallery: int
+    distance: float
+    mate_distance: float
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition's numbers, in percent, NaN where there is none.
+
+    Args:
+        name: the protocol's.
+        probe_views: [P], names of the matrix's rows.
+        gallery_views: [G], of its columns.
+        matrix: [P, G], rank-1 of each cell.
+        scores: each of :data:`SCORES`.
+        intervals: the same -> its ends, over people.
+        chance: the rank-1 of choosing at random.
+        cmc: [ranks], rank-1..rank-k.
+        people: identity -> the rank-1 of its own probes.
+        probes: how many there are.
+        verification: pairs accepted by their distance; None where there is no genuine or no impostor pair.
+        open_set: searches accepted by their distance; None where none has a mate or another's sequence.
+        confusions: the worst mistakes, the widest margin first.
+        places: [probes], places of the probes in the data.
+        recognised: [probes], the share of a probe's galleries in which its nearest sequence is a mate; NaN for one that
+            does not count.
+        shares: each person's share in the scores, of which intervals are made.
+        found: the numbers of each search.
+    """
+
+    name: str
+    probe_views: list[str]
+    gallery_views: list[str]
+    matrix: Array
+    scores: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    chance: float
+    cmc: Array
+    people: dict[str, float]
+    probes: int
+    verification: Verification | None
+    open_set: OpenSet | None
+    confusions: list[Confusion]
+    places: Array = field(repr=False)
+    recognised: Array = field(repr=False)
+    shares: People = field(repr=False)
+    found: Found = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What :func:`analyse` found.
+
+    Args:
+        result: what the protocol's own function returns.
+        conditions: one for each of the protocol's.
+        data: what was given.
+        gait: its sequences, as they were compared.
+    """
+
+    result: EvaluationResult
+    conditions: list[Condition]
+    data: Any = field(repr=False)
+    gait: Gait = field(repr=False)
+
+
+def analyse(
+    saved: Any,
+    dataset: str | None = None,
+    metric: str | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    ranks: int = 20,
+    **options: Any,
+) -> Analysis:
+    """Evaluate saved embeddings, with intervals, curves and mistakes.
+
+    Args:
+        saved: what :func:`~gaitext.evaluation.read_saved` returns, or a mapping with ``embeddings`` [n, c, p],
+            ``labels``, ``types`` and ``views`` [n], and, if it has it, ``about``.
+        dataset: whose protocol, of :data:`~gaitext.evaluation.protocols.FUNCTIONS`; None: what ``about`` says.
+        metric: ``euc`` or ``cos``; None: what ``about`` says, or ``euc``.
+        level: that the intervals cover.
+        resamples: how often people are drawn for the intervals.
+        seed: of the draws.
+        ranks: how long the CMC is.
+        options: arguments of the protocol, such as PsyMo's ``gallery``; those that are not given are what ``about``
+            says, where the dataset is the one that it names.
+
+    Raises:
+        ConfigError: no dataset is named, there is no protocol for it, or an option that it does not have.
+        DataError: the data cannot be evaluated.
+    """
+    check_level(level, resamples)
+    if ranks < 1:
+        raise ConfigError(f"is {ranks}", where="ranks", how="ask for one at least")
+    data = _data(saved)
+    dataset, metric, options = _protocol(saved, dataset, metric, options)
+    function = protocol_of(dataset, options)
+    result = function(dict(data), dataset, metric=metric, **options)
+    gait = Gait.of_data(data)
+    conditions = []
+    for search in searches(gait, dataset, **options):
+        found = run(gait, search, metric, ranks=ranks)
+        conditions.append(_condition(gait, found, level, resamples, seed))
+    return Analysis(result, conditions, saved, gait)
+
+
+def _data(saved: Any) -> dict[str, Any]:
+    names = ("embeddings", "labels", "types", "views")
+    if isinstance(saved, Mapping):
+        return {name: saved[name] for name in names}
+    return {name: getattr(saved, name) for name in names}
+
+
+def _protocol(
+    saved: Any, dataset: str | None, metric: str | None, options: Mapping[str, Any]
+) -> tuple[str, str, dict[str, Any]]:
+    """Dataset, metric and the protocol's options, those that were not given from ``about``."""
+    about = (saved.get("about") if isinstance(saved, Mapping) else getattr(saved, "about", None)) or {}
+    said = dict(about.get("protocol") or {})
+    named = said.pop("dataset", None)
+    if said.get("eval_func") == "evaluate_gallery_probe":
+        named = "own"
+    if dataset is None:
+        dataset = named
+    if dataset is None:
+        raise ConfigError(
+            "the file does not say whose protocol it is for", where="dataset", how=f"give one of {', '.join(FUNCTIONS)}"
+        )
+    if dataset == named:
+        metric = said.get("metric") if metric is None else metric
+        known = inspect.signature(FUNCTIONS[dataset]).parameters if dataset in FUNCTIONS else {}
+        passed = {k: v for k, v in said.items() if k in known and k not in ("data", "dataset", "metric", "table")}
+        options = {**passed, **options}
+    return dataset, metric or "euc", dict(options)
+
+
+def _condition(gait: Gait, found: Found, level: float, resamples: int, seed: int) -> Condition:
+    search = found.search
+    people = People.of(gait.labels, found)
+    scores = people.scores()
+    low, high = interval(people.scores, len(people.names), level=level, resamples=resamples, seed=seed)
+    rank1 = found.numbers[:, :, 0]
+    there = ~np.isnan(rank1)
+    with np.errstate(invalid="ignore"):
+        recognised = np.where(there, rank1, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
+    return Condition(
+        search.name,
+        list(search.rows),
+        list(search.columns),
+        people.cells()[..., 0],
+        {name: float(scores[k]) for k, name in enumerate(SCORES)},
+        {name: (float(low[k]), float(high[k])) for k, name in enumerate(SCORES)},
+        float(scores[len(SCORES)]),
+        found.cmc(),
+        people.each(),
+        len(search.probe),
+        verification(found.pairs),
+        open_set(found),
+        _confusions(found),
+        search.probe,
+        recognised,
+        people,
+        found,
+    )
+
+
+def _confusions(found: Found) -> list[Confusion]:
+    """Each probe's mistake of the widest margin, the widest of all first."""
+    wrong = np.isfinite(found.mate) & (found.other < found.mate) & ~np.isnan(found.numbers[:, :, 0])
+    if not wrong.any():
+        return []
+    margin = np.where(wrong, found.mate - np.where(wrong, found.other, 0), -np.inf)
+    column = margin.argmax(1)
+    probes = np.arange(len(margin))
+    worst = margin[probes, column]
+    order = np.argsort(-worst, kind="stable")[: min(_LISTED, int((worst > 0).sum()))]
+    return [
+        Confusion(
+            int(found.search.probe[i]),
+            int(found.nearest[i, column[i]]),
+            float(found.other[i, column[i]]),
+            float(found.mate[i, column[i]]),
+        )
+        for i in order.tolist()
+    ]
