@@ -71,7 +71,7 @@ setup(
     packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
     package_dir={"gaitext.configs": "configs"},
     package_data={
-        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE", "report/templates/*"],
+        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE", "**/templates/*"],
         "gaitext.configs": ["*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[

@@ -31,7 +31,7 @@ from gaitext.evaluation.reid import (
     evaluate_real_scene,
 )
 from gaitext.evaluation.result import EvaluationResult, Gait, Table, check_table_path, write_result
-from gaitext.evaluation.saved import evaluate_file
+from gaitext.evaluation.saved import Saved, check_saved_path, evaluate_file, read_saved, write_saved
 from gaitext.evaluation.verification import OpenSet, Verification
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "Matches",
     "OpenSet",
     "Ranking",
+    "Saved",
     "Sequences",
     "Table",
     "Verification",
@@ -60,6 +61,7 @@ __all__ = [
     "check_PsyMo",
     "check_gallery_probe",
     "check_listed",
+    "check_saved_path",
     "check_table_path",
     "compare",
     "cross_view",
@@ -83,5 +85,7 @@ __all__ = [
     "oks",
     "pose_distances",
     "rank",
+    "read_saved",
     "write_result",
+    "write_saved",
 ]

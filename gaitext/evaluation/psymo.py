@@ -50,7 +50,7 @@ def check_PsyMo(
             how="write test_dataset_name: PsyMo (a toolbox's default.yaml says CASIA-B), or choose another eval_func",
         )
     check_metric(metric)
-    if gallery not in GALLERIES:
+    if str(gallery) not in GALLERIES:
         raise ConfigError(f"unknown gallery {gallery!r}", where="gallery", how=suggest(str(gallery), GALLERIES))
     if not isinstance(exclude_same_walk, bool):
         raise ConfigError(f"is {exclude_same_walk!r}", where="exclude_same_walk", how="write true or false")

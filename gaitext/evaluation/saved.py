@@ -1,68 +1,159 @@
-"""Evaluating saved embeddings: an ``.npz`` may hold anything, and nothing in it is unpickled or allocated on trust."""
+"""Saved results: one file for each test, from every host. An ``.npz`` may hold anything, and nothing in it is unpickled
+or allocated on trust."""
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
 import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gaitext.errors import DataError, ShapeError
-from gaitext.evaluation.distances import Array
-from gaitext.evaluation.protocols import protocol_of
+from gaitext.errors import ConfigError, DataError, ShapeError, suggest
+from gaitext.evaluation.distances import Array, as_embeddings
+from gaitext.evaluation.protocols import FUNCTIONS
 from gaitext.evaluation.result import EvaluationResult, check_table_path
+from gaitext.store import atomic_path, check_writable
 
 _HOW = "give what `gaitext test --save-embeddings` wrote: embeddings [n, c, p], labels, types and views [n]"
 _NAMES = ("embeddings", "labels", "types", "views")
+#: What older files lack.
+_ADDED = ("paths", "about")
+#: Characters of ``about``, at most.
+_ABOUT = 1 << 20
 #: An array larger than this, in bytes, that deflates to less than a hundredth is no array of embeddings.
 _LARGE, _RATIO = 1 << 26, 100
-#: Kinds of dtypes: numbers; and what names may be.
-_NUMBERS, _TEXTS = "fiu", "USiu"
+#: Kinds of dtypes: what names may be; and the others.
+_TEXTS = "USiu"
+_KINDS = {"embeddings": "fiu", "paths": "US", "about": "US"}
+#: Bytes of numpy's header, at most.
+_HEADER = 1 << 16
+
+_BY_NAME = {function.__name__: function for function in FUNCTIONS.values()}
+#: Options that no other protocol has.
+_OWN = frozenset({"probe", "exclude"})
 
 
-def evaluate_file(
-    path: str | Path,
-    dataset: str,
-    metric: str = "euc",
-    *,
-    table: str | Path | None = None,
-    **options: Any,
-) -> EvaluationResult:
-    """Evaluate what ``gaitext test --save-embeddings`` wrote.
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A test's embeddings, and what made them.
 
     Args:
-        path: .npz with ``embeddings`` [n, c, p], ``labels``, ``types``, ``views``.
-        dataset: whose protocol.
-        metric: ``euc`` or ``cos``.
-        table: a .md, .csv or .json to write the result to.
-        options: arguments that only this dataset's protocol has: ``gallery`` and
-            ``exclude_same_walk`` for PsyMo; ``partition`` for Gait3D, FreeGait, CCGR-MINI and GREW-local; ``gallery``,
-            ``probe`` and ``exclude`` for ``own``, which is
-            :func:`~gaitext.evaluation.evaluate_gallery_probe`.
+        embeddings: [n, c, p], float32.
+        labels, types, views: [n], texts.
+        paths: [n], texts: the folder that each sequence was read from, empty where it is not known. None where the file
+            has no paths.
+        about: what made the embeddings, as JSON has it; empty where the file does not say. Keys: ``host``; ``config``,
+            as it was read; ``checkpoint`` (``path``, ``sha256``, ``iteration``); ``protocol`` (``eval_func``,
+            ``dataset``, ``metric`` and the function's other arguments); ``versions``; ``commit``; ``seed``; ``made``.
+    """
+
+    embeddings: Array
+    labels: Array
+    types: Array
+    views: Array
+    paths: Array | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def data(self) -> dict[str, Any]:
+        """What evaluation functions are given: ``embeddings``, ``labels``, ``types`` and ``views``."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+def check_saved_path(path: str | Path) -> Path:
+    """Where :func:`write_saved` writes, ending in ``.npz``; refused before the work if it cannot be written.
 
     Raises:
-        DataError: the file is missing, damaged, or lacks one of the four arrays.
-        ConfigError: no such protocol, or an option that it does not have.
+        ConfigError: no path.
+        DataError: it is a folder, or there is no writing in its folder.
     """
-    evaluate = protocol_of(dataset, options)
-    check_table_path(table)
-    data: dict[str, Any] = dict(read_embeddings(path))
-    try:
-        return evaluate(data, dataset, metric=metric, table=table, **options)
-    except (DataError, ShapeError) as error:
-        where = path if error.where is None else f"{path}: {error.where}"
-        raise type(error)(error.what, where=where, how=error.how) from error
+    if not isinstance(path, (str, Path)) or not Path(path).name:
+        raise ConfigError(f"{path!r} names no file", where="save_embeddings", how="give a path such as result.npz")
+    path = Path(path).with_suffix(".npz")
+    check_writable(path)
+    return path
 
 
-def read_embeddings(path: str | Path) -> dict[str, Array]:
-    """Read ``embeddings`` [n, c, p] or [n, c], numbers, and ``labels``, ``types`` and ``views`` [n], texts or whole
-    numbers.
+def write_saved(
+    path: str | Path,
+    data: Mapping[str, Any],
+    *,
+    paths: Sequence[str | Path] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a result file, which appears whole or not at all.
+
+    The same content gives the same bytes, so two files of one test differ by ``about.made`` alone.
+
+    Args:
+        path: the ``.npz``; another suffix is replaced.
+        data: ``embeddings`` [n, c, p] or [n, c], ``labels``, ``types`` and ``views``; other entries are left out.
+        paths: the folder of each sequence.
+        about: see :class:`Saved`; what JSON does not know is written as text.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        DataError: something is missing or of another length, or the file cannot be written.
+        ShapeError: embeddings of another shape.
+    """
+    path = check_saved_path(path)
+    lacking = [name for name in _NAMES if name not in data]
+    if lacking:
+        what = f"the test gave no {', '.join(lacking)}, but {', '.join(sorted(map(str, data))) or 'nothing'}"
+        raise DataError(what, where=path, how="save the results of recognition only")
+    arrays = {name: _texts(data[name]) for name in _NAMES[1:]}
+    arrays["embeddings"] = as_embeddings(data["embeddings"]).astype(np.float32, copy=False)
+    if paths is not None:
+        arrays["paths"] = _texts([Path(each).as_posix() if each else "" for each in paths])
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"cannot be written: {lengths}", where=path, how="give one of each for every sequence")
+    if about is not None:
+        text = json.dumps(_plain(about), allow_nan=False)
+        if len(text) > _ABOUT:
+            raise DataError(f"'about' has {len(text)} characters, more than {_ABOUT}", where=path, how="say less there")
+        arrays["about"] = np.array(text)
+    content: Any = {name: arrays[name] for name in (*_NAMES, *_ADDED) if name in arrays}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **content)
+    return path
+
+
+def _texts(values: Sequence[Any] | Array) -> Array:
+    # What stands for no character, such as a byte of an ill-named folder, would not be read again.
+    return np.array([str(value).encode("utf-8", "backslashreplace").decode() for value in values], dtype=str)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what JSON does not know as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def read_saved(path: str | Path) -> Saved:
+    """Read what :func:`write_saved` wrote, or any ``.npz`` with ``embeddings`` [n, c, p] or [n, c], numbers, and
+    ``labels``, ``types`` and ``views`` [n], texts or whole numbers.
 
     Raises:
         DataError: the file is missing, damaged, no ``.npz``, or lacks one of the four; an array is of another kind or
-            shape, or is not as long as its header says.
+            shape, or is not as long as its header says; ``about`` is no JSON object.
     """
     path = Path(path)
     try:
@@ -75,9 +166,90 @@ def read_embeddings(path: str | Path) -> dict[str, Array]:
         raise DataError(f"cannot be read ({error.strerror or error})", where=path, how=_HOW) from error
     except MemoryError as error:
         raise DataError("holds more than fits into memory", where=path) from error
-    except Exception as error:  # zipfile, zlib and numpy's header reader have no base in common
+    except Exception as error:  # zipfile, zlib, json and numpy's header reader have no base in common
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(f"holds no saved embeddings ({said})", where=path, how=_HOW) from error
+
+
+def evaluate_file(
+    path: str | Path,
+    dataset: str | None = None,
+    metric: str | None = None,
+    *,
+    table: str | Path | None = None,
+    **options: Any,
+) -> EvaluationResult:
+    """Evaluate a saved result, as its test did or otherwise.
+
+    Args:
+        path: see :func:`read_saved`.
+        dataset: whose protocol. None: the one that the file names, with the arguments that it had there; of a file that
+            names none ``own``, if an option is for that alone, or CASIA-B.
+        metric: ``euc`` or ``cos``. None: the file's; of a file that names none ``euc``.
+        table: a .md, .csv or .json to write the result to.
+        options: arguments that only this dataset's protocol has: ``gallery`` and
+            ``exclude_same_walk`` for PsyMo; ``gallery``, ``probe`` and ``exclude`` for ``own``, which is
+            :func:`~gaitext.evaluation.evaluate_gallery_probe`. They stand in for the file's.
+
+    Raises:
+        DataError: the file is missing, damaged, or lacks one of the four arrays.
+        ConfigError: no such protocol, or an option that it does not have.
+    """
+    if dataset is not None and dataset not in FUNCTIONS:
+        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, FUNCTIONS))
+    check_table_path(table)
+    saved = read_saved(path)
+    try:
+        evaluate, arguments = _protocol(saved, dataset, metric, options)
+        return evaluate(saved.data(), table=table, **arguments)
+    except (ConfigError, DataError, ShapeError) as error:
+        if isinstance(error, ConfigError) and (dataset is not None or not saved.about):
+            raise
+        where = path if error.where is None else f"{path}: {error.where}"
+        raise type(error)(error.what, where=where, how=error.how) from error
+
+
+def _protocol(
+    saved: Saved, dataset: str | None, metric: str | None, options: Mapping[str, Any]
+) -> tuple[Callable[..., EvaluationResult], dict[str, Any]]:
+    """The function that evaluates a saved result, and its arguments but ``table``, which is never a file's to name."""
+    told = saved.about.get("protocol")
+    told = {key: value for key, value in told.items() if key != "table"} if isinstance(told, dict) else {}
+    name, theirs = str(told.pop("eval_func", "")), str(told.get("dataset", ""))
+    recorded = _BY_NAME.get(name, FUNCTIONS.get(theirs))
+    if dataset is not None:
+        evaluate = FUNCTIONS[dataset]
+    elif not _OWN.isdisjoint(options) or "=" in str(options.get("gallery")):
+        evaluate, dataset = evaluate_gallery_probe, theirs if recorded is evaluate_gallery_probe else "own"
+    elif recorded is not None:
+        evaluate, dataset = recorded, theirs
+    elif not told:
+        evaluate, dataset = FUNCTIONS["CASIA-B"], "CASIA-B"
+    else:
+        raise ConfigError(
+            f"the test evaluated {theirs[:60]!r} by {name[:60]!r}, which gaitext has no protocol for",
+            where="dataset",
+            how=f"name another: {', '.join(FUNCTIONS)}",
+        )
+    known = inspect.signature(evaluate).parameters.keys() - {"data", "table"}
+    for option in options:
+        if option not in known:
+            having = [d for d, function in FUNCTIONS.items() if option in inspect.signature(function).parameters]
+            raise ConfigError(
+                f"the protocol of {dataset} has no '{option}'",
+                where=option,
+                how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
+            )
+    arguments = {key: v for key, v in told.items() if v or key in known} if evaluate is recorded else {}
+    for key, value in arguments.items():
+        if key not in known:
+            raise ConfigError(
+                f"the test's {name[:60]} had '{key[:60]}' set to {value!s:.60}, which gaitext's has not",
+                where="dataset",
+                how=f"--dataset {dataset} --metric euc evaluates without it",
+            )
+    metric = metric or told.get("metric") or "euc"
+    return evaluate, {**arguments, **options, "dataset": dataset, "metric": metric}
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -87,12 +259,13 @@ def _arrays(path: Path) -> dict[str, Array]:
         raise DataError("is a single array (.npy), without labels, types and views", where=path, how=_HOW)
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        for name in _NAMES:
+        for name in (*_NAMES, *_ADDED):
             count = names.count(f"{name}.npy")
-            if count != 1:
+            if count > 1 or (not count and name in _NAMES):
                 what = f"lacks '{name}'" if not count else f"holds '{name}' {count} times"
                 raise DataError(f"{what}: it holds {', '.join(names[:6])[:200] or 'nothing'}", where=path, how=_HOW)
-        return {name: _array(archive, archive.getinfo(f"{name}.npy"), name, path) for name in _NAMES}
+        there = [name for name in (*_NAMES, *_ADDED) if f"{name}.npy" in names]
+        return {name: _array(archive, archive.getinfo(f"{name}.npy"), name, path) for name in there}
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, path: Path) -> Array:
@@ -100,13 +273,15 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, path: Pa
         raise DataError(
             f"'{name}' would grow from {entry.compress_size} to {entry.file_size} bytes", where=path, how=_HOW
         )
+    if name == "about" and entry.file_size > 4 * _ABOUT + _HEADER:
+        raise DataError(f"'about' has {entry.file_size} bytes, more than {4 * _ABOUT}", where=path, how=_HOW)
     with archive.open(entry) as stream:
         version = np.lib.format.read_magic(stream)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
             raise DataError(f"'{name}' is of numpy's format {version[0]}.{version[1]}", where=path, how=_HOW)
         shape, by_columns, dtype = readers[version](stream)
-        allowed = _NUMBERS if name == "embeddings" else _TEXTS
+        allowed = _KINDS.get(name, _TEXTS)
         if dtype.hasobject or dtype.kind not in allowed:
             kind = "Python objects, which are not read" if dtype.hasobject else f"{dtype}"
             wanted = "numbers" if name == "embeddings" else "texts"
@@ -122,26 +297,42 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, path: Pa
     return np.frombuffer(content, dtype).reshape(shape, order="F" if by_columns else "C")
 
 
-def _checked(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
+def _checked(arrays: dict[str, Array], path: Path) -> Saved:
     embeddings = arrays["embeddings"]
     if embeddings.ndim not in (2, 3) or not embeddings.size:
         raise DataError(f"'embeddings' is {_shown(embeddings.shape)}, not [n, c, p]", where=path, how=_HOW)
-    for name in _NAMES[1:]:
+    for name in arrays.keys() - {"embeddings", "about"}:
         if arrays[name].shape != embeddings.shape[:1]:
             raise DataError(
                 f"'{name}' is {_shown(arrays[name].shape)}, not [{len(embeddings)}], one for each embedding",
                 where=path,
                 how=_HOW,
             )
-        if arrays[name].dtype.kind == "S":
-            arrays[name] = np.char.decode(arrays[name], "utf-8")
-        if arrays[name].dtype.kind == "U":
-            # Their bytes may stand for no character; this raises where they do.
-            for text in arrays[name].tolist():
-                text.encode()
+        arrays[name] = _as_texts(arrays[name])
+    about = _about(arrays.pop("about"), path) if "about" in arrays else {}
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as that
-        arrays["embeddings"] = embeddings.astype(np.float32, copy=False)
-    return arrays
+        arrays["embeddings"] = embeddings.astype(np.float32, copy=False).reshape(*embeddings.shape[:2], -1)
+    return Saved(**arrays, about=about)
+
+
+def _as_texts(array: Array) -> Array:
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8")
+    array = array.astype(str)
+    # Their bytes may stand for no character; this raises where they do.
+    for text in array.ravel().tolist():
+        text.encode()
+    return array
+
+
+def _about(array: Array, path: Path) -> dict[str, Any]:
+    if array.shape != ():
+        raise DataError(f"'about' is {_shown(array.shape)}, not one text", where=path, how=_HOW)
+    about = json.loads(str(_as_texts(array)))
+    if not isinstance(about, dict):
+        raise DataError(f"'about' holds a {type(about).__name__}, not an object", where=path, how=_HOW)
+    json.dumps(about, ensure_ascii=False, allow_nan=False).encode()  # half a character, or NaN, raises
+    return about
 
 
 def _shown(shape: tuple[Any, ...]) -> str:

@@ -177,8 +177,8 @@ def _errors_table(runs: Sequence[Analysed]) -> Table | None:
     )
     notes = (
         "EER: where false matches and false non-matches are equally frequent. FNMR at FMR: pairs of one person that "
-        "are rejected, where so many pairs of two people are accepted. FNIR at FPIR: searches that miss the right person, "
-        "where so many searches for somebody who is not enrolled name one.",
+        "are rejected, where so many pairs of two people are accepted. FNIR at FPIR: searches that miss the right "
+        "person, where so many searches for somebody who is not enrolled name one.",
     )
     return Table("Verification and open-set identification (%)", columns, tuple(rows), notes, corner="run")
 

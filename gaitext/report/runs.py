@@ -217,8 +217,5 @@ def _flat(values: Mapping[str, Any], lead: str = "") -> list[tuple[str, str]]:
 
 def yaml_text(value: Any) -> str:
     """A value on one line."""
-    return (
-        str(yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6))
-        .removesuffix("\n...\n")
-        .strip()
-    )
+    text = str(yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6))
+    return text.removesuffix("\n...\n").strip()
