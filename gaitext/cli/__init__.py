@@ -24,6 +24,7 @@ from gaitext.cli import degrade  # noqa: F401
 from gaitext.cli import correct  # noqa: F401
 from gaitext.cli import convert  # noqa: F401
 from gaitext.cli import inspect  # noqa: F401
+from gaitext.cli import report  # noqa: F401
 from gaitext.cli import study  # noqa: F401
 
 # isort: on

@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from gaitext.errors import ConfigError, DataError, ShapeError, suggest
 from gaitext.evaluation.distances import Array, as_embeddings
+from gaitext.evaluation.gallery_probe import evaluate_gallery_probe
 from gaitext.evaluation.protocols import FUNCTIONS
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 from gaitext.store import atomic_path, check_writable

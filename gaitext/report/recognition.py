@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitext.errors import GaitextError
+from gaitext.errors import DataError, GaitextError
 from gaitext.evaluation.analysis import Analysis, Condition
 from gaitext.evaluation.short_numbers import short_numbers
 from gaitext.evaluation.verification import FMR, FPIR
@@ -101,7 +101,8 @@ def _score_table(runs: Sequence[Analysed], dataset: str, score: str, level: floa
     names = list(dict.fromkeys(c.name for run in runs for c in run.analysis.conditions if _has(c, score)))
     if not names:
         return None
-    rows, chances = [], {}
+    rows: list[Row] = []
+    chances: dict[tuple[str, ...], tuple[list[str], list[float]]] = {}
     for run in runs:
         of = {condition.name: condition for condition in run.analysis.conditions}
         whole = _mean(run, score)
@@ -303,4 +304,8 @@ def _called(run: Analysed, place: int) -> str:
 
 def _strip(run: Analysed, place: int) -> Picture:
     assert run.paths is not None
-    return strip(run.folder / str(run.paths[place]), _called(run, place))
+    path = str(run.paths[place])
+    if not path:
+        raise DataError("the file does not say where this sequence is", where=_called(run, place))
+    here = Path(path)  # where it was read from; or beside the run's files, if all have moved together
+    return strip(here if here.exists() else run.folder / here, _called(run, place))

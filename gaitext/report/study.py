@@ -76,8 +76,8 @@ def study_sections(results: Record, folder: Path | None = None, *, name: str = "
     seeds = {(c["system"], c["condition"], c["seed"]): c["scalars"] for c in results["cells"]}
     sections = []
     for record in results["tables"]:
-        charts = [*curves(record), *_forests(record, seeds, level)]
-        sections.append(Section(f"{lead}{record['title']}", (table_of(record, level), *charts)))
+        blocks: list[Block] = [table_of(record, level), *curves(record), *_forests(record, seeds, level)]
+        sections.append(Section(f"{lead}{record['title']}", tuple(blocks)))
     if results["claims"]:
         sections.append(Section(f"{lead}Claims", tuple(claim_blocks(results["claims"], level))))
     trained = [] if folder is None else _trainings(folder)
@@ -130,7 +130,8 @@ def _value(value: float | None) -> float:
 
 
 def _number(cell: Record, digits: int) -> Number:
-    return Number(*(_value(cell[key]) for key in ("mean", "sd", "low", "high")), digits=digits)
+    value, sd, low, high = (_value(cell[key]) for key in ("mean", "sd", "low", "high"))
+    return Number(value, sd, low, high, digits)
 
 
 def curves(record: Record) -> list[Chart]:

@@ -1,0 +1,105 @@
+"""Runs against the first of them: differences with intervals, and who is recognised by one and not by the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gaitext.evaluation.analysis import SCORES, analyse
+from gaitext.evaluation.compare import Comparison, Difference, compare
+from gaitext.evaluation.saved import read_saved
+from gaitext.report.document import Document, Number, Row, Section, Table, Text, interval_text, warning
+from gaitext.report.runs import LEVEL, environment, names_of
+
+#: People's walks that are listed of those won, and of those lost.
+_LISTED = 50
+
+
+def compare_files(
+    paths: Sequence[str | Path],
+    *,
+    dataset: str | None = None,
+    metric: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Document:
+    """Compare saved embeddings, each other file with the first.
+
+    Args:
+        paths: two .npz at least.
+        dataset, metric: whose protocol; None: what the files say.
+        resamples, seed: of intervals and tests.
+
+    Raises:
+        DataError: fewer than two files, one that is no saved embeddings, or nothing that both have.
+        ConfigError: a file does not say whose protocol it is for, and none is given.
+    """
+    names = names_of([Path(path).resolve() for path in paths])
+    analyses = [
+        analyse(read_saved(path), dataset, metric, level=LEVEL, resamples=resamples, seed=seed) for path in paths
+    ]
+    found = compare(analyses, names, level=LEVEL, resamples=resamples, seed=seed)
+    protocols = list(dict.fromkeys(analysis.result.protocol for analysis in analyses))
+    about = {"protocol": "; ".join(protocols), "first": names[0], **environment()}
+    return Document(f"{' and '.join(names[1:])} against {names[0]}", tuple(comparison_sections(found)), about)
+
+
+def comparison_sections(found: Comparison) -> list[Section]:
+    """A section for each system that is compared with the first."""
+    first = found.names[0]
+    return [
+        Section(
+            f"{name} against {first}",
+            (
+                *warning([f"{d.condition}: {note}" for d in differences for note in d.notes]),
+                _differences(first, name, differences, found.level),
+                *_changed(name, first, differences),
+            ),
+        )
+        for name, differences in found.differences.items()
+    ]
+
+
+def _differences(first: str, name: str, differences: Sequence[Difference], level: float) -> Table:
+    rows = tuple(
+        Row(
+            f"{of.condition}, {score}",
+            (
+                Number(of.first[score]),
+                Number(of.other[score]),
+                Number(of.difference[score], signed=True),
+                interval_text(*of.intervals[score], 2, signed=True),
+                Number(of.p[score], digits=4),
+                Number(of.people, digits=0),
+                *(
+                    (Number(len(of.gained), digits=0), Number(len(of.lost), digits=0))
+                    if score == "rank-1"
+                    else ("", "")
+                ),
+            ),
+        )
+        for of in differences
+        for score in SCORES
+        if of.difference[score] == of.difference[score]  # is a number
+    )
+    columns = (first, name, "difference", f"{level:.0%} interval", "p", "people", "gained", "lost")
+    notes = (
+        f"Scores in %, differences in points: {name} minus {first}, on the probes that both have. The interval is over "
+        "people, paired (BCa bootstrap). p: how often a difference as large comes by chance, if it were by chance "
+        "which of the two had which outcome, person by person (permutation test, two-sided); it is not corrected for the "
+        f"number of rows. Gained: probes that {name} recognises in more galleries than {first}; lost: in fewer.",
+    )
+    return Table("Differences", columns, rows, notes, corner="condition")
+
+
+def _changed(name: str, first: str, differences: Sequence[Difference]) -> list[Text]:
+    """Who is recognised by one and not by the other."""
+    lines = []
+    for of in differences:
+        for system, walks in ((name, of.gained), (first, of.lost)):
+            shown = ", ".join(walks[:_LISTED])
+            more = f" and {len(walks) - _LISTED} more" if len(walks) > _LISTED else ""
+            lines.append(
+                f"{of.condition}, better by {system}: {len(walks)} probes{': ' if shown else ''}{shown}{more}."
+            )
+    return [Text(tuple(lines))] if lines else []
