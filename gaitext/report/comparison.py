@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from gaitext.evaluation.analysis import SCORES, analyse
 from gaitext.evaluation.compare import Comparison, Difference, compare
 from gaitext.evaluation.saved import read_saved
-from gaitext.report.document import Document, Number, Row, Section, Table, Text, interval_text, warning
+from gaitext.report.document import Document, Number, Row, Section, Table, Text, warning
 from gaitext.report.runs import LEVEL, environment, names_of
 
 #: People's walks that are listed of those won, and of those lost.
@@ -61,35 +62,32 @@ def comparison_sections(found: Comparison) -> list[Section]:
 
 
 def _differences(first: str, name: str, differences: Sequence[Difference], level: float) -> Table:
-    rows = tuple(
-        Row(
-            f"{of.condition}, {score}",
-            (
+    rows = []
+    for of in differences:
+        for score in SCORES:
+            if math.isnan(of.difference[score]):
+                continue
+            low, high = of.intervals[score]
+            moved = [Number(len(walks), digits=0) for walks in (of.gained, of.lost)] if score == "rank-1" else ["", ""]
+            cells: list[Number | str] = [
                 Number(of.first[score]),
                 Number(of.other[score]),
-                Number(of.difference[score], signed=True),
-                interval_text(*of.intervals[score], 2, signed=True),
+                Number(of.difference[score], low=low, high=high, signed=True),
                 Number(of.p[score], digits=4),
-                Number(of.people, digits=0),
-                *(
-                    (Number(len(of.gained), digits=0), Number(len(of.lost), digits=0))
-                    if score == "rank-1"
-                    else ("", "")
-                ),
-            ),
-        )
-        for of in differences
-        for score in SCORES
-        if of.difference[score] == of.difference[score]  # is a number
-    )
-    columns = (first, name, "difference", f"{level:.0%} interval", "p", "people", "gained", "lost")
+                *moved,
+            ]
+            rows.append(Row(f"{of.condition}, {score}", tuple(cells)))
+    columns = (first, name, "difference", "p", "gained", "lost")
+    counts = sorted({of.people for of in differences})
+    people = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     notes = (
-        f"Scores in %, differences in points: {name} minus {first}, on the probes that both have. The interval is over "
-        "people, paired (BCa bootstrap). p: how often a difference as large comes by chance, if it were by chance "
-        "which of the two had which outcome, person by person (permutation test, two-sided); it is not corrected for the "
-        f"number of rows. Gained: probes that {name} recognises in more galleries than {first}; lost: in fewer.",
+        f"Scores in %, differences in points: {name} minus {first}, on the probes that both have. [ ] is a "
+        f"{level:.0%} interval over {people} people, paired (BCa bootstrap).",
+        "p: how often a difference as large comes by chance, if it were by chance which of the two had which outcome, "
+        "person by person (permutation test, two-sided). It is not corrected for the number of rows.",
+        f"Gained: probes that {name} recognises in more galleries than {first}; lost: in fewer.",
     )
-    return Table("Differences", columns, rows, notes, corner="condition")
+    return Table("Differences", columns, tuple(rows), notes, corner="condition")
 
 
 def _changed(name: str, first: str, differences: Sequence[Difference]) -> list[Text]:
