@@ -28,6 +28,8 @@ WIDTH, HEIGHT = 460.0, 280.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54.0, 12.0, 12.0, 42.0
 #: More points than these say nothing more at this size.
 _POINTS = 400
+#: What is further from 0 decides no axis.
+_BEYOND = 1e100
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,15 @@ class _Scale:
     def __init__(self, axis: Axis, values: Sequence[Array], ends: tuple[float, float]) -> None:
         self.log, self.ends = axis.log, ends
         together = np.concatenate([as_numbers(v) for v in values]) if values else np.empty(0)
-        seen = together[np.isfinite(together) & ((together > 0) | (not axis.log))]
+        seen = together[(np.abs(together) < _BEYOND) & ((together > 0) | (not axis.log))]
         low = axis.low if axis.low is not None else float(seen.min()) if len(seen) else 0.0
         high = axis.high if axis.high is not None else float(seen.max()) if len(seen) else 1.0
         if axis.log:
             low = max(low, 1e-12)
             low, high = 10.0 ** math.floor(math.log10(low)), max(high, low * 10)
-        elif high <= low:
-            low, high = low - 0.5, low + 0.5
+        elif high - low <= 1e-9 * max(abs(low), abs(high)):
+            room = max(0.5, 0.01 * abs(low))
+            low, high = low - room, low + room
         self.low, self.high = low, high
 
     def place(self, value: float) -> float:

@@ -171,8 +171,8 @@ def _errors_table(runs: Sequence[Analysed]) -> Table | None:
         return None
     columns = (
         "EER",
-        *(f"FNMR at FMR {rate:.1%}" for rate in FMR),
-        *(f"FNIR at FPIR {rate:.0%}" for rate in FPIR),
+        *(f"FNMR at FMR {100 * rate:g} %" for rate in FMR),
+        *(f"FNIR at FPIR {100 * rate:g} %" for rate in FPIR),
         "genuine pairs",
         "impostor pairs",
     )

@@ -197,7 +197,7 @@ def made_by(run: Analysed) -> list[Block]:
     rows = tuple(Row(name, (value,)) for name, value in _flat(about))
     blocks: list[Block] = []
     if rows:
-        blocks.append(Table(f"{run.name}: environment", ("",), rows, corner="what"))
+        blocks.append(Table(f"{run.name}: environment", ("value",), rows, corner="what"))
     if config is not None:
         text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         blocks.append(Code(f"{run.name}: config", text))

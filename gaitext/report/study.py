@@ -253,11 +253,7 @@ def _mark(claim: Record) -> Mark:
 
 def _trainings(folder: Path) -> list[Block]:
     """Losses of each system's first training, and, of a study of correction, precision by crops seen."""
-    losses = []
-    for seed in sorted({path.parents[len(path.relative_to(folder / "runs").parts) - 2] for path in _logs(folder)}):
-        rows = read_rows(next(iter(sorted(seed.rglob("log.csv")))))
-        if rows:
-            losses.append(_line(seed.parent.name.rpartition("-")[0] or seed.parent.name, rows, "iteration", "loss"))
+    losses = [_line(system, rows, "iteration", "loss") for system, log in _logs(folder) if (rows := read_rows(log))]
     blocks: list[Block] = []
     for first in range(0, len(losses), 7):
         blocks.append(
@@ -283,11 +279,13 @@ def _pictures(results: Record, folder: Path) -> list[tuple[str, tuple[Picture, .
     return [(file.name, (Picture(file.read_bytes(), file.stem),)) for file in files if file.stat().st_size < _LARGEST]
 
 
-def _logs(folder: Path) -> list[Path]:
-    """A log of each system's first seed."""
-    systems = [path for path in (folder / "runs").glob("*") if path.is_dir()]
-    seeds = [min((p for p in system.iterdir() if p.is_dir()), default=None) for system in systems]
-    return [log for seed in seeds if seed is not None for log in sorted(seed.rglob("log.csv"))[:1]]
+def _logs(folder: Path) -> list[tuple[str, Path]]:
+    """Each trained system and the log of its first seed; their folders are ``runs/SYSTEM-DIGEST/seed-N``."""
+    found = []
+    for system in sorted(path for path in (folder / "runs").glob("*-*") if path.is_dir()):
+        logs = sorted(system.glob("seed-*/**/log.csv"))
+        found += [(system.name.rpartition("-")[0], log) for log in logs[:1]]
+    return found
 
 
 def _line(name: str, rows: Sequence[Mapping[str, float]], x: str, y: str) -> Line:
