@@ -10,7 +10,8 @@ from gaitext.evaluation.analysis import SCORES, analyse
 from gaitext.evaluation.compare import Comparison, Difference, compare
 from gaitext.evaluation.saved import read_saved
 from gaitext.report.document import Document, Number, Row, Section, Table, Text, warning
-from gaitext.report.runs import LEVEL, environment, names_of
+from gaitext.report.environment import environment
+from gaitext.report.runs import LEVEL, names_of
 
 #: People's walks that are listed of those won, and of those lost.
 _LISTED = 50

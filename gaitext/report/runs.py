@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import yaml
 
-import gaitext
 from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation.analysis import analyse
 from gaitext.evaluation.saved import Saved, read_saved
 from gaitext.report.document import Axis, Block, Chart, Code, Document, Line, Row, Section, Table, as_numbers
+from gaitext.report.environment import environment, yaml_text
 from gaitext.report.recognition import Analysed, run_section, summary
 from gaitext.report.study import RESULTS, read_rows, read_study, study_sections
 
@@ -146,15 +142,6 @@ def report(
     return Document(named, tuple(sections), environment())
 
 
-def environment() -> dict[str, str]:
-    """What made the report itself."""
-    return {
-        "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "by": f"gaitext {gaitext.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
-        f"Python {platform.python_version()}",
-    }
-
-
 def _listed(runs: Sequence[Run]) -> str:
     names = [run.name for run in runs]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -199,8 +186,7 @@ def made_by(run: Analysed) -> list[Block]:
     if rows:
         blocks.append(Table(f"{run.name}: environment", ("value",), rows, corner="what"))
     if config is not None:
-        text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        blocks.append(Code(f"{run.name}: config", text))
+        blocks.append(Code(f"{run.name}: config", config if isinstance(config, str) else yaml_text(config)))
     return blocks
 
 
@@ -211,11 +197,5 @@ def _flat(values: Mapping[str, Any], lead: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             found += _flat(value, f"{lead}{name}.")
         elif value is not None:
-            found.append((f"{lead}{name}", value if isinstance(value, str) else yaml_text(value)))
+            found.append((f"{lead}{name}", value if isinstance(value, str) else yaml_text(value, line=True)))
     return found
-
-
-def yaml_text(value: Any) -> str:
-    """A value on one line."""
-    text = str(yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6))
-    return text.removesuffix("\n...\n").strip()

@@ -17,6 +17,7 @@ from gaitext.report.document import (
     Axis,
     Block,
     Chart,
+    Code,
     Document,
     Forest,
     Line,
@@ -32,6 +33,7 @@ from gaitext.report.document import (
     interval_text,
     number_text,
 )
+from gaitext.report.environment import environment, yaml_text
 
 #: What a study's results are in, and what that file says it is.
 RESULTS, KIND, VERSION = "study_results.json", "gaitext study", 1
@@ -83,6 +85,10 @@ def study_sections(results: Record, folder: Path | None = None, *, name: str = "
     trained = [] if folder is None else _trainings(folder)
     if trained:
         sections.append(Section(f"{lead}Trainings", tuple(trained)))
+    if results.get("settings"):
+        sections.append(
+            Section(f"{lead}Settings", (Code("All settings of the study", yaml_text(results["settings"])),))
+        )
     pictures = [] if folder is None else _pictures(results, folder)
     if pictures:
         sections.append(Section(f"{lead}Pictures", (Strips("What the study drew", tuple(pictures)),)))
@@ -91,7 +97,7 @@ def study_sections(results: Record, folder: Path | None = None, *, name: str = "
 
 def study_document(results: Record, folder: Path | None = None) -> Document:
     """The page of one study."""
-    about = {str(key): str(value) for key, value in results["about"].items() if key != "study"}
+    about = {str(key): str(value) for key, value in results["about"].items() if key != "study"} | environment()
     return Document(str(results["about"].get("study", KIND)), tuple(study_sections(results, folder)), about)
 
 

@@ -86,6 +86,7 @@ def _report(study: Study, running: Running, cells: Cells) -> list[Path]:
     files = write_tables(settings.tables, cells, out, about)
     write_claims(settings.claims, cells, out)
     files += [out / f"claims.{end}" for end in ("md", "csv", "json")] if settings.claims else []
-    files.append(write_results(settings.tables, settings.claims, cells, out, about))
+    made_of = settings.model_dump(mode="json")
+    files.append(write_results(settings.tables, settings.claims, cells, out, about, made_of))
     files += study.finish(running, cells)
     return [*files, write_document(study_document(read_study(out), out), out / "report.html")]

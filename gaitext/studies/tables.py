@@ -104,8 +104,10 @@ def write_results(
     cells: Cells,
     out: Path,
     about: Mapping[str, Any] | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write study_results.json: tables, claims and cells; null where there is no number.
+    """Write study_results.json: tables, claims and cells, and the settings that they are made of; null where there is
+    no number.
 
     Raises:
         ConfigError: cells have no such metric.
@@ -119,6 +121,7 @@ def write_results(
         "tables": [_table_record(table, grid(table, cells)) for table in tables],
         "claims": [_claim_record(compare(cells, claim)) for claim in claims],
         "cells": [cell.plain() for cell in cells],
+        "settings": dict(made_of or {}),
     }
     write_json(path, results)
     return path
