@@ -6,6 +6,7 @@ can stand beside a run's of the same dataset. What each paper has and these file
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from gaitext.config import Settings, load_yaml
+from gaitext.report.document import Number, Row, Table
 
 _FOLDER = Path(__file__).parent / "published"
 
@@ -55,11 +57,13 @@ class Publication(Settings):
     Attributes:
         paper: its title, with the system's name and where it appeared.
         name: of the file.
+        study: the kind of study whose page shows all of it; None: rows stand beside runs alone.
         tables: see there.
     """
 
     paper: str
     name: str
+    study: str | None = None
     tables: tuple[PublishedTable, ...] = Field(min_length=1)
 
 
@@ -87,6 +91,21 @@ def published_rows(
         for row in table.rows
         if any(metric in metrics for metric in row.numbers)
     ]
+
+
+def published_tables(study: str) -> list[Table]:
+    """All tables of the papers that a kind of study is about."""
+    return [_shown(paper, table) for paper in publications() if paper.study == study for table in paper.tables]
+
+
+def _shown(paper: Publication, table: PublishedTable) -> Table:
+    metrics = tuple(dict.fromkeys(metric for row in table.rows for metric in row.numbers))
+    source = f"{paper.paper}, {table.table}"
+    rows = tuple(
+        Row(row.system, tuple(Number(row.numbers.get(metric, math.nan)) for metric in metrics), source)
+        for row in table.rows
+    )
+    return Table(f"{table.table}: {table.protocol}", metrics, rows, corner="published")
 
 
 def _source(table: PublishedTable) -> str:

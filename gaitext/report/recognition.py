@@ -79,20 +79,24 @@ def summary(runs: Sequence[Analysed], level: float) -> list[Section]:
     for dataset in dict.fromkeys(run.dataset for run in runs):
         own = [run for run in runs if run.dataset == dataset]
         tables = [t for score in SCORES if (t := _score_table(own, dataset, score, level)) is not None]
-        blocks: list[Block] = [*warning(_few(own)), *tables]
+        blocks: list[Block] = [*warning(_warnings(own)), *tables]
         if (errors := _errors_table(own)) is not None:
             blocks.append(errors)
         sections.append(Section(f"Summary: {dataset}" if dataset else "Summary", tuple(blocks)))
     return sections
 
 
-def _few(runs: Sequence[Analysed]) -> list[str]:
+def _warnings(runs: Sequence[Analysed]) -> list[str]:
     lines = []
     for run in runs:
         people = max((len(condition.people) for condition in run.analysis.conditions), default=0)
         if people < FEW:
             said = f"{people} people were searched for: few. An interval over so few is wide, and still too narrow."
             lines.append(f"{run.name}: {said}")
+        if notes := run.analysis.result.notes:
+            lines.append(
+                f"{run.name}: {len(notes)} warnings of its protocol, in its own section. The first: {notes[0]}"
+            )
     return lines
 
 

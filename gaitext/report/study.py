@@ -34,6 +34,7 @@ from gaitext.report.document import (
     number_text,
 )
 from gaitext.report.environment import environment, yaml_text
+from gaitext.report.publications import published_tables
 
 #: What a study's results are in, and what that file says it is.
 RESULTS, KIND, VERSION = "study_results.json", "gaitext study", 1
@@ -85,10 +86,13 @@ def study_sections(results: Record, folder: Path | None = None, *, name: str = "
     trained = [] if folder is None else _trainings(folder)
     if trained:
         sections.append(Section(f"{lead}Trainings", tuple(trained)))
-    if results.get("settings"):
-        sections.append(
-            Section(f"{lead}Settings", (Code("All settings of the study", yaml_text(results["settings"])),))
-        )
+    settings = results.get("settings") or {}
+    published = published_tables(str(settings.get("kind")))
+    if published:
+        sections.append(Section(f"{lead}Published", tuple(published)))
+    if settings:
+        code = Code("All settings of the study", yaml_text(settings))
+        sections.append(Section(f"{lead}Settings", (code,)))
     pictures = [] if folder is None else _pictures(results, folder)
     if pictures:
         sections.append(Section(f"{lead}Pictures", (Strips("What the study drew", tuple(pictures)),)))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from gaitext.report.document import Table
 from gaitext.report.publications import PublishedTable, publications, published_rows
+from gaitext.report.study import study_sections
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TABLES = [(paper.name, table) for paper in publications() for table in paper.tables]
@@ -66,6 +68,15 @@ def test_studies_say_the_same() -> None:
                 assert number in known | differences | distances | means, (name, table["name"], number)
                 found += 1
     assert found > 300
+
+
+def test_a_study_of_rg_gait_shows_the_poster() -> None:
+    results = {"level": 0.95, "cells": [], "tables": [], "claims": [], "settings": {"kind": "rg-gait"}}
+    published, _ = study_sections(results)
+    tables = [block for block in published.blocks if isinstance(block, Table)]
+    assert [str(cell) for cell in tables[0].rows[2].cells] == ["37.70", "55.25", "39.12", "55.45"]
+    assert all(row.published for table in tables for row in table.rows)
+    assert [s.title for s in study_sections({**results, "settings": {"kind": "recognition"}})] == ["Settings"]
 
 
 def test_rows_are_aligned_by_protocol() -> None:
