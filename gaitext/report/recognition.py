@@ -175,8 +175,8 @@ def _errors_table(runs: Sequence[Analysed]) -> Table | None:
         return None
     columns = (
         "EER",
-        *(f"FNMR at FMR {100 * rate:g} %" for rate in FMR),
-        *(f"FNIR at FPIR {100 * rate:g} %" for rate in FPIR),
+        *(f"FNMR at FMR {100 * rate:g}\u00a0%" for rate in FMR),
+        *(f"FNIR at FPIR {100 * rate:g}\u00a0%" for rate in FPIR),
         "genuine pairs",
         "impostor pairs",
     )
