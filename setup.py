@@ -78,11 +78,12 @@ setup(
     packages=[*find_packages(include=["gaitext", "gaitext.*"]), "gaitext.configs"],
     package_dir={"gaitext.configs": "configs"},
     package_data={
-        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE"],
+        "gaitext": ["py.typed", "*.yaml", "**/*.yaml", "**/*.json", "**/*.safetensors", "**/NOTICE", "**/templates/*"],
         "gaitext.configs": ["*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[
         "filelock>=3.21",
+        "jinja2>=3.1",
         "numpy>=1.24",
         "pydantic>=2.6",
         "PyYAML>=6",

@@ -153,7 +153,7 @@ def test_evaluate_psymo_and_its_table(tmp_path: Path) -> None:
 def test_help_names_every_command() -> None:
     said = gaitext("--help")
     names = "demo train test evaluate link unlink run doctor walkers prepare extract degrade convert inspect show study"
-    for name in names.split():
+    for name in [*names.split(), "compare", "report"]:
         assert name in said
 
 

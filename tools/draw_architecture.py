@@ -18,7 +18,7 @@ PICTURE = ROOT / "docs" / "images" / "architecture.png"
 #: From the top: a package or a module imports from its own floor and from those below.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli", "demo"),
-    ("studies",),
+    ("studies", "report"),
     ("standalone",),
     ("toolboxes",),
     ("restoration",),

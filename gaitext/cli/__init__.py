@@ -26,6 +26,7 @@ from gaitext.cli import correct  # noqa: F401
 from gaitext.cli import convert  # noqa: F401
 from gaitext.cli import inspect  # noqa: F401
 from gaitext.cli import show  # noqa: F401
+from gaitext.cli import report  # noqa: F401
 from gaitext.cli import study  # noqa: F401
 
 # isort: on

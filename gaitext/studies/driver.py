@@ -1,21 +1,19 @@
-"""The one driver of all studies: do what is not done yet, then write tables, claims and plots."""
+"""The one driver of all studies: do what is not done yet, then write tables, claims and the page of them."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gaitext.errors import ConfigError, MissingDependencyError
+from gaitext.errors import ConfigError
+from gaitext.report.study import read_study, study_document
+from gaitext.report.writing import write_document
 from gaitext.store import make_folder, only_one
 from gaitext.studies.cells import Cell, Cells
-from gaitext.studies.plots import claims_figure, table_figure
 from gaitext.studies.settings import StudySettings
 from gaitext.studies.tables import write_claims, write_results, write_tables
 from gaitext.studies.tasks import Running, Task, perform
-
-log = logging.getLogger(__name__)
 
 
 class Study(Protocol):
@@ -55,7 +53,7 @@ class StudyResult:
 
 
 def run_study(study: Study, running: Running) -> StudyResult:
-    """Do what is not done, and write tables, claims and plots.
+    """Do what is not done, and write tables, claims and ``report.html``.
 
     A task that is done is not done again; a training that was killed goes on from its last checkpoint. With other
     settings for a system, its trainings and cells are made anew, beside the old ones.
@@ -86,13 +84,9 @@ def _report(study: Study, running: Running, cells: Cells) -> list[Path]:
     settings, out = study.settings, running.out
     about = {"study": settings.title, "seeds": " ".join(map(str, settings.seeds))}
     files = write_tables(settings.tables, cells, out, about)
-    comparisons = write_claims(settings.claims, cells, out)
+    write_claims(settings.claims, cells, out)
     files += [out / f"claims.{end}" for end in ("md", "csv", "json")] if settings.claims else []
-    files.append(write_results(settings.tables, settings.claims, cells, out, about))
-    try:
-        if comparisons:
-            files.append(claims_figure(comparisons, out / "claims.png"))
-        files += [table_figure(table, cells, out / f"{table.name}.png") for table in settings.tables]
-    except MissingDependencyError as error:
-        log.warning("no plots: %s", error)
-    return files + study.finish(running, cells)
+    made_of = settings.model_dump(mode="json")
+    files.append(write_results(settings.tables, settings.claims, cells, out, about, made_of))
+    files += study.finish(running, cells)
+    return [*files, write_document(study_document(read_study(out), out), out / "report.html")]

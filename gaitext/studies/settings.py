@@ -11,7 +11,7 @@ from gaitext.config import Settings
 from gaitext.errors import ConfigError, suggest
 
 #: Names of files that every study writes.
-RESERVED = ("claims", "study_results")
+RESERVED = ("claims", "study_results", "report")
 
 
 class ColumnSettings(Settings):

@@ -29,7 +29,6 @@ Array = npt.NDArray[Any]
 #: Of every interval that a study reports.
 LEVEL = 0.95
 SAMPLES = 10_000
-VERDICTS = ("holds", "does not hold", "undecided", "not run")
 
 #: Indices drawn at once, which bounds memory whatever the number of identities.
 _AT_ONCE = 2_000_000
@@ -73,7 +72,7 @@ class Comparison:
 
     Attributes:
         claim: which.
-        verdict: one of :data:`VERDICTS`, see :func:`decide`; ``not run`` where cells are missing.
+        verdict: one of :data:`gaitext.report.study.VERDICTS`, see :func:`decide`; ``not run`` where cells are missing.
         difference: mean over seeds; positive where ``better`` is better, for distances, too.
         sd: standard deviation (ddof = 1) over seeds of each seed's difference; NaN for one seed.
         low, high: interval over identities of the mean of their differences, seeds averaged; NaN where unknown.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gaitext.evaluation import EvaluationResult, Table, write_result
-from gaitext.evaluation.result import json_number, markdown_table
+from gaitext.evaluation.result import json_number
+from gaitext.report.study import KIND, RESULTS, VERSION, between, claims_table, counted, table_of
+from gaitext.report.writing import table_lines
 from gaitext.store import atomic_path, write_json
 from gaitext.studies.cells import Cells
 from gaitext.studies.settings import ClaimSettings, TableSettings
-from gaitext.studies.statistics import LEVEL, VERDICTS, Comparison, Summary, compare, summarise
-
-#: What ``study_results.json`` says it is.
-KIND, VERSION = "gaitext study", 1
+from gaitext.studies.statistics import LEVEL, Comparison, Summary, compare, summarise
 
 Row = tuple[str, list[Summary]]
 
@@ -60,7 +58,7 @@ def write_tables(
     for table in settings:
         rows, said = grid(table, cells), {k: v for k, v in (about or {}).items() if k != "study"}
         path = out / f"{table.name}.md"
-        _write_text(path, _table_text(table, rows, said))
+        _write_text(path, _table_text(_table_record(table, rows), said))
         said |= {"unit": table.unit, "interval": f"{_INTERVAL} over {_identities(rows)}"}
         parts = [
             Table(
@@ -88,8 +86,9 @@ def write_claims(claims: Sequence[ClaimSettings], cells: Cells, out: Path) -> li
     comparisons = [compare(cells, claim) for claim in claims]
     if not claims:
         return []
-    _write_text(out / "claims.md", _claims_text(comparisons))
     records = [_claim_record(found) for found in comparisons]
+    lines = ["# Claims", "", counted(records), "", *table_lines(claims_table(records, LEVEL))]
+    _write_text(out / "claims.md", "\n".join(lines) + "\n")
     with atomic_path(out / "claims.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         columns = [name for name in records[0] if name != "by_seed"]
         writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
@@ -105,130 +104,38 @@ def write_results(
     cells: Cells,
     out: Path,
     about: Mapping[str, Any] | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write study_results.json: tables, claims and cells; null where there is no number.
+    """Write study_results.json: tables, claims and cells, and the settings that they are made of; null where there is
+    no number.
 
     Raises:
         ConfigError: cells have no such metric.
     """
-    path = out / "study_results.json"
-    shown = [
-        {
-            "name": table.name,
-            "title": table.title,
-            "unit": table.unit,
-            "columns": table.headers(),
-            "rows": [
-                {"name": name, "cells": [_cell_record(place, summary) for place, summary in zip(line, row)]}
-                for (name, line), (_, row) in zip(table.lines(), grid(table, cells))
-            ],
-            "published": list(table.published),
-        }
-        for table in tables
-    ]
+    path = out / RESULTS
     results = {
         "kind": KIND,
         "version": VERSION,
         "about": dict(about or {}),
         "level": LEVEL,
-        "tables": shown,
+        "tables": [_table_record(table, grid(table, cells)) for table in tables],
         "claims": [_claim_record(compare(cells, claim)) for claim in claims],
         "cells": [cell.plain() for cell in cells],
+        "settings": dict(made_of or {}),
     }
     write_json(path, results)
     return path
 
 
-def number_text(mean: float, sd: float, low: float, high: float, digits: int, *, signed: bool = False) -> str:
-    """Such as ``88.2 ± 0.4 [85.0, 91.1]``; what is NaN is left out, and a dash stands for no number.
-
-    >>> number_text(88.17, 0.41, 85.04, 91.12, 1), number_text(1.5, float("nan"), float("nan"), float("nan"), 2)
-    ('88.2 ± 0.4 [85.0, 91.1]', '1.50')
-    """
-    if math.isnan(mean):
-        return "–"
-    plus = "+" if signed else ""
-    text = f"{mean:{plus}.{digits}f}"
-    text += "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
-    return text + ("" if math.isnan(low) else f" {interval_text(low, high, digits, signed=signed)}")
-
-
-def interval_text(low: float, high: float, digits: int, *, signed: bool = False) -> str:
-    """Such as ``[85.0, 91.1]``; a dash for none."""
-    plus = "+" if signed else ""
-    return "–" if math.isnan(low) else f"[{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
-
-
-def difference_text(found: Comparison, digits: int) -> str:
-    """A claim's difference and its standard deviation, such as ``+1.25 ± 0.50``."""
-    return number_text(found.difference, found.sd, math.nan, math.nan, digits, signed=True)
-
-
-def _table_text(table: TableSettings, rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    digits = 1 if table.unit == "%" else 2
-    lines = [f"# {table.title} ({table.unit})", "", *(f"* {name}: {value}" for name, value in about.items())]
-    lines += [""] if about else []
-    body = [[name, *(number_text(s.mean, s.sd, s.low, s.high, digits) for s in row)] for name, row in rows]
-    lines += markdown_table(["", *table.headers()], body)
-    every = [summary for _, row in rows for summary in row]
-    said = ["Means over seeds of training."]
-    if any(not math.isnan(s.sd) for s in every):
-        said.append("± is the standard deviation over seeds.")
-    if any(s.identities > 1 for s in every):
-        said.append(f"[ ] is a {_INTERVAL} over {_identities(rows)}, seeds averaged.")
-    if any(s.is_uneven for s in every):
-        said.append("Where a number is not the mean over identities, the interval is of the mean over identities.")
-    if not all(s.seeds for s in every):
-        said.append("A dash is what has not been run, or has no number.")
-    lines += ["", " ".join(said)]
-    if table.published:
-        lines += ["", "Published, not run here:", "", *(f"* {line}" for line in table.published)]
-    return "\n".join(lines) + "\n"
-
-
-_CLAIM_COLUMNS = ("claim", "better", "than", "metric", "difference", "interval", "over seeds", "verdict")
-
-
-def _claims_text(comparisons: Sequence[Comparison]) -> str:
-    counts = {verdict: sum(c.verdict == verdict for c in comparisons) for verdict in VERDICTS}
-    lines = ["# Claims", "", ", ".join(f"{verdict}: {count}" for verdict, count in counts.items() if count) + ".", ""]
-    body, notes = [], []
-    for found in comparisons:
-        claim, mark = found.claim, ""
-        if found.note:
-            notes.append(found.note)
-            mark = f" ({len(notes)})"
-        name = claim.name + (f" (by more than {claim.by:g})" if claim.by else "")
-        metric = claim.metric + ("" if claim.unit == "%" else f", {claim.unit}")
-        metric += " (lower is better)" if claim.lower_is_better else ""
-        interval = interval_text(found.low, found.high, 2, signed=True)
-        seeds = interval_text(found.seed_low, found.seed_high, 2, signed=True)
-        numbers = [difference_text(found, 2), interval, seeds, found.verdict + mark]
-        body.append([name, claim.better, claim.than, metric, *numbers, claim.source or "–", claim.published or "–"])
-    lines += markdown_table([*_CLAIM_COLUMNS, "source", "published"], body)
-    people = sorted({c.identities for c in comparisons if c.identities > 1})
-    over = f" over {_range(people)} test identities" if people else " over test identities"
-    lines += [
-        "",
-        "A difference is positive where the claim's better side is better: mean of paired seeds ± their standard "
-        f"deviation. The interval is a {_INTERVAL}{over}, paired, seeds averaged; that over seeds is Student's, of "
-        "their differences, of the same level. A claim holds where both intervals and every seed's difference lie "
-        "above the least difference that counts (0, if none is named), does not hold where all of these lie below, and "
-        "is undecided otherwise, as it is with one seed. Each claim's intervals stand for themselves: they are not "
-        "widened for the others.",
-    ]
-    if notes:
-        lines += ["", "Notes:", "", *(f"* ({number}) {note}" for number, note in enumerate(notes, 1))]
-    return "\n".join(lines) + "\n"
+def _table_text(record: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    table = table_of(record, LEVEL)
+    lines = [f"# {table.title}", "", *(f"* {name}: {value}" for name, value in about.items())]
+    return "\n".join([*lines, *([""] if about else []), *table_lines(table)]) + "\n"
 
 
 def _identities(rows: Sequence[Row]) -> str:
     counts = sorted({s.identities for _, row in rows for s in row if s.identities > 1})
-    return f"{_range(counts)} test identities" if counts else "test identities, whose numbers are not known"
-
-
-def _range(counts: Sequence[int]) -> str:
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{between(counts)} test identities" if counts else "test identities, whose numbers are not known"
 
 
 def _claim_record(found: Comparison) -> dict[str, Any]:
@@ -250,10 +157,25 @@ def _claim_record(found: Comparison) -> dict[str, Any]:
     }
 
 
+def _table_record(table: TableSettings, rows: Sequence[Row]) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "title": table.title,
+        "unit": table.unit,
+        "columns": table.headers(),
+        "rows": [
+            {"name": name, "cells": [_cell_record(place, summary) for place, summary in zip(line, row)]}
+            for (name, line), (_, row) in zip(table.lines(), rows)
+        ],
+        "published": list(table.published),
+    }
+
+
 def _cell_record(place: tuple[str, str, str], summary: Summary) -> dict[str, Any]:
     numbers = {name: json_number(getattr(summary, name)) for name in _PARTS.values()}
     counts = {"seeds": summary.seeds, "identities": summary.identities}
-    return {**dict(zip(("system", "condition", "metric"), place)), **numbers, **counts}
+    uneven = {"uneven": True} if summary.is_uneven else {}
+    return {**dict(zip(("system", "condition", "metric"), place)), **numbers, **counts, **uneven}
 
 
 def _write_text(path: Path, text: str) -> None:

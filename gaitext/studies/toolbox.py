@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from gaitext.errors import DataError, GaitextError
+from gaitext.evaluation.short_numbers import short_numbers
 from gaitext.store import atomic_path
-from gaitext.studies.scoring import short_numbers
 from gaitext.training.runs import checkpoint_path
 
 Config = dict[str, Any]
@@ -133,8 +133,8 @@ def logged_numbers(log: str) -> dict[str, float]:
     * ``evaluate_scoliosis``: ``accuracy``, ``precision``, ``recall``, ``F1``; ``evaluate_segmentation``: ``mIOU``.
     * gaitext's own: their scalars.
 
-    Means over conditions are added as :func:`~gaitext.studies.scoring.short_numbers` has them. A number that the log
-    says twice is taken from the last time. Empty: there is none.
+    Means over conditions are added as :func:`~gaitext.evaluation.short_numbers.short_numbers` has them. A number that
+    the log says twice is taken from the last time. Empty: there is none.
 
     >>> logged_numbers("{'scalar/test_accuracy/Rank-1': 51.5, 'scalar/test_accuracy/mAP': np.float64(40.0)}")
     {'mean': 51.5, 'mean@mAP': 40.0}

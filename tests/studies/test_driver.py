@@ -114,9 +114,12 @@ def test_a_study_ends_in_tables_claims_and_plots(tmp_path: Path) -> None:
     assert len(result.cells) == 2
     assert result.cells.numbers("s", "c", "mean") == [50.0, 51.0]
     names = {path.name for path in result.files}
-    assert {"t.md", "t.csv", "t.json", "claims.md", "study_results.json", "own.txt"} <= names
+    assert {"t.md", "t.csv", "t.json", "claims.md", "study_results.json", "own.txt", "report.html"} <= names
     assert all(path.exists() for path in result.files if path.name != "own.txt")
     assert "50.5 ± 0.7" in (tmp_path / "t.md").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "50.5 ± 0.7" in page
+    assert "kind: made" in page  # the settings are in it, too
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ from gaitext import standalone
 from gaitext.config import load_yaml
 from gaitext.errors import CheckpointError, ConfigError, DataError
 from gaitext.evaluation import evaluate_file, evaluate_indoor_dataset, read_saved
+from gaitext.evaluation.short_numbers import short_numbers
 from gaitext.studies import Cell, Running, parse_study, run_study
 from gaitext.studies.configs import metrics_of
-from gaitext.studies.scoring import short_numbers
 from gaitext.studies.training import _mended_by_deleting as mended_by_deleting
 from gaitext.studies.training import _read as read_embeddings
 from tests.studies.undisturbed import do_undisturbed

@@ -19,8 +19,8 @@ import torch
 
 from gaitext.errors import DataError
 from gaitext.evaluation import evaluate_CCPG, evaluate_indoor_dataset, evaluate_PsyMo
+from gaitext.evaluation.short_numbers import short_numbers
 from gaitext.studies import toolbox
-from gaitext.studies.scoring import short_numbers
 from gaitext.studies.toolbox import logged_numbers
 from gaitext.toolboxes.registered import log_lines
 

@@ -1,0 +1,1 @@
+"""Reports: a run's or a study's numbers as one page, with published ones beside; runs compared."""
