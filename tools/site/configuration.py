@@ -185,7 +185,9 @@ def _anchored_once(made: Mapping[str, str]) -> dict[str, str]:
         seen.add(anchor[0])
         return anchor[0] if new else ""
 
-    return {path: re.sub(r"^\[\]\(\)\{#.*\}\n\n", first, text + "\n", flags=re.MULTILINE) for path, text in made.items()}
+    return {
+        path: re.sub(r"^\[\]\(\)\{#.*\}\n\n", first, text + "\n", flags=re.MULTILINE) for path, text in made.items()
+    }
 
 
 def _index() -> str:
