@@ -49,8 +49,15 @@ EXTRAS["mmpose"] = [
     "xtcocotools>=1.14",
     "yapf>=0.40",
 ]
+EXTRAS["docs"] = [
+    "mkdocs>=1.6,<2",
+    "mkdocs-jupyter>=0.25",
+    "mkdocs-material>=9.6",
+    "mkdocstrings[python]>=1",
+]
 EXTRAS["test"] = [
     *EXTRAS["all"],
+    *EXTRAS["docs"],
     *EXTRAS["ray"],
     "build>=1.2",
     "hypothesis>=6.100",

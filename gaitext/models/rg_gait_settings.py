@@ -15,7 +15,14 @@ Types = tuple[OcclusionType, ...]
 
 
 class _Evaluator(Settings):
-    """Sizes of :class:`~gaitext.models.OcclusionEvaluator`."""
+    """Sizes of :class:`~gaitext.models.OcclusionEvaluator`.
+
+    Attributes:
+        types: classes, of ``gaitext.occlusion.OCCLUSION_TYPES``; ``top`` is an occluded top.
+        channels: of its three convolutions.
+        feature_size: of a frame's feature.
+        chunk: frames that go through it at once, which bounds memory.
+    """
 
     types: Types = ("none", "top", "bottom")
     channels: tuple[Positive, Positive, Positive] = (32, 64, 128)
@@ -36,7 +43,12 @@ class _Evaluator(Settings):
 
 
 class EvaluatorOcclusions(Settings):
-    """What the occlusion evaluator is trained and tested on; None: every one of its types alike, rows 0.4 to 0.6."""
+    """What the occlusion evaluator sees; None: every one of its types alike, rows 0.4 to 0.6.
+
+    Attributes:
+        train: what is drawn in training, for each frame.
+        test: what is drawn in a test, for each sequence.
+    """
 
     train: OcclusionSettings | None = None
     test: OcclusionSettings | None = None
@@ -46,8 +58,6 @@ class RGGaitOEMSettings(_Evaluator):
     """``RGGaitOEM``'s ``model_cfg`` (stage 1).
 
     Attributes:
-        types: classes, of ``gaitext.occlusion.OCCLUSION_TYPES``; ``top`` is an occluded top.
-        channels, feature_size, chunk: see :class:`~gaitext.models.OcclusionEvaluator`.
         occlusion: what is drawn, ``train`` for each frame and ``test`` for each sequence.
         inputs: what each input shows; None: told from its shape.
     """
@@ -111,7 +121,12 @@ class GseSettings(Settings):
 
 
 class RGGaitOcclusions(Settings):
-    """What RG-Gait is trained and tested on: half of the sequences in training, none at test."""
+    """What RG-Gait is trained and tested on: half of the sequences in training, none at test.
+
+    Attributes:
+        train: what is drawn in training, for each sequence.
+        test: what is drawn in a test, for each sequence.
+    """
 
     train: OcclusionSettings = OcclusionSettings()
     test: OcclusionSettings = OcclusionSettings(types={})
@@ -143,7 +158,6 @@ class RGGaitSettings(_System):
 
     Attributes:
         class_num: identities in training, for the BNNeck's classifier.
-        gse, oem, init_from_gse, occlusion, inputs: as of any system.
         residual, adaptive, occlusion_aware: see :class:`~gaitext.models.RGGait`.
         mix_init: how the mixing FC starts, ``xavier`` (release) or ``zero``.
         neck: ``gse`` takes the GSE's BNNeck over, if it has one; ``new`` begins one; ``none``: triplet
@@ -175,7 +189,6 @@ class MimicGaitSettings(_System):
 
     Attributes:
         gse: the teacher, and what the student's FRN starts as.
-        oem, init_from_gse, occlusion, inputs: as of any system.
         labels: what makes a pair positive: the same ``identity``, or the same sequence, whole and
             occluded, alone (``instance``, "intra only").
     """

@@ -170,8 +170,11 @@ class CorrectionConfig(Settings):
         mode: ``correct`` trains a corrector before the frozen estimator; ``finetune`` the estimator itself on the
             same crops, by the mean squared difference of heatmaps (the paper's baseline).
         estimator: specification, as for ``gaitext extract``.
-        data, model, objective, trainer: see there. ``finetune`` has its own ``finetune_trainer``, by
-            default ``trainer``.
+        data: crops to learn from.
+        model: the corrector.
+        objective: its loss.
+        trainer: how long and how fast.
+        finetune_trainer: the same, for ``finetune``; None: ``trainer``.
     """
 
     name: str = Field("correction", pattern=r"^[^/.][^/]*$")

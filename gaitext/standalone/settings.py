@@ -19,7 +19,20 @@ log = logging.getLogger(__name__)
 
 
 class DataSettings(Settings):
-    """``data_cfg``: where the sequences are."""
+    """``data_cfg``: where the sequences are.
+
+    Attributes:
+        dataset_name: names the folder that runs are kept in; a test chooses its protocol by it.
+        dataset_root: the folder of ``<id>/<type>/<view>``.
+        dataset_partition: the json with ``TRAIN_SET`` and ``TEST_SET``.
+        num_workers: processes that read data; 0 reads in the training's own.
+        data_in_use: which files of a leaf are read, in the order of their names: a switch for each, or their numbers.
+            None: all.
+        cache: read all frames into memory, once.
+        test_dataset_name: the data set that is tested, where it is another; it chooses the protocol then.
+        remove_no_gallery: for some toolboxes; it has no effect here, as in OpenGait.
+        frame_threshold: as ``remove_no_gallery``.
+    """
 
     dataset_name: str
     dataset_root: Path
@@ -28,20 +41,34 @@ class DataSettings(Settings):
     data_in_use: tuple[bool, ...] | tuple[int, ...] | None = None
     cache: bool = False
     test_dataset_name: str | None = None
-    #: Read by some toolboxes only; no effect here, as in OpenGait.
     remove_no_gallery: bool = False
     frame_threshold: int = 0
 
 
 class SamplerSettings(Settings):
-    """``sampler``: which sequences, and which of their frames."""
+    """``sampler``: which sequences, and which of their frames.
+
+    Attributes:
+        type: ``TripletSampler``, or one of gaitext's; ``InferenceSampler`` in a test.
+        batch_size: ``[P, K]``: P identities with K sequences each. A number in a test.
+        batch_shuffle: mix a batch's sequences, which decides what goes to which process.
+        seed: added to the run's seed.
+        repeats: condition -> how often its sequences count, for the sampler that takes it.
+        sample_type: ``fixed_…`` takes ``frames_num_fixed`` frames of a sequence, ``unfixed_…`` a number drawn between
+            ``frames_num_min`` and ``frames_num_max``, ``all_…`` all. ``…_ordered`` takes them in order, ``…_unordered``
+            at random.
+        frames_num_fixed: needed by ``fixed_…``.
+        frames_num_min: needed by ``unfixed_…``.
+        frames_num_max: needed by ``unfixed_…``, inclusive.
+        frames_skip_num: needed by ``fixed_ordered`` and ``unfixed_ordered``: the window they are taken from has so many
+            more frames than are wanted.
+        frames_all_limit: with ``all_…``, so many frames from the start; -1 takes all.
+    """
 
     type: str
     batch_size: int | tuple[int, int]
     batch_shuffle: bool = False
-    #: Added to the run's seed.
     seed: int = 0
-    #: Condition -> how often its sequences count, for the sampler that takes it.
     repeats: dict[str, int] | None = None
     sample_type: str = "all_ordered"
     frames_num_fixed: int | None = None
@@ -63,7 +90,26 @@ class SamplerSettings(Settings):
 
 
 class TrainerSettings(Settings):
-    """``trainer_cfg``: the training phase."""
+    """``trainer_cfg``: the training phase.
+
+    Attributes:
+        sampler: what a batch is.
+        transform: a list of transforms for each input.
+        save_name: of the run's folder.
+        total_iter: iterations in all.
+        log_iter: iterations between two lines of the log.
+        save_iter: iterations between two checkpoints.
+        restore_hint: a number goes on at that iteration of the run; a path starts from that checkpoint's weights; 0
+            starts anew.
+        restore_ckpt_strict: every weight of the model must be in the checkpoint, and no other.
+        optimizer_reset: start the optimizer anew.
+        scheduler_reset: start the schedule anew.
+        enable_float16: mixed precision on a GPU; it has no effect on a CPU.
+        find_unused_parameters: for networks of whose weights some take no part in a step, over several processes.
+        fix_BN: keep BatchNorms' statistics as they are.
+        sync_BN: share BatchNorms' statistics between GPUs.
+        with_test: test at every checkpoint.
+    """
 
     sampler: SamplerSettings
     transform: Any = None
@@ -83,7 +129,17 @@ class TrainerSettings(Settings):
 
 
 class EvaluatorSettings(Settings):
-    """``evaluator_cfg``: the test phase. What is not named here are the eval_func's arguments."""
+    """``evaluator_cfg``: the test phase. What is not named here are the eval_func's arguments.
+
+    Attributes:
+        sampler: which frames of a sequence are tested.
+        transform: a list of transforms for each input.
+        save_name: of the folder of the run that is tested; None: the training's.
+        restore_hint: the checkpoint: an iteration of the run, or a path. None: the run's latest.
+        restore_ckpt_strict: every weight of the model must be in the checkpoint, and no other.
+        enable_float16: mixed precision on a GPU.
+        eval_func: the protocol.
+    """
 
     sampler: SamplerSettings = SamplerSettings(type="InferenceSampler", batch_size=1)
     transform: Any = None
@@ -97,13 +153,17 @@ class EvaluatorSettings(Settings):
 
 
 class FabricSettings(Settings):
-    """``fabric_cfg``: what only the embedded host reads; the toolboxes ignore the section."""
+    """``fabric_cfg``: what only the embedded host reads; the toolboxes ignore the section.
 
-    #: None: what ``enable_float16`` says on a GPU, full precision on a CPU.
+    Attributes:
+        precision: None: what ``enable_float16`` says on a GPU, full precision on a CPU.
+        check: how well data are checked before training; see :func:`gaitext.standalone.check_data`.
+        allow_missing: identities of the partition may have no folder (the toolboxes skip them silently).
+        tensorboard: write TensorBoard's log.
+    """
+
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
-    #: How well data are checked before training; see :func:`gaitext.standalone.check_data`.
     check: Literal["auto", "tail", "full", "none"] = "auto"
-    #: Whether identities of the partition may have no folder (the toolboxes skip them silently).
     allow_missing: bool = False
     tensorboard: bool = True
 

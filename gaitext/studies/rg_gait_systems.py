@@ -35,7 +35,13 @@ _TABLES: tuple[TableName, ...] = ("retention", "ablation", "generalisation")
 
 
 class StageConfigs(Settings):
-    """Files, relative to the study's: stage 1 (``RGGaitOEM``), 2 (the signature extractor), 3 (``RGGait``)."""
+    """Configs of the three stages: files, relative to the study's.
+
+    Attributes:
+        oem: stage 1, ``RGGaitOEM``.
+        gse: stage 2, the signature extractor.
+        rg_gait: stage 3, ``RGGait``.
+    """
 
     oem: str
     gse: str
@@ -43,7 +49,12 @@ class StageConfigs(Settings):
 
 
 class AdaptationSettings(Settings):
-    """How long evaluator and recognition are trained on with a new occlusion; None: as long as before."""
+    """How long a system is trained on with a new occlusion; None: as long as before.
+
+    Attributes:
+        oem_iterations: of the occlusion evaluator.
+        iterations: of recognition.
+    """
 
     oem_iterations: Annotated[int, Field(ge=1)] | None = None
     iterations: Annotated[int, Field(ge=1)] | None = None

@@ -124,13 +124,13 @@ class OcclusionHeatmaps(_Occlusion):
 class OcclusionPoses(_Occlusion):
     """Poses [T, V, 2 or 3] in pixels: joints in the hidden region become (0, 0, 0); nothing is resized.
 
-    Put it before what divides, shifts or reorders coordinates.
+    Put it before what divides, shifts or reorders coordinates. What is not named here is as in
+    :class:`OcclusionSilhouettes`; there is no ``resize_visible``.
 
     Args:
         box: what is occluded: the whole ``frame``, width × height; or a box about the ``joints``
             found in each frame, for poses in pixels of a video in which the walker is small.
         width, height: of the frame whose pixels the poses count; 48 and 64 for heatmap pixels.
-        types … generator: see :class:`_Occlusion`; there is no ``resize_visible``.
 
     Raises:
         ConfigError: an unknown type or box, or a number out of range.

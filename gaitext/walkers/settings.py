@@ -40,7 +40,7 @@ class CameraSettings(Settings):
     tilted and rolled. The middle of every path lies ``distance`` ahead and ``offset`` to the
     right of it; the view decides the heading.
 
-    Args:
+    Attributes:
         width, height: the frame in pixels.
         focal: focal length in pixels.
         distance, elevation, offset: metres.
@@ -61,7 +61,7 @@ class CameraSettings(Settings):
 class VideoSettings(Settings):
     """How videos are encoded (H.264).
 
-    Args:
+    Attributes:
         crf: constant rate factor, 0 (lossless) to 51; larger is smaller and worse.
         preset: x264's trade of time for size.
     """
@@ -73,7 +73,7 @@ class VideoSettings(Settings):
 class WalkerSettings(Settings):
     """Everything that decides what a set of walkers is; two equal settings give equal files.
 
-    Args:
+    Attributes:
         identities: number of people, numbered from 1.
         train_identities: how many of them, from the first, are the training set; None: three quarters.
         protocol: gives ``types`` and ``views`` where they are left out; ``own`` needs both.
