@@ -91,6 +91,8 @@ def commit_of(file: Path) -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", file.name)
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        # Not `describe --dirty`, which rewrites the index of a repository that is only looked at.
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
