@@ -152,9 +152,7 @@ class Heads(nn.Module):
     def values(self) -> list[nn.Module]:
         return [self[name] for name in self.names]
 
-    def state_dict(
-        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:  # type: ignore[override]
         found: dict[str, Any] = OrderedDict() if destination is None else destination
         for name, head in self.items():
             head.state_dict(destination=found, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
