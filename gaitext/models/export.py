@@ -62,7 +62,7 @@ def interface(network: nn.Module, *, frames: int | None = None) -> Interface:
         raise ConfigError(f"{frames} frames", where="frames", how="give 1 or more")
     n = ("n", 1, 1)
     if isinstance(network, RGGait):
-        found = interface(network.gse.network, frames=frames)  # type: ignore[arg-type]
+        found = interface(network.gse.network, frames=frames)
         if len(found.inputs) > 1:
             raise ConfigError("RG-Gait over several inputs is not exported", how="align by heatmaps alone")
         ((name, example),) = found.inputs.items()
@@ -79,8 +79,7 @@ def interface(network: nn.Module, *, frames: int | None = None) -> Interface:
         free = {0: n, 1: ("frames", window + 1, 1)} if length > window else {0: n}
         return Interface({"poses": poses}, {"poses": free})
     if isinstance(network, OcclusionEvaluator):
-        channels = network.convolutions[0].in_channels
-        shown = _example(3, int(channels), 64, 44)
+        shown = _example(3, int(network.convolutions[0].in_channels), 64, 44)  # type: ignore[arg-type]
         return Interface(
             {"frames": shown}, {"frames": {0: n, 2: ("height", 8, 1), 3: ("width", 8, 1)}}, OcclusionEstimate._fields
         )
@@ -122,7 +121,7 @@ def export_program(network: nn.Module, *, frames: int | None = None) -> Exported
     """What ``torch.export`` makes of a network in evaluation: for fixed batches of sequences, without ``seqL``.
 
     The number of sequences is free, and so are their length (of GaitPT: see :func:`interface`) and the size of images,
-    in multiples of what the network halves. The numbers are the network's, but for the order in which they are added up.
+    in multiples of what the network halves. The numbers are the network's, but for the order they are added up in.
 
     Args:
         network: see :func:`interface`; it is put in evaluation mode.

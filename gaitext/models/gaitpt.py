@@ -170,7 +170,8 @@ def starts(length: int, frames: int, windows: Literal["two", "center"]) -> list[
     if windows == "center":
         return [(length - frames) // 2]
     # As torch has them: torch.export may follow, which does not know the length yet.
-    middle, end = torch.sym_max(length // 2, frames), torch.sym_min(length // 2, length - frames - 1)
+    middle: Any = torch.sym_max(length // 2, frames)
+    end: Any = torch.sym_min(length // 2, length - frames - 1)
     halves = ((0, middle), (end, length - 1))
     return [first + (stop - first - frames) // 2 for first, stop in halves]
 
@@ -376,7 +377,7 @@ class GaitPT(nn.Module):
 
     def _evaluate(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
         if isinstance(lengths, FixedLengths):
-            return self._evaluate_alike(frames.unflatten(0, (lengths.count, lengths.frames)))
+            return self._evaluate_alike(frames.unflatten(0, (lengths.sequences, lengths.frames)))
         settings = self.settings
         step = settings.chunk or (4 if frames.device.type == "cpu" else 256)
         step = max(1, step // settings.test.variants)

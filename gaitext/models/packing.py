@@ -24,13 +24,13 @@ def exporting() -> bool:
 
 
 class FixedLengths(Sequence[int]):
-    """``count`` sequences of ``frames`` frames each, where ``torch.export`` knows neither number yet."""
+    """So many sequences of so many frames each, where ``torch.export`` knows neither number yet."""
 
-    def __init__(self, count: int, frames: int) -> None:
-        self.count, self.frames = count, frames
+    def __init__(self, sequences: int, frames: int) -> None:
+        self.sequences, self.frames = sequences, frames
 
     def __len__(self) -> int:
-        return self.count
+        return self.sequences
 
     @overload
     def __getitem__(self, index: int) -> int: ...
@@ -38,8 +38,8 @@ class FixedLengths(Sequence[int]):
     def __getitem__(self, index: slice) -> Sequence[int]: ...
     def __getitem__(self, index: int | slice) -> int | Sequence[int]:
         if isinstance(index, slice):
-            return [self.frames] * len(range(*index.indices(self.count)))
-        if not -self.count <= index < self.count:
+            return [self.frames] * len(range(*index.indices(self.sequences)))
+        if not -self.sequences <= index < self.sequences:
             raise IndexError(index)
         return self.frames
 
@@ -47,7 +47,7 @@ class FixedLengths(Sequence[int]):
 def _alike(lengths: Sequence[int]) -> tuple[int, int] | None:
     """How many sequences, of how many frames each; None where their lengths differ."""
     if isinstance(lengths, FixedLengths):
-        return lengths.count, lengths.frames
+        return lengths.sequences, lengths.frames
     return (len(lengths), lengths[0]) if len(set(lengths)) == 1 else None
 
 

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from gaitext import checkpoints
@@ -139,6 +138,7 @@ def from_pretrained(name: str) -> nn.Module:
         ConfigError: no such name; the nearest is said.
         CheckpointError: the file is missing, or holds other weights than its record says.
 
+    >>> import torch
     >>> from_pretrained("gaitpt-walkers")(torch.rand(1, 30, 17, 3)).shape
     torch.Size([1, 128])
     """
