@@ -16,6 +16,8 @@ from gaitext.cli.app import app, errors
 from gaitext.cli import demo  # noqa: F401
 from gaitext.cli import train  # noqa: F401
 from gaitext.cli import configs  # noqa: F401
+from gaitext.cli import models  # noqa: F401
+from gaitext.cli import export  # noqa: F401
 from gaitext.cli import toolboxes  # noqa: F401
 from gaitext.cli import walkers  # noqa: F401
 from gaitext.cli import prepare  # noqa: F401

@@ -5,6 +5,7 @@ from gaitext.models.gaitbase import GaitBase, GaitBaseOutput
 from gaitext.models.gaitheat import GaitHeat, GaitHeatOutput
 from gaitext.models.gaitpt import GaitPT
 from gaitext.models.occlusion_evaluator import OcclusionEstimate, OcclusionEvaluator
+from gaitext.models.pretrained import from_pretrained
 from gaitext.models.rg_gait import MimicGait, MimicGaitOutput, RGGait, RGGaitOutput
 from gaitext.models.tiling import Tiles
 
@@ -23,5 +24,6 @@ __all__ = [
     "RGGait",
     "RGGaitOutput",
     "Tiles",
+    "from_pretrained",
     "load_fbcnn",
 ]

@@ -26,7 +26,7 @@ from gaitext.models.fbcnn_layers import (
     padded,
 )
 from gaitext.models.published_keys import FBCNN_KEYS
-from gaitext.models.tiling import Tiles, tiled
+from gaitext.models.tiling import Tiles, batched, tiled
 
 #: One number for all images, or [N, 1]: 1 − QF/100 of the JPEG quality factor QF, in 0..1.
 Quality = Union[float, Tensor]
@@ -323,12 +323,14 @@ class FixedFBCNN(nn.Module):
             ShapeError: other shapes.
         """
         check_images(images, self.channels)
-        if len(images) == 0:
+        if images.shape[0] == 0:
             return torch.zeros_like(images)
         height, width = images.shape[-2:]
         ready = padded(images, self.multiple).to(self.head.weight.dtype, memory_format=torch.channels_last)
-        whole = Tiles(max(ready.shape[-2:]), 0)  # of one tile
-        restored = tiled(self._run, ready, self.tiles or whole, multiple=self.multiple, batch_size=self.batch_size)
+        if self.tiles is None:
+            restored = batched(self._run, ready, self.batch_size)
+        else:
+            restored = tiled(self._run, ready, self.tiles, multiple=self.multiple, batch_size=self.batch_size)
         restored = restored[..., :height, :width].to(images.dtype, memory_format=torch.contiguous_format)
         return restored.add_(images) if self.skip else restored
 

@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
         if gamma is None or beta is None:
             plain: Tensor = self.conv2(hidden)
             return plain.add_(x)
-        if len(gamma) == 1:
+        if gamma.shape[0] == 1:
             # One small product with the weights instead of two passes over the feature maps.
             return F.conv2d(hidden, *modulated(self.conv2, gamma[0], beta[0]), padding=1).add_(x)
         return torch.addcmul(x + beta[..., None, None], gamma[..., None, None], self.conv2(hidden))

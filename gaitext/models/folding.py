@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gaitext.models.exact_layers import Conv2d
+from gaitext.models.packing import exporting
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class Folding(nn.Module):
         None where the block must run as it is: a gradient may be wanted, a BatchNorm takes the batch's statistics, a
         hook looks at a module inside, or somebody has put other modules in place of ours.
         """
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or exporting():
             return None
         pairs = self.convolutions()
         if not all(_foldable(*pair) for pair in pairs) or any(map(_hooked, self.modules())):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gaitext.config import Settings
 from gaitext.errors import ShapeError
 from gaitext.models.heads import BNNeck, Head, HeadOutput
-from gaitext.models.packing import MaxOverTime, chunk_size, flatten_frames, max_over_time, sequence_lengths
+from gaitext.models.packing import MaxOverTime, chunks, flatten_frames, max_over_time, sequence_lengths
 from gaitext.models.published_keys import GAITBASE_KEYS
 from gaitext.models.resnet import Stem, channels_last, stage
 
@@ -130,7 +130,7 @@ class GaitBase(nn.Module):
         """Keep only what :meth:`signature` needs."""
         self.head.neck = nn.Identity()  # type: ignore[assignment]
 
-    def _frames(self, silhouettes: Tensor, seqL: Tensor | Sequence[int] | None) -> tuple[Tensor, list[int]]:
+    def _frames(self, silhouettes: Tensor, seqL: Tensor | Sequence[int] | None) -> tuple[Tensor, Sequence[int]]:
         channels = self.settings.in_channels
         given = silhouettes.unsqueeze(2) if silhouettes.ndim == 4 and channels == 1 else silhouettes
         if given.ndim != 5 or given.shape[2] != channels:
@@ -160,6 +160,6 @@ class GaitBase(nn.Module):
     def _embed(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
         """Before the BNNeck [n, c, p]; without gradients in chunks."""
         strongest = MaxOverTime(lengths)
-        for chunk in frames.split(chunk_size(self.settings.chunk, frames, (self.stem, self.stages))):
-            strongest.add(self._maps(chunk))
+        for chunk in chunks(self.settings.chunk, frames, (self.stem, self.stages)):
+            strongest.add(self._maps(frames[chunk]))
         return self.head.embed(strongest.result(), bnneck=False)

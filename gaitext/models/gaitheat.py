@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gaitext.models.gaitheat_inputs import Frames, augment, normalise_sequences, read_frames
 from gaitext.models.gaitheat_settings import GaitHeatSettings
-from gaitext.models.heads import BNNeck, Head, HeadOutput
-from gaitext.models.packing import MaxOverTime, chunk_size, max_over_time
+from gaitext.models.heads import BNNeck, Head, HeadOutput, Heads
+from gaitext.models.packing import MaxOverTime, chunks, max_over_time
 from gaitext.models.pgha import KeypointAttention, PoseGuidedAlignment, heatmap_peaks
 from gaitext.models.published_keys import GAITHEAT_KEYS
 from gaitext.models.resnet import Stem, channels_last, stage, strongest
@@ -69,7 +69,7 @@ class GaitHeat(nn.Module):
         # The fusion branch starts from what stage 1 computes: its own stages are 2 to 4.
         fusion = sizes[1:] if "fusion" in settings.branches else []
         self.fusion_stages = nn.ModuleList(stage(*size) for size in fusion)
-        self.heads = nn.ModuleDict(
+        self.heads = Heads(
             {
                 b: Head(settings.bins, channels[-1], settings.embedding_size, settings.class_num)
                 for b in settings.branches
@@ -135,7 +135,7 @@ class GaitHeat(nn.Module):
 
     def remove_neck(self) -> None:
         """Keep only what :meth:`signature` needs."""
-        self.heads = nn.ModuleDict({branch: self.heads[branch] for branch in self.inference_branches})
+        self.heads = Heads({branch: self.heads[branch] for branch in self.inference_branches})
         for head in self.heads.values():
             head.neck = nn.Identity()
 
@@ -148,7 +148,7 @@ class GaitHeat(nn.Module):
         matrices: Tensor | None,
         *,
         augmented: bool,
-    ) -> tuple[Frames, list[int]]:
+    ) -> tuple[Frames, Sequence[int]]:
         """Checked and normalised frames, and the sequences' lengths."""
         frames, lengths = read_frames(self.settings, heatmaps, seqL, poses=poses, crops=crops, matrices=matrices)
         if augmented:
@@ -185,7 +185,7 @@ class GaitHeat(nn.Module):
         """Keypoints [N, 17, 3] from the maxima; only those that are needed are looked for."""
         if self.attention is not None:
             return heatmap_peaks(frames)
-        keypoints = frames.new_zeros(len(frames), 17, 3)
+        keypoints = frames.new_zeros(frames.shape[0], 17, 3)
         spine = list(SPINE_JOINTS)
         keypoints[:, spine] = heatmap_peaks(frames[:, spine])
         return keypoints
@@ -242,10 +242,9 @@ class GaitHeat(nn.Module):
     def _embed(self, frames: Frames, lengths: Sequence[int], *, bnneck: bool) -> Tensor:
         """The embedding [n, c, p], computing nothing that it does not need; without gradients in chunks."""
         trunk = (self.stem, self.stages, self.fusion_stages)
-        size = chunk_size(self.settings.chunk, frames.heatmaps, trunk)
         strongest_yet = {branch: MaxOverTime(lengths) for branch in self.inference_branches}
-        for start in range(0, len(frames.heatmaps), size):
-            chunk = frames[start : start + size]
+        for piece in chunks(self.settings.chunk, frames.heatmaps, trunk):
+            chunk = frames[piece]
             maps = self.part_maps(chunk.heatmaps, chunk.keypoints, chunk.matrices)
             for branch, features in self._features(maps, self.inference_branches).items():
                 strongest_yet[branch].add(features)

@@ -50,7 +50,7 @@ def read_frames(
     poses: Tensor | None,
     crops: Tensor | None,
     matrices: Tensor | None,
-) -> tuple[Frames, list[int]]:
+) -> tuple[Frames, Sequence[int]]:
     """Check :class:`~gaitext.models.GaitHeat`'s inputs and lay their sequences one after another.
 
     Returns:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gaitext.config import Settings
 from gaitext.errors import ShapeError
 from gaitext.models.gaitpt_blocks import Stage
-from gaitext.models.packing import flatten_frames, sequence_lengths
+from gaitext.models.packing import FixedLengths, flatten_frames, sequence_lengths
 from gaitext.models.published_keys import GAITPT_KEYS
 from gaitext.skeleton import coco_rows, order_mirror, resolve_order
 
@@ -169,7 +169,10 @@ def starts(length: int, frames: int, windows: Literal["two", "center"]) -> list[
         return [0]
     if windows == "center":
         return [(length - frames) // 2]
-    halves = ((0, max(length // 2, frames)), (min(length // 2, length - frames - 1), length - 1))
+    # As torch has them: torch.export may follow, which does not know the length yet.
+    middle: Any = torch.sym_max(length // 2, frames)
+    end: Any = torch.sym_min(length // 2, length - frames - 1)
+    halves = ((0, middle), (end, length - 1))
     return [first + (stop - first - frames) // 2 for first, stop in halves]
 
 
@@ -323,7 +326,7 @@ class GaitPT(nn.Module):
         embedding = self.head(torch.cat(tokens, 1))
         return F.normalize(embedding.to(self.head.weight.dtype), dim=-1)  # in full precision under autocast
 
-    def _read(self, poses: Tensor, seqL: Tensor | Sequence[int] | None) -> tuple[Tensor, list[int]]:
+    def _read(self, poses: Tensor, seqL: Tensor | Sequence[int] | None) -> tuple[Tensor, Sequence[int]]:
         """Frames [N, V, c] of all sequences one after another, ordered, and the sequences' lengths."""
         joints, channels = self.settings.joints, self.settings.channels
         shape = tuple(poses.shape)
@@ -373,6 +376,8 @@ class GaitPT(nn.Module):
         return windows
 
     def _evaluate(self, frames: Tensor, lengths: Sequence[int]) -> Tensor:
+        if isinstance(lengths, FixedLengths):
+            return self._evaluate_alike(frames.unflatten(0, (lengths.sequences, lengths.frames)))
         settings = self.settings
         step = settings.chunk or (4 if frames.device.type == "cpu" else 256)
         step = max(1, step // settings.test.variants)
@@ -385,8 +390,7 @@ class GaitPT(nn.Module):
             where, length = [offsets[i] for i in owner], [lengths[i] for i in owner]
             index = window_frames(where, begin, length, size, frames.device)
             for piece in index.split(step):
-                variants = self._variants(frames, piece)
-                embedded.append(self.embed(torch.cat(variants)).unflatten(0, (len(variants), -1)).mean(0))
+                embedded.append(self._embed_variants(frames[piece]))
             places += chosen
         every = _sorted(embedded, places)
         # A sequence has one window or two.
@@ -395,6 +399,16 @@ class GaitPT(nn.Module):
         if len(every) == len(lengths):
             return every
         return (every[first.to(every.device)] + every[last.to(every.device)]) / 2
+
+    def _evaluate_alike(self, poses: Tensor) -> Tensor:
+        """Sequences [n, T, V, c], as ``torch.export`` can follow them: no lists of windows, none in pieces."""
+        settings, length = self.settings, poses.shape[1]
+        if length < settings.frames and settings.short == "repeat":
+            poses = poses[:, torch.arange(settings.frames, device=poses.device) % length]
+            length = settings.frames
+        size = length if length < settings.frames else settings.frames
+        found = [self._embed_variants(poses[:, at : at + size]) for at in starts(length, size, settings.test.windows)]
+        return found[0] if len(found) == 1 else (found[0] + found[1]) / 2
 
     def _by_size(self, lengths: Sequence[int]) -> dict[int, list[int]]:
         """Frames of a window -> the numbers of the sequences that are seen through such a window."""
@@ -406,16 +420,15 @@ class GaitPT(nn.Module):
             sizes.setdefault(min(length, frames), []).append(i)
         return sizes
 
-    def _variants(self, frames: Tensor, index: Tensor) -> list[Tensor]:
-        """The windows as they are, and turned about as ``test`` says: each [W, T, V, c]."""
-        windows = frames[index]
+    def _embed_variants(self, windows: Tensor) -> Tensor:
+        """Mean embedding [W, 256] of windows [W, T, V, c] as they are, and turned about as ``test`` says."""
         variants = [windows]
         if self.settings.test.flip:
             variants.append(windows.flip(1))
         if self.settings.test.mirror != "none":
             swap = self.settings.test.mirror == "swap"
             variants += [self._mirrored(each, swap) for each in variants]
-        return variants
+        return self.embed(torch.cat(variants)).unflatten(0, (len(variants), -1)).mean(0)
 
     def _mirrored(self, windows: Tensor, swap: bool) -> Tensor:
         """Windows reflected at each frame's mean x; with ``swap`` left and right joints exchanged."""

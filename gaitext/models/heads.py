@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from keyword import iskeyword
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -121,3 +123,48 @@ class Head(nn.Module):
         """The embedding alone [n, out, p]; the classifier is not run."""
         embeddings = self.fc(horizontal_pyramid(maps, self.bins))
         return self.neck.embed(embeddings) if bnneck else embeddings
+
+
+class Heads(nn.Module):
+    """Heads by their names, which stand in state dicts as they are.
+
+    As attributes those that Python keeps to itself (``global``) have a ``_`` behind: code that ``torch.export`` writes
+    could not name them.
+
+    >>> heads = Heads({"global": nn.Linear(2, 1, bias=False)})
+    >>> list(heads.state_dict()), heads["global"] is heads.global_
+    (['global.weight'], True)
+    """
+
+    def __init__(self, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.names = tuple(heads)
+        for name, head in heads.items():
+            self.add_module(_attribute(name), head)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        head: nn.Module = getattr(self, _attribute(name))
+        return head
+
+    def items(self) -> list[tuple[str, nn.Module]]:
+        return [(name, self[name]) for name in self.names]
+
+    def values(self) -> list[nn.Module]:
+        return [self[name] for name in self.names]
+
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:  # type: ignore[override]
+        found: dict[str, Any] = OrderedDict() if destination is None else destination
+        for name, head in self.items():
+            head.state_dict(destination=found, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        return found
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        for name in self.names:
+            own, theirs = f"{prefix}{_attribute(name)}.", f"{prefix}{name}."
+            for key in [key for key in state_dict if own != theirs and key.startswith(theirs)]:
+                state_dict[own + key.removeprefix(theirs)] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _attribute(name: str) -> str:
+    return f"{name}_" if iskeyword(name) else name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gaitext import geometry
 from gaitext.models.gaitheat_settings import AlignmentSettings
+from gaitext.models.packing import exporting
 
 
 def precise(x: Tensor) -> Tensor:
@@ -56,30 +59,40 @@ def warp(maps: Tensor, inverse: Tensor, padding: str) -> Tensor:
 
 
 class Alignment:
-    """How the frames of a batch are to be moved: one inverse map [N, 2, 3] for the chosen ones.
+    """How the frames of a batch are to be moved: one forward map [N, 2, 3] for each, of which the chosen ones count.
 
-    Applying it to other maps of the same frames moves them alike.
+    Applying it to other maps of the same frames moves them alike. Only the chosen frames are worked on; where
+    ``torch.export`` follows, which needs to know how many there are, all are, and the others come back as they were.
     """
 
     def __init__(self, matrices: Tensor, chosen: Tensor, padding: str) -> None:
-        self.chosen = chosen.nonzero().squeeze(1)
-        self.forward_maps = matrices[self.chosen]
-        self.padding = padding
+        self.mask, self.padding = chosen, padding
+        self.chosen: Tensor | None = None
+        if exporting():
+            # Of a spine that was not found the matrix is no number.
+            self.forward_maps = torch.where(chosen[:, None, None], matrices, geometry.identity(matrices[:, 0, 0]))
+        else:
+            self.chosen = chosen.nonzero().squeeze(1)
+            self.forward_maps = matrices[self.chosen]
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Align maps [N, C, H, W]; frames that are not chosen are returned as they are."""
-        if len(self.chosen) == 0:
-            return maps
-        moved = warp(maps[self.chosen], geometry.invert(self.forward_maps), self.padding)
-        return maps.index_copy(0, self.chosen, moved.to(maps.dtype))
+        return self._move(maps, lambda picked: warp(picked, geometry.invert(self.forward_maps), self.padding))
 
     def points(self, keypoints: Tensor) -> Tensor:
         """Move keypoints [N, V, 3] (x, y, score) as the maps are moved."""
+        return self._move(
+            keypoints,
+            lambda picked: torch.cat((geometry.apply(self.forward_maps, picked[..., :2]), picked[..., 2:]), -1),
+        )
+
+    def _move(self, values: Tensor, move: Callable[[Tensor], Tensor]) -> Tensor:
+        if self.chosen is None:
+            mask = self.mask.view(-1, *[1] * (values.ndim - 1))
+            return torch.where(mask, move(values).to(values.dtype), values)
         if len(self.chosen) == 0:
-            return keypoints
-        picked = keypoints[self.chosen]
-        moved = torch.cat((geometry.apply(self.forward_maps, picked[..., :2]), picked[..., 2:]), -1)
-        return keypoints.index_copy(0, self.chosen, moved.to(keypoints.dtype))
+            return values
+        return values.index_copy(0, self.chosen, move(values[self.chosen]).to(values.dtype))
 
 
 class PoseGuidedAlignment(nn.Module):

@@ -71,7 +71,7 @@ def tiled(
     rows, columns = (_starts(length, size, step) for length in images.shape[-2:])
     places = [(y, x) for y in rows for x in columns]
     if len(places) == 1:
-        return _batched(function, images, batch_size)
+        return batched(function, images, batch_size)
     blended: Tensor | None = None
     total = images.new_zeros(images.shape[-2:])
     for index in range(len(images)):
@@ -89,7 +89,8 @@ def tiled(
     return blended.div_(total.to(blended))
 
 
-def _batched(function: Callable[[Tensor], Tensor], images: Tensor, batch_size: int | None) -> Tensor:
+def batched(function: Callable[[Tensor], Tensor], images: Tensor, batch_size: int | None) -> Tensor:
+    """Apply ``function`` to ``batch_size`` images at a time; None: to all."""
     if batch_size is None or len(images) <= batch_size:
         return function(images)
     return torch.cat([function(part) for part in images.split(batch_size)])

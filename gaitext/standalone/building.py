@@ -226,5 +226,5 @@ def load_weights(model: EmbeddedModel, path: Path, checkpoint: Mapping[str, Any]
         len(left),
         named,
     )
-    inner = {id(value): name for name, value in model.network.named_parameters()}
+    inner = {id(value): name for name, value in model.network.state_dict(keep_vars=True).items()}
     return {name for name, value in model.named_parameters() if inner.get(id(value)) in found}
