@@ -110,7 +110,12 @@ def evaluate_FreeGait(
     partition: str | Path | None = None,
     table: str | Path | None = None,
 ) -> EvaluationResult:
-    """FreeGait: as :func:`evaluate_Gait3D`, with FreeGait's partition file."""
+    """FreeGait: as :func:`evaluate_Gait3D`, with FreeGait's partition file.
+
+    Args:
+        data, dataset, metric, table: see :func:`evaluate_Gait3D`.
+        partition: the JSON with the list ``PROBE_SET``; None: where the toolboxes look for it.
+    """
     return _evaluate(data, dataset, "FreeGait", metric, partition, table)
 
 
@@ -121,7 +126,12 @@ def evaluate_CCGR_MINI(
     partition: str | Path | None = None,
     table: str | Path | None = None,
 ) -> EvaluationResult:
-    """CCGR-Mini: as :func:`evaluate_Gait3D`, but the file lists the gallery, ``GALLERY_SET``; all else are probes."""
+    """CCGR-Mini: as :func:`evaluate_Gait3D`, but the file lists the gallery, ``GALLERY_SET``; all else are probes.
+
+    Args:
+        data, dataset, metric, table: see :func:`evaluate_Gait3D`.
+        partition: the JSON with the list ``GALLERY_SET``; None: where the toolboxes look for it.
+    """
     return _evaluate(data, dataset, "CCGR-MINI", metric, partition, table)
 
 
@@ -138,6 +148,10 @@ def evaluate_GREW_local(
     1,000 of the 20,000 training identities for the test and trained on the other 19,000. The file lists the probes as
     ``id-view``; the toolboxes' layout adds ``train`` to the names of these identities, which is ignored. Numbers are
     those of :func:`evaluate_Gait3D`, and are not to be compared with those of the server.
+
+    Args:
+        data, dataset, metric, table: see :func:`evaluate_Gait3D`.
+        partition: the JSON with the list ``PROBE_SET``; None: where the toolboxes look for it.
     """
     return _evaluate(data, dataset, "GREW-local", metric, partition, table)
 

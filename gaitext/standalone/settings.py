@@ -139,6 +139,7 @@ class EvaluatorSettings(Settings):
         restore_ckpt_strict: every weight of the model must be in the checkpoint, and no other.
         enable_float16: mixed precision on a GPU.
         eval_func: the protocol.
+        save_embeddings: the result file that a test leaves (:func:`gaitext.evaluation.write_saved`); None: none.
     """
 
     sampler: SamplerSettings = SamplerSettings(type="InferenceSampler", batch_size=1)
@@ -148,7 +149,6 @@ class EvaluatorSettings(Settings):
     restore_ckpt_strict: bool = True
     enable_float16: bool = False
     eval_func: str = "evaluate_indoor_dataset"
-    #: The result file, see :func:`gaitext.evaluation.write_saved`.
     save_embeddings: str | None = None
 
 

@@ -20,7 +20,7 @@ from gaitext.config import Settings
 from tests.docs.pages import ROOT
 
 #: Settings of files that come with gaitext, and that nobody else writes.
-DATA = "gaitext.report.publications."
+DATA = ("gaitext.report.publications.", "gaitext.models.pretrained.")
 
 
 @pytest.fixture(scope="module")

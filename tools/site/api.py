@@ -14,6 +14,7 @@ PARTS = {
     "restoration": "degrade, correct, train a corrector",
     "standalone": "the embedded host",
     "studies": "experiments",
+    "report": "pages of results",
     "walkers": "synthetic people",
     "occlusion": "occlusions",
     "skeleton": "joints and partitions",

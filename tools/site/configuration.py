@@ -27,6 +27,7 @@ from gaitext.extraction.detect.bundled import BundledDetectorSettings
 from gaitext.extraction.detect.detr import DetrDetectorSettings
 from gaitext.extraction.detect.mmdet import MmdetDetectorSettings
 from gaitext.extraction.detect.onnx import OnnxDetectorSettings
+from gaitext.inspect.show_settings import ShowSettings
 from gaitext.restoration import ApplySettings, CorrectionConfig, DegradeSettings, RestorerConfig
 from gaitext.skeleton import PartitionLike
 from gaitext.standalone.settings import DataSettings, EvaluatorSettings, FabricSettings, TrainerSettings
@@ -167,6 +168,7 @@ def pages() -> dict[str, str]:
                     "--tracker …?…": TrackerSettings,
                     "--engine ray:ADDRESS?…": Engine,
                     "gaitext extract": ExtractSettings,
+                    "gaitext show": ShowSettings,
                     "gaitext degrade": DegradeSettings,
                     "gaitext correct apply": ApplySettings,
                 }
