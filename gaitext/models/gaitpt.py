@@ -407,7 +407,9 @@ class GaitPT(nn.Module):
             poses = poses[:, torch.arange(settings.frames, device=poses.device) % length]
             length = settings.frames
         size = length if length < settings.frames else settings.frames
-        found = [self._embed_variants(poses[:, at : at + size]) for at in starts(length, size, settings.test.windows)]
+        # Taken by number: of a slice torch would have to prove that it lies within a length not known yet.
+        window = torch.arange(size, device=poses.device)
+        found = [self._embed_variants(poses[:, window + at]) for at in starts(length, size, settings.test.windows)]
         return found[0] if len(found) == 1 else (found[0] + found[1]) / 2
 
     def _by_size(self, lengths: Sequence[int]) -> dict[int, list[int]]:

@@ -63,11 +63,11 @@ def test_an_unknown_name_is_told_the_nearest() -> None:
 
 def test_changed_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = find_pretrained("oem-walkers")
-    content = bytearray(row.path.read_bytes())
+    original, content = row.path, bytearray(row.path.read_bytes())
     content[-1] ^= 1
-    (tmp_path / row.path.name).write_bytes(content)
-    (tmp_path / row.record).write_bytes((row.path.parent / row.record).read_bytes())
-    monkeypatch.setattr(Pretrained, "path", property(lambda self: tmp_path / row.path.name))
+    (tmp_path / original.name).write_bytes(content)
+    (tmp_path / row.record).write_bytes((original.parent / row.record).read_bytes())
+    monkeypatch.setattr(Pretrained, "path", property(lambda self: tmp_path / original.name))
     with pytest.raises(CheckpointError, match="other weights"):
         from_pretrained("oem-walkers")
 
