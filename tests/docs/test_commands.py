@@ -44,8 +44,10 @@ def parse(arguments: list[str]) -> Any:
     command = COMMAND
     context = command.make_context("gaitext", list(arguments))
     while is_group(command):
-        held = getattr(context, "_protected_args", None) or []
-        name, command, rest = command.resolve_command(context, [*held, *context.args])
+        words = [*(getattr(context, "_protected_args", None) or []), *context.args]
+        if not words and command.invoke_without_command:
+            break
+        name, command, rest = command.resolve_command(context, words)
         context = command.make_context(name, rest, parent=context)
     return context
 
@@ -54,11 +56,10 @@ def unknown_words(arguments: list[str]) -> list[str]:
     """Words of a command line, be it incomplete, that name no command, and options that are not there."""
     command, words = COMMAND, list(arguments)
     while is_group(command) and words and not words[0].startswith(("-", "…")):
-        found = command.commands.get(words[0])
+        _, found, rest = command.resolve_command(command.make_context("", [], resilient_parsing=True), words)
         if found is None:
             return [words[0]]
-        command = found
-        words.pop(0)
+        command, words = found, list(rest)
     if "--" in words:
         words = words[: words.index("--")]
     if command.context_settings.get("ignore_unknown_options"):
