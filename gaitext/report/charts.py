@@ -93,8 +93,8 @@ class _Scale:
         low = axis.low if axis.low is not None else float(seen.min()) if len(seen) else 0.0
         high = axis.high if axis.high is not None else float(seen.max()) if len(seen) else 1.0
         if axis.log:
-            low = max(low, 1e-12)
-            low, high = 10.0 ** math.floor(math.log10(low)), max(high, low * 10)
+            low = 10.0 ** math.floor(math.log10(max(low, 1e-12)))
+            high = max(high, low * 10)
         elif high - low <= 1e-9 * max(abs(low), abs(high)):
             room = max(0.5, 0.01 * abs(low))
             low, high = low - room, low + room

@@ -165,6 +165,8 @@ def test_a_chart_puts_points_where_they_belong() -> None:
     steep = Line("l", np.array([0.1, 1.0, 10.0, 100.0]), np.array([100.0, NAN, 1.0, 0.1]))
     drawn = plot(Chart("c", Axis("x", log=True), Axis("y", log=True), (steep,)))
     assert [tick.text for tick in drawn.x_ticks] == ["0.1", "1", "10", "100"]
+    narrow = Chart("c", Axis("x"), Axis("y", high=100.0, log=True), (Line("l", np.arange(2), np.array([90.0, 60.0])),))
+    assert [(tick.text, tick.at) for tick in plot(narrow).y_ticks] == [("10", drawn.bottom), ("100", drawn.top)]
     assert drawn.lines[0].path.count("M") == 2  # it is broken where there is no number
     assert [tick.at for tick in drawn.x_ticks] == pytest.approx(np.linspace(drawn.left, drawn.right, 4))
 
