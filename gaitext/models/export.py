@@ -184,12 +184,26 @@ def export_onnx(
             input_names=list(asked.inputs),
             output_names=list(asked.outputs),
         )
+    _name_sizes(written.model.graph, asked)
     written.model.producer_name, written.model.producer_version = "gaitext", gaitext.__version__
     written.model.metadata_props.update({"network": type(network).__name__, **(notes or {})})
     path = Path(path)
     with atomic_path(path) as temporary:
         written.save(str(temporary))
     return path
+
+
+def _name_sizes(graph: Any, asked: Interface) -> None:
+    """Give a graph's free sizes the names of the interface's in place of torch's symbols."""
+    names: dict[str, str] = {}
+    for value in graph.inputs:
+        for axis, (name, _, _) in asked.sizes[value.name].items():
+            names[str(value.shape[axis])] = name
+    made = [output for node in graph for output in node.outputs]
+    for value in (*graph.inputs, *graph.outputs, *made):
+        for axis, size in enumerate(value.shape or ()):
+            if not isinstance(size, int) and str(size) in names:
+                value.shape[axis] = names[str(size)]
 
 
 def _short_arctan2(y: Tensor, x: Tensor) -> Tensor:
