@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from gaitext.errors import ConfigError
 from gaitext.evaluation.distances import Array
-from gaitext.evaluation.protocols import FUNCTIONS, protocol_of, searches
+from gaitext.evaluation.protocols import function_of, searches, told_protocol
 from gaitext.evaluation.result import EvaluationResult, Gait
 from gaitext.evaluation.searches import Found, Search, run
 from gaitext.evaluation.statistics import People, check_level, interval
@@ -134,10 +133,12 @@ def analyse(
     if ranks < 1:
         raise ConfigError(f"is {ranks}", where="ranks", how="ask for one at least")
     data = _data(saved)
-    dataset, metric, options = _protocol(saved, dataset, metric, options)
-    function = protocol_of(dataset, options)
-    result = function(dict(data), dataset, metric=metric, **options)
+    about = (saved.get("about") if isinstance(saved, Mapping) else saved.about) or {}
+    dataset, arguments = told_protocol(about, dataset, metric, options)
+    result = function_of(dataset)(dict(data), **arguments)
     gait = Gait.of_data(data)
+    metric = arguments["metric"]
+    options = {name: value for name, value in arguments.items() if name not in ("dataset", "metric")}
     conditions = []
     for search in searches(gait, dataset, **options):
         found = run(gait, search, metric, ranks=ranks)
@@ -153,35 +154,6 @@ def _data(saved: Any) -> dict[str, Any]:
     if isinstance(saved, Mapping):
         return {name: saved[name] for name in names}
     return {name: getattr(saved, name) for name in names}
-
-
-def _protocol(
-    saved: Any, dataset: str | None, metric: str | None, options: Mapping[str, Any]
-) -> tuple[str, str, dict[str, Any]]:
-    """Dataset, metric and the protocol's options, those that were not given from ``about``."""
-    about = (saved.get("about") if isinstance(saved, Mapping) else getattr(saved, "about", None)) or {}
-    said = dict(about.get("protocol") or {})
-    named = _named(str(said.pop("eval_func", "")), said.pop("dataset", None))
-    if dataset is None:
-        dataset = named
-    if dataset is None:
-        raise ConfigError(
-            "the file does not say whose protocol it is for", where="dataset", how=f"give one of {', '.join(FUNCTIONS)}"
-        )
-    if dataset == named:
-        metric = said.get("metric") if metric is None else metric
-        known = inspect.signature(FUNCTIONS[dataset]).parameters if dataset in FUNCTIONS else {}
-        passed = {k: v for k, v in said.items() if k in known and k not in ("data", "dataset", "metric", "table")}
-        options = {**passed, **options}
-    return dataset, metric or "euc", dict(options)
-
-
-def _named(function: str, dataset: Any) -> str | None:
-    """Whose protocol a test was under, by its function, and by its dataset where that is of several."""
-    of_it = [name for name, each in FUNCTIONS.items() if each.__name__ == function]
-    if not of_it or dataset in of_it:
-        return None if dataset is None else str(dataset)
-    return of_it[0] if len(of_it) == 1 else None
 
 
 def _condition(gait: Gait, found: Found, level: float, resamples: int, seed: int) -> Condition:

@@ -43,23 +43,91 @@ FUNCTIONS: dict[str, Callable[..., EvaluationResult]] = {
 }
 
 
-def protocol_of(dataset: str, options: Mapping[str, Any]) -> Callable[..., EvaluationResult]:
+#: The same functions by their own names.
+_BY_NAME = {function.__name__: function for function in FUNCTIONS.values()}
+#: Options that no other protocol than ``own`` has.
+_OWN = frozenset({"probe", "exclude"})
+
+
+def function_of(dataset: str) -> Callable[..., EvaluationResult]:
     """The function of a dataset's protocol.
 
     Raises:
-        ConfigError: no such protocol, or an option that it does not have.
+        ConfigError: no such protocol.
     """
     if dataset not in FUNCTIONS:
         raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, FUNCTIONS))
+    return FUNCTIONS[dataset]
+
+
+def told_protocol(
+    about: Mapping[str, Any],
+    dataset: str | None,
+    metric: str | None,
+    options: Mapping[str, Any],
+    *,
+    otherwise: str | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Whose protocol evaluates a saved result, and all arguments of its function but ``data`` and ``table``.
+
+    Args:
+        about: what the result says of itself; its ``protocol`` has ``eval_func``, ``dataset`` and the function's other
+            arguments. A ``table`` there is passed over: a file does not say where to write.
+        dataset: of :data:`FUNCTIONS`; None: what ``about`` says, unless an option is one's own data's alone.
+        metric: None: what ``about`` says, or ``euc``.
+        options: arguments that stand in for what ``about`` says.
+        otherwise: the dataset where ``about`` says nothing.
+
+    Returns:
+        One of :data:`FUNCTIONS`, and the arguments.
+
+    Raises:
+        ConfigError: no protocol is named, there is none of that name, or it lacks an option.
+    """
+    told = about.get("protocol")
+    told = {key: value for key, value in told.items() if key != "table"} if isinstance(told, Mapping) else {}
+    name, theirs = str(told.pop("eval_func", "")), str(told.get("dataset", ""))
+    recorded = _BY_NAME.get(name, FUNCTIONS.get(theirs))
+    chosen = dataset
+    if chosen is None and (not _OWN.isdisjoint(options) or "=" in str(options.get("gallery"))):
+        chosen = "own"
+    elif chosen is None and recorded is not None:
+        chosen = theirs if FUNCTIONS.get(theirs) is recorded else _dataset_of(recorded)
+    elif chosen is None and told:
+        raise ConfigError(
+            f"the test evaluated {theirs[:60]!r} by {name[:60]!r}, which gaitext has no protocol for",
+            where="dataset",
+            how=f"name another: {', '.join(FUNCTIONS)}",
+        )
+    chosen = chosen or otherwise
+    if chosen is None:
+        raise ConfigError(
+            "the file does not say whose protocol it is for", where="dataset", how=f"give one of {', '.join(FUNCTIONS)}"
+        )
+    function = function_of(chosen)
+    known = inspect.signature(function).parameters.keys() - {"data", "table"}
     for option in options:
-        if option not in inspect.signature(FUNCTIONS[dataset]).parameters:
-            having = [d for d, function in FUNCTIONS.items() if option in inspect.signature(function).parameters]
+        if option not in known:
+            having = [d for d, each in FUNCTIONS.items() if option in inspect.signature(each).parameters]
             raise ConfigError(
-                f"the protocol of {dataset} has no '{option}'",
+                f"the protocol of {chosen} has no '{option}'",
                 where=option,
                 how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
             )
-    return FUNCTIONS[dataset]
+    taken = {key: value for key, value in told.items() if value or key in known} if function is recorded else {}
+    for key, value in taken.items():
+        if key not in known:
+            raise ConfigError(
+                f"the test's {name[:60]} had '{key[:60]}' set to {value!s:.60}, which gaitext's has not",
+                where="dataset",
+                how=f"--dataset {chosen} --metric euc evaluates without it",
+            )
+    shown = theirs if dataset is None and function is recorded else chosen
+    return chosen, {**taken, **options, "dataset": shown, "metric": metric or told.get("metric") or "euc"}
+
+
+def _dataset_of(function: Callable[..., EvaluationResult]) -> str:
+    return next(dataset for dataset, each in FUNCTIONS.items() if each is function)
 
 
 def searches(gait: Gait, dataset: str, **options: Any) -> list[Search]:
@@ -74,7 +142,7 @@ def searches(gait: Gait, dataset: str, **options: Any) -> list[Search]:
         ConfigError: no such protocol, or a wrong option.
         DataError: probes or gallery are missing.
     """
-    protocol_of(dataset, options)
+    function_of(dataset)
     if dataset in PROTOCOLS:
         return _cross_view(gait, dataset)
     if dataset in LISTED:

@@ -3,21 +3,19 @@ or allocated on trust."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gaitext.errors import ConfigError, DataError, ShapeError, suggest
+from gaitext.errors import ConfigError, DataError, ShapeError
 from gaitext.evaluation.distances import Array, as_embeddings
-from gaitext.evaluation.gallery_probe import evaluate_gallery_probe
-from gaitext.evaluation.protocols import FUNCTIONS
+from gaitext.evaluation.protocols import function_of, told_protocol
 from gaitext.evaluation.result import EvaluationResult, check_table_path
 from gaitext.store import atomic_path, check_writable
 
@@ -34,10 +32,6 @@ _TEXTS = "USiu"
 _KINDS = {"embeddings": "fiu", "paths": "US", "about": "US"}
 #: Bytes of numpy's header, at most.
 _HEADER = 1 << 16
-
-_BY_NAME = {function.__name__: function for function in FUNCTIONS.values()}
-#: Options that no other protocol has.
-_OWN = frozenset({"probe", "exclude"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,61 +190,18 @@ def evaluate_file(
         DataError: the file is missing, damaged, or lacks one of the four arrays.
         ConfigError: no such protocol, or an option that it does not have.
     """
-    if dataset is not None and dataset not in FUNCTIONS:
-        raise ConfigError(f"no protocol for '{dataset}'", how=suggest(dataset, FUNCTIONS))
+    if dataset is not None:
+        function_of(dataset)
     check_table_path(table)
     saved = read_saved(path)
     try:
-        evaluate, arguments = _protocol(saved, dataset, metric, options)
-        return evaluate(saved.data(), table=table, **arguments)
+        chosen, arguments = told_protocol(saved.about, dataset, metric, options, otherwise="CASIA-B")
+        return function_of(chosen)(saved.data(), table=table, **arguments)
     except (ConfigError, DataError, ShapeError) as error:
         if isinstance(error, ConfigError) and (dataset is not None or not saved.about):
             raise
         where = path if error.where is None else f"{path}: {error.where}"
         raise type(error)(error.what, where=where, how=error.how) from error
-
-
-def _protocol(
-    saved: Saved, dataset: str | None, metric: str | None, options: Mapping[str, Any]
-) -> tuple[Callable[..., EvaluationResult], dict[str, Any]]:
-    """The function that evaluates a saved result, and its arguments but ``table``, which is never a file's to name."""
-    told = saved.about.get("protocol")
-    told = {key: value for key, value in told.items() if key != "table"} if isinstance(told, dict) else {}
-    name, theirs = str(told.pop("eval_func", "")), str(told.get("dataset", ""))
-    recorded = _BY_NAME.get(name, FUNCTIONS.get(theirs))
-    if dataset is not None:
-        evaluate = FUNCTIONS[dataset]
-    elif not _OWN.isdisjoint(options) or "=" in str(options.get("gallery")):
-        evaluate, dataset = evaluate_gallery_probe, theirs if recorded is evaluate_gallery_probe else "own"
-    elif recorded is not None:
-        evaluate, dataset = recorded, theirs
-    elif not told:
-        evaluate, dataset = FUNCTIONS["CASIA-B"], "CASIA-B"
-    else:
-        raise ConfigError(
-            f"the test evaluated {theirs[:60]!r} by {name[:60]!r}, which gaitext has no protocol for",
-            where="dataset",
-            how=f"name another: {', '.join(FUNCTIONS)}",
-        )
-    known = inspect.signature(evaluate).parameters.keys() - {"data", "table"}
-    for option in options:
-        if option not in known:
-            having = [d for d, function in FUNCTIONS.items() if option in inspect.signature(function).parameters]
-            raise ConfigError(
-                f"the protocol of {dataset} has no '{option}'",
-                where=option,
-                how=f"leave it out: it is for {', '.join(having)}" if having else "leave it out",
-            )
-    arguments = {key: v for key, v in told.items() if v or key in known} if evaluate is recorded else {}
-    for key, value in arguments.items():
-        if key not in known:
-            raise ConfigError(
-                f"the test's {name[:60]} had '{key[:60]}' set to {value!s:.60}, which gaitext's has not",
-                where="dataset",
-                how=f"--dataset {dataset} --metric euc evaluates without it",
-            )
-    metric = metric or told.get("metric") or "euc"
-    return evaluate, {**arguments, **options, "dataset": dataset, "metric": metric}
 
 
 def _arrays(path: Path) -> dict[str, Array]:

@@ -138,10 +138,11 @@ def test_what_the_file_says_of_its_protocol_is_taken(tmp_path: Path) -> None:
         about["protocol"] = {"eval_func": function, "dataset": dataset}  # a dataset's name may be another's, or new
         options = {"partition": partition} if function == "evaluate_Gait3D" else {}
         own = analyse({**data, "about": about}, **options, **FEW).result.protocol
-        assert own.startswith("Gait3D: 14 probes" if options else "own: gallery everything")
-    for said in ({}, {"protocol": {"eval_func": "evaluate_indoor_dataset", "dataset": "CASIA-E"}}):
-        with pytest.raises(ConfigError, match="does not say whose protocol"):
-            analyse({**data, "about": said})
+        assert own.startswith(f"{dataset}: 14 probes" if options else f"{dataset}: gallery everything")
+    said = {"eval_func": "evaluate_indoor_dataset", "dataset": "CASIA-E"}
+    for about, message in (({}, "does not say whose protocol"), ({"protocol": said}, "for dataset 'CASIA-E'")):
+        with pytest.raises(ConfigError, match=message):
+            analyse({**data, "about": about})
     with pytest.raises(ConfigError, match="no protocol for 'Gait4D'"):
         analyse(data, "Gait4D")
     with pytest.raises(ConfigError, match="has no 'gallery'"):
