@@ -128,6 +128,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a corrector through a frozen pose estimator."""
+    from gaitext.restoration.fit import chosen_by
     from gaitext.restoration.train import read_correction, train_correction
 
     run = train_correction(
@@ -143,10 +144,13 @@ def train(
         workers=workers,
         quiet=quiet,
     )
-    best = max(run.validations, key=lambda row: row["AP"], default=None)
+    best = max(run.validations, key=chosen_by, default=None)
     if best is not None:
+        original = f", AP on originals {best['AP-original']:.2f}" if "AP-original" in best else ""
+        begun = "" if best["iteration"] else " (before training: nothing that was learnt is better)"
         console.print(
-            f"best: AP {best['AP']:.2f}, L2 {best['L2']:.2f} pixels, at iteration {best['iteration']:.0f}: {run.best}",
+            f"best: AP {best['AP']:.2f}, L2 {best['L2']:.2f} pixels{original}, at iteration "
+            f"{best['iteration']:.0f}{begun}: {run.best}",
             soft_wrap=True,
             highlight=False,
         )
@@ -174,7 +178,7 @@ def apply(
 ) -> None:
     """Correct video: every frame, in order and at its time."""
     from gaitext.restoration.apply import ApplySettings, correct_dataset
-    from gaitext.video.sources import find_videos
+    from gaitext.video.sources import find_clips
 
     settings = ApplySettings.parse(
         {
@@ -189,5 +193,5 @@ def apply(
         },
         where="correct apply",
     )
-    report = correct_dataset(find_videos(source, out), checkpoint, out, settings, **work)
+    report = correct_dataset(find_clips(source, out), checkpoint, out, settings, **work)
     conclude(report, "videos", out / "videos")

@@ -28,11 +28,11 @@ def degrade(
 ) -> None:
     """Compress video as badly as surveillance does: H.264, the same frames at the same times."""
     from gaitext.restoration import DegradeSettings, degrade_dataset
-    from gaitext.video.sources import find_videos
+    from gaitext.video.sources import find_clips
 
     settings = DegradeSettings.parse(
         {"crf": crf, "bitrate": bitrate, "preset": preset, "gop": gop, "resolution": resolution, "fps": fps},
         where="degrade",
     )
-    report = degrade_dataset(find_videos(source, out), out, settings, **work)
+    report = degrade_dataset(find_clips(source, out), out, settings, **work)
     conclude(report, "videos", out / "videos")

@@ -113,7 +113,7 @@ def correct_dataset(
     corrector everything is made again. They also hold how far the corrected pictures are from their input.
 
     Args:
-        sources: what :func:`gaitext.video.sources.find_videos` found.
+        sources: what :func:`gaitext.video.sources.find_clips` found.
         checkpoint: for :func:`~gaitext.restoration.load_corrector`.
         out: output folder, on a file system that all workers see.
         settings: how to correct and write.

@@ -25,6 +25,11 @@ from gaitext.training.launch import repeatable
 CorrectionRun = BestRun
 
 
+def chosen_by(score: Mapping[str, float]) -> float:
+    """What ``best.pt`` has most of, of a row of ``validation.csv``: AP, or its mean with AP on originals."""
+    return (score["AP"] + score.get("AP-original", score["AP"])) / 2
+
+
 @dataclass(frozen=True)
 class CorrectionJob(BestJob):
     """What every process is given: leaves of crops, and how many frames each has.
@@ -119,7 +124,7 @@ class CorrectionTraining(BestTraining):
                 world=fabric.world_size,
             )
             score[f"AP{name}"], score[f"L2{name}"] = poses.precision()
-        reached = (score["AP"] + score.get("AP-original", score["AP"])) / 2
+        reached = chosen_by(score)
         if self.cfg.images and self.learner.kind == "corrector":
             self._show()
         return score, reached

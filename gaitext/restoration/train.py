@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gaitext.config import load_yaml
+from gaitext.config import load_yaml, merge
 from gaitext.errors import ConfigError, DataError
 from gaitext.making import refuse_twins
 from gaitext.restoration.crop_data import Split, check_split, read_split
@@ -49,7 +49,7 @@ def read_correction(config: str | Path | None, videos: str | Path | None = None)
     path = config or _OWN
     values = load_yaml(path)
     if videos is not None:
-        values["data"] = {**(values.get("data") or {}), "videos": str(videos)}
+        values = merge({"data": {"videos": str(videos)}}, values)
     return CorrectionConfig.parse(values, where=str(path))
 
 
@@ -167,7 +167,8 @@ def train_correction(
     """Train as a config says; the folder is ``output/<name>`` (with ``-finetuned`` for the estimator).
 
     Every draw is a function of ``seed`` and the iteration, so that a run that was killed and resumed gives the
-    numbers of one that was not. ``best.pt`` has the weights that were best by AP on the validation identities.
+    numbers of one that was not. ``best.pt`` has the weights that were best by AP on the validation identities, or by
+    the mean of it and AP on originals (``validate_on: both``).
 
     Args:
         config: a YAML file (:class:`~gaitext.restoration.settings.CorrectionConfig`), its contents, or
@@ -192,7 +193,8 @@ def train_correction(
     """
     settings = CorrectionConfig.of(config)
     if finetune:
-        settings = settings.model_copy(update={"mode": "finetune"})
+        # Parsed anew, as there are data that an estimator cannot be fine-tuned by.
+        settings = CorrectionConfig.parse({**settings.model_dump(), "mode": "finetune"}, where="config")
     check_batch(settings.steps.batch_size, devices)
     device = resolve_device(device)
     chosen = resolve_precision(precision, settings.steps.precision, False, device)

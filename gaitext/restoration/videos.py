@@ -86,7 +86,7 @@ def degrade_dataset(
     the records when a command ends, unless it is one shard of several.
 
     Args:
-        sources: what :func:`gaitext.video.sources.find_videos` found.
+        sources: what :func:`gaitext.video.sources.find_clips` found.
         out: output folder, on a file system that all workers see.
         settings: how much is lost.
         work: ``resume``, ``workers``, ``engine``, ``shard``, ``quiet``, ``progress``, see

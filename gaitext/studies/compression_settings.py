@@ -328,7 +328,7 @@ class CompressionSettings(StudySettings):
         """
         given = self.correction
         values = dict(given) if isinstance(given, dict) else load_yaml(root / given)
-        values["data"] = {**(values.get("data") or {}), **{key: str(value) for key, value in folders.items()}}
+        values = merge({"data": {key: str(value) for key, value in folders.items()}}, values)
         if system is not None:
             if "finetune_trainer" in system.overrides and values.get("finetune_trainer") is None:
                 values["finetune_trainer"] = values.get("trainer") or {}

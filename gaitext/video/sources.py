@@ -20,7 +20,7 @@ _BESIDE = {".csv", ".txt", ".json"}
 _SYSTEM = {"thumbs.db", "desktop.ini"}
 _SHOWN = 5
 
-_EXPECTED = "<id>/<type>/<view>.mp4 or <id>/<type>/<view>/ with pictures in it"
+_EXPECTED = "<id>/<type>/<view>.mp4, or <id>/<type>/<view>/ with pictures in it"
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,8 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
     if not root.exists():
         raise DataError("no such file or folder", where=given, how=f"give a video, or a folder with {_EXPECTED}")
     top = None if root.is_file() else _Listing.of(root)
-    inside = out is not None and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root))
-    if inside and top is not None and not _single(root, top):
-        raise DataError(
-            "lies in the tree of videos: its files would be taken for more of them",
-            where=out,
-            how=f"give --out a folder outside {root}",
-        )
+    if top is not None and not _single(root, top):
+        _refuse_inside(root, out)
     passed: list[Path] = []
     if top is None or _single(root, top):
         sources = [VideoSource(root)]
@@ -98,19 +93,29 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
     return sources
 
 
-def find_clips(root: str | Path) -> list[VideoSource]:
+def find_clips(root: str | Path, out: str | Path | None = None) -> list[VideoSource]:
     """:func:`find_videos`; but of a folder that holds video files themselves, each by itself, which names nobody.
 
     Raises:
         DataError: as :func:`find_videos`.
     """
     folder = Path(root)
-    lone = (
-        sorted(path for path in folder.iterdir() if path.is_file() and is_named_as_video(path))
-        if folder.is_dir()
-        else []
-    )
-    return [VideoSource(path) for path in lone] or find_videos(root)
+    if not folder.is_dir():
+        return find_videos(root, out)
+    lone = sorted(path for path in folder.iterdir() if path.is_file() and is_named_as_video(path))
+    if not lone:
+        return find_videos(root, out)
+    _refuse_inside(folder, out)
+    return [VideoSource(path) for path in lone]
+
+
+def _refuse_inside(root: Path, out: str | Path | None) -> None:
+    if out is not None and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(root)):
+        raise DataError(
+            "lies in the tree of videos: its files would be taken for more of them",
+            where=out,
+            how=f"give --out a folder outside {root}",
+        )
 
 
 def is_named_as_video(path: Path) -> bool:

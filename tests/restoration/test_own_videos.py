@@ -15,6 +15,7 @@ from gaitext.cli import app
 from gaitext.errors import ConfigError, DataError
 from gaitext.restoration import load_corrector, train_correction
 from gaitext.restoration.crop_data import CropData
+from gaitext.restoration.fit import chosen_by
 from gaitext.restoration.own_videos import held_out, own_sources
 from gaitext.restoration.settings import CorrectionConfig
 from gaitext.restoration.train import prepare_correction, read_correction
@@ -61,6 +62,8 @@ def test_a_flat_folder_and_a_tree_are_both_sources(videos: Path, tmp_path: Path)
     assert own_sources(flat / "a.mp4")[0].name == "a/video/000"
     assert [clip.place for clip in find_clips(flat)] == [None, None]  # as the restorer and a study's domain take them
     assert find_clips(videos) == find_videos(videos)
+    with pytest.raises(DataError, match="lies in the tree of videos"):
+        find_clips(flat, flat / "out")
     with pytest.raises(DataError, match="no such file"):
         own_sources(tmp_path / "nowhere")
 
@@ -145,8 +148,14 @@ def test_what_cannot_teach_is_refused(videos: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             CorrectionConfig.parse({**own, **change}, where="config")
+    with pytest.raises(ConfigError, match="fine-tuned by"):
+        train_correction(own, finetune=True, output=tmp_path / "out")
     with pytest.raises(ConfigError, match="nothing to train by"):
         read_correction(None)
+    (tmp_path / "odd.yaml").write_text("data: [1]\n")
+    for folder in (None, videos):
+        with pytest.raises(ConfigError, match=r"odd\.yaml"):
+            read_correction(tmp_path / "odd.yaml", folder)
 
 
 def test_the_command_needs_no_config(videos: Path) -> None:
@@ -155,3 +164,8 @@ def test_the_command_needs_no_config(videos: Path) -> None:
     assert config.objective.distillation_weight > 0
     result = CliRunner().invoke(app, ["correct", "train"])
     assert result.exit_code != 0
+
+
+def test_the_best_is_by_both_where_both_are_measured() -> None:
+    assert chosen_by({"AP": 60.0, "AP-original": 100.0}) > chosen_by({"AP": 63.0, "AP-original": 90.0})
+    assert chosen_by({"AP": 63.0}) == 63.0
