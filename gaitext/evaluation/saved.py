@@ -23,6 +23,8 @@ _HOW = "give what `gaitext test --save-embeddings` wrote: embeddings [n, c, p], 
 _NAMES = ("embeddings", "labels", "types", "views")
 #: What older files lack.
 _ADDED = ("paths", "about")
+#: Entries of ``about`` that hold entries.
+_OBJECTS = ("config", "checkpoint", "protocol", "versions")
 #: Characters of ``about``, at most.
 _ABOUT = 1 << 20
 #: An array larger than this, in bytes, that deflates to less than a hundredth is no array of embeddings.
@@ -283,6 +285,10 @@ def _about(array: Array, path: Path) -> dict[str, Any]:
     about = json.loads(str(_as_texts(array)))
     if not isinstance(about, dict):
         raise DataError(f"'about' holds a {type(about).__name__}, not an object", where=path, how=_HOW)
+    for name in _OBJECTS:
+        if not isinstance(about.get(name) or {}, dict):
+            kind = type(about[name]).__name__
+            raise DataError(f"'about' holds {kind} as '{name}', not an object", where=path, how=_HOW)
     json.dumps(about, ensure_ascii=False, allow_nan=False).encode()  # half a character, or NaN, raises
     return about
 

@@ -201,6 +201,8 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         ('{"a": ' + "9" * 5000 + "}", "holds no saved embeddings"),
         ("[" * 100_000, "holds no saved embeddings"),
         (np.array(["{}"]), r"'about' is \[1\], not one text"),
+        (np.array('{"protocol": ["a"]}'), "'about' holds list as 'protocol'"),
+        (np.array('{"config": 3}'), "'about' holds int as 'config'"),
         (np.array(5), "'about' holds int64, not texts"),
         (np.array({}, object), "'about' holds Python objects"),
         (np.array("x" * (2 << 20)), "'about' has"),
