@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from gaitext.execution.workers import Outcome, Task, work_through
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+#: Seconds between two lines of progress where there is no terminal.
+_BETWEEN_LINES = 30.0
+
 
 @contextmanager
 def progress(label: str, total: int | None, *, done: int = 0, quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """Yield ``update(done, total=None, note="")``, which moves a bar.
+    """Yield ``update(done, total=None, note="")``, which moves a bar; where there is no terminal, a line now and then.
 
     Args:
         label: shown before the bar.
@@ -42,12 +46,20 @@ def progress(label: str, total: int | None, *, done: int = 0, quiet: bool = Fals
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
+        due = time.monotonic() + _BETWEEN_LINES
 
         def update(done: int, total: int | None = None, note: str = "") -> None:
+            nonlocal due
             fields: dict[str, Any] = {"note": note} if note else {}
             bar.update(task, completed=done, total=total, **fields)
+            if not console.is_terminal and time.monotonic() >= due:
+                due = time.monotonic() + _BETWEEN_LINES
+                whole = bar.tasks[task].total
+                said = f"{done}/{whole:.0f}" if whole is not None else f"{done}"
+                console.print(f"{label} {said} {note}".rstrip(), markup=False, highlight=False)
 
         yield update
 
