@@ -87,7 +87,9 @@ def commit_of(file: Path) -> str | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", "-C", str(file.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30
+        ).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", file.name)

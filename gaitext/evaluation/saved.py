@@ -200,7 +200,7 @@ def evaluate_file(
         chosen, arguments = told_protocol(saved.about, dataset, metric, options, otherwise="CASIA-B")
         return function_of(chosen)(saved.data(), table=table, **arguments)
     except (ConfigError, DataError, ShapeError) as error:
-        if isinstance(error, ConfigError) and (dataset is not None or not saved.about):
+        if isinstance(error, ConfigError) and not saved.about:
             raise
         where = path if error.where is None else f"{path}: {error.where}"
         raise type(error)(error.what, where=where, how=error.how) from error

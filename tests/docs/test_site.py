@@ -17,6 +17,7 @@ from pydantic import Field
 
 import gaitext
 from gaitext.config import Settings
+from gaitext.toolboxes import parts
 from tests.docs.pages import ROOT
 
 #: Settings of files that come with gaitext, and that nobody else writes.
@@ -34,9 +35,13 @@ def tools() -> Iterator[dict[str, ModuleType]]:
 
 
 @pytest.fixture(scope="module")
-def reference(tools: dict[str, ModuleType]) -> dict[str, str]:
-    made: dict[str, str] = tools["configuration"].pages()
-    return made
+def reference(tools: dict[str, ModuleType]) -> Iterator[dict[str, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Other tests in this process may have registered models of their own.
+        shipped = {name: kind for name, kind in parts.MODELS.items() if kind.__module__.startswith("gaitext.")}
+        patch.setattr(parts, "MODELS", shipped)
+        made: dict[str, str] = tools["configuration"].pages()
+        yield made
 
 
 class Below(Settings):
