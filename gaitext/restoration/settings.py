@@ -162,6 +162,12 @@ class TrainerSettings(PaceSettings):
         return self.iterations if self.epochs is None else math.ceil(self.epochs * crops / self.batch_size)
 
 
+def with_data(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's values with ``own`` laid over its ``data``; ``data`` of another kind is left for parsing to refuse."""
+    given = values.get("data") or {}
+    return {**values, "data": {**given, **own}} if isinstance(given, Mapping) else dict(values)
+
+
 class CorrectionConfig(Settings):
     """The whole file.
 

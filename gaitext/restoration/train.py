@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gaitext.config import load_yaml, merge
+from gaitext.config import load_yaml
 from gaitext.errors import ConfigError, DataError
 from gaitext.making import refuse_twins
 from gaitext.restoration.crop_data import Split, check_split, read_split
@@ -20,7 +20,7 @@ from gaitext.restoration.crops import CropReport, prepare_crops
 from gaitext.restoration.fit import CorrectionJob, CorrectionRun, run_correction
 from gaitext.restoration.learner import build_learner
 from gaitext.restoration.own_videos import OWN_CROPS, held_out, own_targets
-from gaitext.restoration.settings import CorrectionConfig
+from gaitext.restoration.settings import CorrectionConfig, with_data
 from gaitext.restoration.targets import find_targets
 from gaitext.store import write_json, write_partition
 from gaitext.training.best import check_batch, run_folder
@@ -49,7 +49,7 @@ def read_correction(config: str | Path | None, videos: str | Path | None = None)
     path = config or _OWN
     values = load_yaml(path)
     if videos is not None:
-        values = merge({"data": {"videos": str(videos)}}, values)
+        values = with_data(values, {"videos": str(videos)})
     return CorrectionConfig.parse(values, where=str(path))
 
 

@@ -12,7 +12,7 @@ from gaitext.config import Settings, load_yaml, merge
 from gaitext.errors import ConfigError, suggest
 from gaitext.evaluation.psymo import VARIATIONS
 from gaitext.restoration import DegradeSettings
-from gaitext.restoration.settings import CorrectionConfig, CropSettings
+from gaitext.restoration.settings import CorrectionConfig, CropSettings, with_data
 from gaitext.store.contract import PROTOCOLS, folder_name
 from gaitext.studies.configs import check_config, check_embedded, located
 from gaitext.studies.scoring import Config
@@ -328,14 +328,14 @@ class CompressionSettings(StudySettings):
         """
         given = self.correction
         values = dict(given) if isinstance(given, dict) else load_yaml(root / given)
-        values = merge({"data": {key: str(value) for key, value in folders.items()}}, values)
+        values = with_data(values, {key: str(value) for key, value in folders.items()})
         if system is not None:
             if "finetune_trainer" in system.overrides and values.get("finetune_trainer") is None:
                 values["finetune_trainer"] = values.get("trainer") or {}
             values = merge(system.overrides, values)
             if system.videos is not None:
                 own = {"videos": str(system.videos), "degrade": self.degrade.model_dump(mode="json")}
-                values["data"] = {**values["data"], **own}
+                values = with_data(values, own)
         config = CorrectionConfig.parse(values, where="correction" if isinstance(given, dict) else str(root / given))
         if config.data.truth is None:  # of one's own video alone, without labels
             how = "give truth and degraded, or the study's walkers"

@@ -96,17 +96,18 @@ def find_videos(root: str | Path, out: str | Path | None = None) -> list[VideoSo
 def find_clips(root: str | Path, out: str | Path | None = None) -> list[VideoSource]:
     """:func:`find_videos`; but of a folder that holds video files themselves, each by itself, which names nobody.
 
+    What else is in such a folder, folders too, is passed over, and named by a warning.
+
     Raises:
         DataError: as :func:`find_videos`.
     """
     folder = Path(root)
-    if not folder.is_dir():
-        return find_videos(root, out)
-    lone = sorted(path for path in folder.iterdir() if path.is_file() and is_named_as_video(path))
-    if not lone:
+    top = _Listing.of(folder) if folder.is_dir() else None
+    if top is None or not top.videos:
         return find_videos(root, out)
     _refuse_inside(folder, out)
-    return [VideoSource(path) for path in lone]
+    name_passed_over(folder, [*top.folders, *top.images, *top.others])
+    return [VideoSource(path) for path in top.videos]
 
 
 def _refuse_inside(root: Path, out: str | Path | None) -> None:
