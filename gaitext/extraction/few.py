@@ -18,6 +18,7 @@ from gaitext.extraction.tracker import Track
 from gaitext.pose import PoseEstimator
 from gaitext.segmentation import Segmenter
 from gaitext.video import count_frames, read_frames
+from gaitext.video.frames import middles
 
 #: Frames looked at for every one that is wanted: in some of them there is nobody.
 _LOOKED_AT = 3
@@ -80,5 +81,4 @@ def extract_few(
 
 def _spread(numbers: list[int], most: int) -> list[int]:
     """At most so many of the numbers: the middles of equal parts."""
-    parts = min(most, len(numbers))
-    return [numbers[(2 * part + 1) * len(numbers) // (2 * parts)] for part in range(parts)]
+    return [numbers[place] for place in middles(len(numbers), min(most, len(numbers)))]

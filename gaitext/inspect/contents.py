@@ -214,15 +214,6 @@ def spread(count: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
 
 
-def middles(count: int, parts: int) -> list[int]:
-    """The middles of ``parts`` equal parts of ``count`` positions: first and last frames often show half a person.
-
-    >>> middles(10, 2), middles(2, 5)
-    ([2, 7], [0, 1])
-    """
-    return sorted({(2 * i + 1) * count // (2 * parts) for i in range(parts)})
-
-
 def _blocks(sequence: Sequence) -> Iterator[Array]:
     """The frames, some at a time, as float32, or float64 where that is stored."""
     frames = max(1, _BLOCK // max(1, int(np.prod(sequence.shape[1:], dtype=np.int64))))

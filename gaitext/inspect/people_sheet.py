@@ -10,10 +10,11 @@ import numpy as np
 
 from gaitext.errors import DataError, GaitextError, describe_failures
 from gaitext.inspect.contact_sheet import check_picture, draw_silhouette, draw_tile, write_picture
-from gaitext.inspect.contents import middles, spread
+from gaitext.inspect.contents import spread
 from gaitext.inspect.footage import Footage, load_footage
 from gaitext.inspect.paint import Frame, draw_text, text_size
 from gaitext.store import Leaf, leaves_of_people
+from gaitext.video.frames import middles
 
 _DARK, _GAP, _LINE = 24, 4, 22
 _SMALL = 12

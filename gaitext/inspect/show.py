@@ -14,7 +14,6 @@ from gaitext.extraction import Correction, ExtractSettings, extract_dataset, fin
 from gaitext.extraction.clips import CONTENT, Content
 from gaitext.extraction.few import extract_few
 from gaitext.inspect.contact_sheet import check_picture, write_picture
-from gaitext.inspect.contents import middles
 from gaitext.inspect.footage import Footage, load_footage
 from gaitext.inspect.moments import Moment, crop_of, estimated, moment, states
 from gaitext.inspect.paint import Frame, text_size
@@ -26,6 +25,7 @@ from gaitext.inspect.views import View, draw
 from gaitext.pose import PoseEstimator, load_estimator
 from gaitext.store import Leaf, leaves_of_people, root_within
 from gaitext.video import VIDEO_SUFFIXES, probe, write_video
+from gaitext.video.frames import middles
 
 #: What a video is written for; other suffixes are pictures'.
 _FILMS = (".mp4", ".mkv", ".avi", ".mov")

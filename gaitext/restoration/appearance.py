@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gaitext.inspect.contact_sheet import write_picture
 from gaitext.inspect.paint import draw_text, text_size
 from gaitext.video import read_frames
+from gaitext.video.frames import middles
 
 Frames = npt.NDArray[np.uint8]
 
@@ -98,9 +99,8 @@ def write_preview(videos: Sequence[Finished], path: Path) -> Path:
     """
     ends = np.cumsum([video.frames for video in videos])
     total = int(ends[-1])
-    count = min(_ROWS, total)
     wanted: dict[int, list[int]] = {}
-    for place in ((2 * row + 1) * total // (2 * count) for row in range(count)):
+    for place in middles(total, min(_ROWS, total)):
         number = int(np.searchsorted(ends, place, "right"))
         wanted.setdefault(number, []).append(place - int(ends[number]) + videos[number].frames)
     shown: list[tuple[str, Frames, Frames]] = []

@@ -25,6 +25,15 @@ _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
 
 
+def middles(count: int, parts: int) -> list[int]:
+    """The middles of ``parts`` equal parts of ``count`` positions: first and last frames often show half a person.
+
+    >>> middles(10, 2), middles(2, 5)
+    ([2, 7], [0, 1])
+    """
+    return sorted({(2 * i + 1) * count // (2 * parts) for i in range(parts)})
+
+
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
     """Sort key under which numbers in names count as numbers.
 
