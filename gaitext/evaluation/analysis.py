@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from gaitext.errors import ConfigError
+from gaitext.evaluation.cross_view import mean_along
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.protocols import function_of, searches, told_protocol
 from gaitext.evaluation.result import EvaluationResult, Gait
-from gaitext.evaluation.searches import Found, Search, run
+from gaitext.evaluation.saved import Saved
+from gaitext.evaluation.searches import NUMBERS, Found, Search, run
 from gaitext.evaluation.statistics import People, check_level, interval
 from gaitext.evaluation.verification import OpenSet, Verification, open_set, verification
 
 #: The scores of a condition.
-SCORES = ("rank-1", "rank-5", "mAP", "mINP")
+SCORES = NUMBERS[:-1]
 #: Mistakes that are listed; views of one's own data that are a matrix.
 _LISTED, _VIEWS = 20, 24
 
@@ -96,12 +98,12 @@ class Analysis:
 
     result: EvaluationResult
     conditions: list[Condition]
-    data: Any = field(repr=False)
+    data: Saved | Mapping[str, Any] = field(repr=False)
     gait: Gait = field(repr=False)
 
 
 def analyse(
-    saved: Any,
+    saved: Saved | Mapping[str, Any],
     dataset: str | None = None,
     metric: str | None = None,
     *,
@@ -132,8 +134,7 @@ def analyse(
     check_level(level, resamples)
     if ranks < 1:
         raise ConfigError(f"is {ranks}", where="ranks", how="ask for one at least")
-    data = _data(saved)
-    about = (saved.get("about") if isinstance(saved, Mapping) else saved.about) or {}
+    data, about = (saved, saved.get("about") or {}) if isinstance(saved, Mapping) else (saved.data(), saved.about)
     dataset, arguments = told_protocol(about, dataset, metric, options)
     result = function_of(dataset)(dict(data), **arguments)
     gait = Gait.of_data(data)
@@ -149,22 +150,11 @@ def analyse(
     return Analysis(result, conditions, saved, gait)
 
 
-def _data(saved: Any) -> dict[str, Any]:
-    names = ("embeddings", "labels", "types", "views")
-    if isinstance(saved, Mapping):
-        return {name: saved[name] for name in names}
-    return {name: getattr(saved, name) for name in names}
-
-
 def _condition(gait: Gait, found: Found, level: float, resamples: int, seed: int) -> Condition:
     search = found.search
     people = People.of(gait.labels, found)
     scores = people.scores()
     low, high = interval(people.scores, len(people.names), level=level, resamples=resamples, seed=seed)
-    rank1 = found.numbers[:, :, 0]
-    there = ~np.isnan(rank1)
-    with np.errstate(invalid="ignore"):
-        recognised = np.where(there, rank1, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
     return Condition(
         search.name,
         list(search.rows),
@@ -180,7 +170,7 @@ def _condition(gait: Gait, found: Found, level: float, resamples: int, seed: int
         open_set(found),
         _confusions(found),
         search.probe,
-        recognised,
+        mean_along(found.numbers[:, :, 0], 1),
         people,
         found,
     )

@@ -11,7 +11,6 @@ from gaitext.errors import DataError
 from gaitext.evaluation.analysis import SCORES, Analysis, Condition
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.result import Gait
-from gaitext.evaluation.searches import NUMBERS
 from gaitext.evaluation.statistics import People, check_level, interval, permutation
 
 #: What :attr:`EvaluationResult.about` must say alike of two that are compared.
@@ -184,7 +183,7 @@ def _difference(
 
 
 def _named(scores: Array) -> dict[str, float]:
-    return {name: float(scores[NUMBERS.index(name)]) for name in SCORES}
+    return {name: float(score) for name, score in zip(SCORES, scores)}
 
 
 def _probes(side: _Side, condition: Condition) -> dict[str, int]:

@@ -323,9 +323,14 @@ def excluding_identical(cells: Array) -> Array:
     """Mean over gallery views other than the probe's: [V, V, …] -> [V, …], skipping NaN."""
     masked = cells.copy()
     masked[np.arange(len(cells)), np.arange(len(cells))] = np.nan
-    there = ~np.isnan(masked)
-    total = np.where(there, masked, 0).sum(1)
-    return np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
+    return mean_along(masked, 1)
+
+
+def mean_along(values: Array, axis: int) -> Array:
+    """Means along an axis of the numbers that are there; NaN where none is."""
+    there = ~np.isnan(values)
+    count = there.sum(axis)
+    return np.where(count > 0, np.where(there, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
 def mean(values: Array) -> float:

@@ -175,7 +175,7 @@ def evaluate_gallery_probe(
     excluded = _excluded(exclude)
     notes, rows = gait.notes(), []
     chance: dict[str, float] = {}
-    looked = searches(gait, gallery, probe, exclude)
+    looked = _searches(gait, chosen, conditions, excluded)
     for name, selector in conditions.items():
         found, probes = run(gait, looked[name], metric, ranks=1, pairs=False), looked[name].probe
         if not len(probes):
@@ -220,13 +220,18 @@ def searches(gait: Gait, gallery: Any = None, probe: Any = None, exclude: Any = 
         ConfigError: a wrong argument.
         DataError: the gallery is empty.
     """
-    chosen, conditions = _selectors(gallery, probe)
+    return _searches(gait, *_selectors(gallery, probe), _excluded(exclude))
+
+
+def _searches(
+    gait: Gait, chosen: Selector | None, conditions: Mapping[str, Selector | None], excluded: Sequence[str]
+) -> dict[str, Search]:
     inside = np.ones(len(gait), bool) if chosen is None else chosen.mask(gait)
     if not inside.any():
         assert chosen is not None
         raise DataError(f"the gallery is empty: {chosen.text} fits no sequence; {_there(gait)}", where="gallery")
     names = {"view": gait.views, "type": gait.types}
-    apart = [np.unique(names[name], return_inverse=True)[1].reshape(-1) for name in _excluded(exclude)]
+    apart = [np.unique(names[name], return_inverse=True)[1].reshape(-1) for name in excluded]
     places = np.flatnonzero(inside)
     return {name: Search(name, _probes(gait, inside, by), places, apart=apart) for name, by in conditions.items()}
 

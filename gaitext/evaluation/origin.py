@@ -65,17 +65,26 @@ def origin(
             "iteration": iteration,
         },
         "protocol": dict(protocol),
-        "versions": {
-            "gaitext": gaitext.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            **versions,
-        },
+        "versions": {**own_versions(), **versions},
         "commit": commit_of(Path(gaitext.__file__).parent / "__init__.py"),
         "seed": seed,
-        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "made": now(),
     }
+
+
+def own_versions() -> dict[str, str]:
+    """Of gaitext, and of what numbers come from."""
+    return {
+        "gaitext": gaitext.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def now() -> str:
+    """The time, by the second, as ISO 8601 writes it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @functools.cache

@@ -44,7 +44,7 @@ FUNCTIONS: dict[str, Callable[..., EvaluationResult]] = {
 
 
 #: The same functions by their own names.
-_BY_NAME = {function.__name__: function for function in FUNCTIONS.values()}
+BY_NAME = {function.__name__: function for function in FUNCTIONS.values()}
 #: Options that no other protocol than ``own`` has.
 _OWN = frozenset({"probe", "exclude"})
 
@@ -87,7 +87,7 @@ def told_protocol(
     told = about.get("protocol")
     told = {key: value for key, value in told.items() if key != "table"} if isinstance(told, Mapping) else {}
     name, theirs = str(told.pop("eval_func", "")), str(told.get("dataset", ""))
-    recorded = _BY_NAME.get(name, FUNCTIONS.get(theirs))
+    recorded = BY_NAME.get(name, FUNCTIONS.get(theirs))
     chosen = dataset
     if chosen is None and (not _OWN.isdisjoint(options) or "=" in str(options.get("gallery"))):
         chosen = "own"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from gaitext.evaluation.cross_view import mean
+from gaitext.evaluation.cross_view import mean, mean_along
 from gaitext.evaluation.distances import TIE, Array, Reference
 from gaitext.evaluation.ranking import places_of, standing
 from gaitext.evaluation.result import Gait
@@ -120,9 +120,7 @@ class Found:
 
 def averaged(cells: Array) -> float:
     """The mean over rows of their means over columns, each of what is there; cells [R, C]."""
-    there = ~np.isnan(cells)
-    rows = np.where(there, cells, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
-    return mean(rows)
+    return mean(mean_along(cells, 1))
 
 
 def run(gait: Gait, search: Search, metric: str = "euc", *, ranks: int = 20, pairs: bool = True) -> Found:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from gaitext.errors import ConfigError
+from gaitext.evaluation.cross_view import mean_along
 from gaitext.evaluation.distances import Array
 from gaitext.evaluation.searches import NUMBERS, Found
 
@@ -82,7 +83,7 @@ class People:
         sums, counts = np.split(flat, 2, axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             cells = (100 * sums / np.where(counts > 0, counts, np.nan)).reshape(*weights.shape[:-1], *shape[1:])
-        return _mean(_mean(cells, -2), -2)
+        return mean_along(mean_along(cells, -2), -2)
 
     def cells(self) -> Array:
         """[R, C, 5] percent."""
@@ -103,12 +104,6 @@ class People:
         rows = there.sum(1)
         weight = np.where(there, 1 / np.maximum(counts, 1), 0) / np.maximum(rows, 1)[:, None] / max(1, (rows > 0).sum())
         return np.asarray(100 * (self.sums[..., number] * weight).sum((1, 2)))
-
-
-def _mean(values: Array, axis: int) -> Array:
-    there = ~np.isnan(values)
-    count = there.sum(axis)
-    return np.where(count > 0, np.where(there, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
 def interval(

@@ -13,14 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gaitext.errors import ConfigError, DataError, GaitextError, suggest
-from gaitext.evaluation import (
-    evaluate_CCGR_MINI,
-    evaluate_CCPG,
-    evaluate_FreeGait,
-    evaluate_Gait3D,
-    evaluate_indoor_dataset,
-    evaluate_real_scene,
-)
+from gaitext.evaluation.protocols import BY_NAME
 from gaitext.execution import map_sequences
 from gaitext.standalone.data import find_leaves
 from gaitext.standalone.settings import DataSettings, HostConfig
@@ -29,15 +22,7 @@ from gaitext.toolboxes.parts import EVALUATIONS
 from gaitext.toolboxes.validate import arguments_for, check_evaluation
 
 #: The evaluation functions of the embedded host: OpenGait's that gaitext has, and gaitext's own.
-_EVALUATIONS: dict[str, Callable[..., Any]] = {
-    "evaluate_indoor_dataset": evaluate_indoor_dataset,
-    "evaluate_CCPG": evaluate_CCPG,
-    "evaluate_Gait3D": evaluate_Gait3D,
-    "evaluate_FreeGait": evaluate_FreeGait,
-    "evaluate_CCGR_MINI": evaluate_CCGR_MINI,
-    "evaluate_real_scene": evaluate_real_scene,
-    **EVALUATIONS,
-}
+_EVALUATIONS: dict[str, Callable[..., Any]] = {**BY_NAME, **EVALUATIONS}
 #: OpenGait's other evaluation functions.
 _TOOLBOX_ONLY = frozenset({"GREW_submission", "HID_submission", "evaluate_scoliosis", "evaluate_segmentation"})
 
