@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
 from typing import Any
 
-import numpy as np
-import torch
 import yaml
 
-import gaitext
+from gaitext.evaluation.origin import now, own_versions
 
 
 def environment() -> dict[str, str]:
     """What made the report itself."""
     return {
-        "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "by": f"gaitext {gaitext.__version__}, torch {torch.__version__}, numpy {np.__version__}, "
-        f"Python {platform.python_version()}",
+        "made": now(),
+        "by": ", ".join(f"{name.replace('python', 'Python')} {own}" for name, own in own_versions().items()),
     }
 
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gaitext.errors import ConfigError, DataError
 from gaitext.evaluation.analysis import analyse
 from gaitext.evaluation.saved import Saved, read_saved
-from gaitext.report.document import Axis, Block, Chart, Code, Document, Line, Row, Section, Table, as_numbers
+from gaitext.report.document import Axis, Block, Code, Document, Row, Section, Table
 from gaitext.report.environment import environment, yaml_text
 from gaitext.report.recognition import Analysed, run_section, summary
-from gaitext.report.study import RESULTS, read_rows, read_study, study_sections
+from gaitext.report.study import RESULTS, log_charts, log_line, read_rows, read_study, study_sections
 
 LEVEL = 0.95
 #: Columns of a training's log that are no loss.
@@ -155,26 +153,19 @@ def training_blocks(run: Run) -> list[Block]:
         losses = [name for name in names if name == "loss" or name.endswith("/loss")] or names
         others = [name for name in names if name not in losses]
         for title, group in ((f"{run.name}: losses", losses), (f"{run.name}: what else was logged", others)):
-            for first in range(0, len(group), 7):
-                lines = tuple(_line(run.log, name) for name in group[first : first + 7])
-                blocks.append(Chart(title, Axis("iteration"), Axis("mean since the last row"), lines))
-        rate = Axis("iteration"), Axis("learning rate", low=0.0)
-        blocks.append(Chart(f"{run.name}: learning rate", *rate, (_line(run.log, "lr"),)))
+            lines = [log_line(name, run.log) for name in group]
+            blocks += log_charts(title, lines, Axis("mean since the last row"))
+        rate = Axis("learning rate", low=0.0)
+        blocks += log_charts(f"{run.name}: learning rate", [log_line("lr", run.log)], rate)
     if run.validation:
         names = [name for name in dict.fromkeys(n for row in run.validation for n in row) if name != "iteration"]
         for name in names[:12]:
-            axes = Axis("iteration"), Axis(name)
-            blocks.append(Chart(f"{run.name}: validation, {name}", *axes, (_line(run.validation, name),)))
+            blocks += log_charts(f"{run.name}: validation, {name}", [log_line(name, run.validation)], Axis(name))
     files = sorted((run.folder / "checkpoints").glob("*.pt")) if run.log else []
     if files:
         rows = tuple(Row(file.name, (f"{file.stat().st_size / 1e6:.1f} MB",)) for file in files)
         blocks.append(Table(f"{run.name}: checkpoints", ("size",), rows, corner="file"))
     return blocks
-
-
-def _line(rows: Sequence[Mapping[str, float]], name: str) -> Line:
-    x, y = (as_numbers([row.get(key, np.nan) for row in rows]) for key in ("iteration", name))
-    return Line(name, x, y)
 
 
 def made_by(run: Analysed) -> list[Block]:

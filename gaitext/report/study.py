@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ VERDICTS = ("holds", "does not hold", "undecided", "not run")
 PUBLISHED = "Published, not run here:"
 #: So many columns with the same name but for a number in it are a curve.
 _CURVE = 3
+#: Lines of a chart, at most: so many can be told apart.
+_LINES = 7
 #: Larger pictures, in bytes, stay outside the page.
 _LARGEST = 4_000_000
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -263,20 +265,14 @@ def _mark(claim: Record) -> Mark:
 
 def _trainings(folder: Path) -> list[Block]:
     """Losses of each system's first training, and, of a study of correction, precision by crops seen."""
-    losses = [_line(system, rows, "iteration", "loss") for system, log in _logs(folder) if (rows := read_rows(log))]
-    blocks: list[Block] = []
-    for first in range(0, len(losses), 7):
-        blocks.append(
-            Chart(
-                "Loss, one training of each system", Axis("iteration"), Axis("loss"), tuple(losses[first : first + 7])
-            )
-        )
+    losses = [log_line(system, rows, y="loss") for system, log in _logs(folder) if (rows := read_rows(log))]
+    blocks: list[Block] = [*log_charts("Loss, one training of each system", losses, Axis("loss"))]
     path = folder / "curves.csv"
     for column, video in (("AP", "degraded"), ("AP-original", "original")) if path.is_file() else ():
         runs: dict[str, list[dict[str, str]]] = {}
         for row in _csv(path):
             runs.setdefault(f"{row.get('system')}, seed {row.get('seed')}", []).append(row)
-        lines = tuple(_line(name, [_floats(row) for row in rows], "crops", column) for name, rows in runs.items())
+        lines = tuple(log_line(name, map(_floats, rows), "crops", column) for name, rows in runs.items())
         axes = Axis("crops seen in training"), Axis("AP of validation people (%)")
         blocks.append(Chart(f"Validation while training, {video} video", *axes, lines))
     return blocks
@@ -298,8 +294,18 @@ def _logs(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _line(name: str, rows: Sequence[Mapping[str, float]], x: str, y: str) -> Line:
-    return Line(name, *(as_numbers([row.get(key, np.nan) for row in rows]) for key in (x, y)))
+def log_line(name: str, rows: Iterable[Mapping[str, float]], x: str = "iteration", y: str | None = None) -> Line:
+    """A column of a log, that of the line's name if no other is named."""
+    rows = list(rows)
+    return Line(name, *(as_numbers([row.get(key, np.nan) for row in rows]) for key in (x, y or name)))
+
+
+def log_charts(title: str, lines: Sequence[Line], y: Axis) -> list[Chart]:
+    """Lines by iterations, a few to a chart."""
+    return [
+        Chart(title, Axis("iteration"), y, tuple(lines[first : first + _LINES]))
+        for first in range(0, len(lines), _LINES)
+    ]
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:

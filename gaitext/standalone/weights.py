@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from gaitext.checkpoints import load
 from gaitext.errors import ConfigError, DataError
 from gaitext.models.pretrained import build_network, find_pretrained
 from gaitext.store import atomic_path, make_folder
+from gaitext.video.digests import content_sha256
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,5 @@ def make_weights(name: str, out: str | Path) -> MadeWeights:
     path = out / f"{name}.safetensors"
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = content_sha256(path)
     return MadeWeights(path, digest, digest == row.sha256)
