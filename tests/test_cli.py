@@ -117,6 +117,15 @@ def test_errors_are_said_in_a_line_and_a_status(tmp_path: Path) -> None:
     assert "no such file" in said
 
 
+def test_a_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """A file that somebody else made is named by its letters; what is no letter is named by its code."""
+    config = tmp_path / "\x1b[31mré\u202egpj.yaml"
+    config.write_text("data_cfg: [", encoding="utf-8")
+    said = gaitext("train", config, code=1)
+    assert "\\x1b[31mré\\u202egpj.yaml" in said
+    assert not {"\x1b", "\u202e"} & set(said)
+
+
 def test_evaluate_with_a_list_of_probes(tmp_path: Path) -> None:
     saved, partition = tmp_path / "e.npz", tmp_path / "Gait3D.json"
     rows = [(f"{i:04d}", f"camid{k}", "seq0") for i in range(4) for k in range(3)]

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import gaitext
 
@@ -23,8 +24,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
-errors = Console(stderr=True)
+
+
+class SafeConsole(Console):
+    """Shows what cannot be printed as its code: a file's name may hold what steers a terminal, or turns text round."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        seen = (each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
+        return super().render_str("".join(seen), **options)
+
+
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 Config = Annotated[Path, typer.Argument(help="YAML in the toolboxes' format, or gaitext's own by name: gaitheat/tiny.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
