@@ -87,7 +87,7 @@ class Finished:
 def write_preview(videos: Sequence[Finished], path: Path) -> Path:
     """Draw a few frames before, after, and what has changed, amplified; evenly spread over all frames of all videos.
 
-    Of frames larger than 480×360 the part of this size is shown that has changed most, in the video's own pixels.
+    Of frames larger than 480×360 the part of this size is shown whose change varies most, in the video's own pixels.
 
     Args:
         videos: with a frame among them.
@@ -122,7 +122,7 @@ def _row(name: str, before: Frames, after: Frames, gain: int) -> Frames:
     change = PictureChange()
     change.compare(before, after)
     height, width = (min(most, side) for most, side in zip(_WINDOW, before.shape))
-    top, left = _most_changed(_apart(before, after).sum(-1, dtype=np.int64), height, width)
+    top, left = _most_changed(before, after, height, width)
     before, after = (image[top : top + height, left : left + width] for image in (before, after))
     difference = (_apart(before, after) * gain).clip(0, 255).astype(np.uint8)
     scale = max(1, _LEAST_WIDTH // width)
@@ -142,12 +142,23 @@ def _apart(before: Frames, after: Frames) -> npt.NDArray[np.int16]:
     return np.abs(after.astype(np.int16) - before)
 
 
-def _most_changed(apart: npt.NDArray[np.int64], height: int, width: int) -> tuple[int, int]:
-    """Top and left of the window in which the sum of [H, W] is largest."""
-    sums = np.pad(apart.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+def _most_changed(before: Frames, after: Frames, height: int, width: int) -> tuple[int, int]:
+    """Top and left of the window in which the change varies most.
+
+    Not the one where it is largest: all of a wall may be a level darker, while what people look at is edges.
+    """
+    change = after.astype(np.float64) - before
+    mean, square = (_window_means(values, height, width) for values in (change, change**2))
+    varies = (square - mean**2).sum(-1)
+    top, left = np.unravel_index(int(varies.argmax()), varies.shape)
     return int(top), int(left)
+
+
+def _window_means(values: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Of values [H, W, C], the mean over every window of a size."""
+    sums = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))
+    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    return inside / (height * width)
 
 
 def _padded(image: Frames, height: int, width: int) -> Frames:

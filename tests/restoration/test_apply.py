@@ -176,10 +176,10 @@ def test_a_preview_shows_frames_before_and_after(tmp_path):
     assert len(set(gains)) == 1
 
 
-def test_of_a_large_frame_the_part_is_shown_that_has_changed_most(tmp_path):
+def test_of_a_large_frame_the_part_is_shown_whose_change_varies_most(tmp_path):
     rng = np.random.default_rng(0)
     before = rng.integers(0, 200, (500, 700, 3), dtype=np.uint8)
-    after = before.copy()
+    after = before + 1  # of all pixels together that is more than of those few
     after[410:440, 600:640] += 10
     for name, frame in (("before", before), ("after", after)):
         (tmp_path / name).mkdir()
@@ -188,12 +188,13 @@ def test_of_a_large_frame_the_part_is_shown_that_has_changed_most(tmp_path):
     with Image.open(path) as image:
         picture = np.asarray(image)
     assert picture.shape == (22 + 360 + 4, 3 * (480 + 4), 3)
-    apart = rng.integers(0, 9, (9, 11))
-    sums = {(y, x): apart[y : y + 4, x : x + 5].sum() for y in range(6) for x in range(7)}
-    assert sums[appearance._most_changed(apart, 4, 5)] == max(sums.values())
+    one, two = rng.integers(0, 256, (2, 9, 11, 3), dtype=np.uint8)
+    change = two.astype(float) - one
+    varies = {(y, x): change[y : y + 4, x : x + 5].var((0, 1)).sum() for y in range(6) for x in range(7)}
+    assert appearance._most_changed(one, two, 4, 5) == max(varies, key=varies.__getitem__)
     difference = picture[22 + 30 : 22 + 360, 2 * 484 : 2 * 484 + 480]
-    assert difference[difference > 0].size == 30 * 40 * 3
-    assert set(np.unique(difference)) == {0, 10 * 16}
+    assert difference[difference > 16].size == 30 * 40 * 3
+    assert set(np.unique(difference)) == {16, 11 * 16}
 
 
 def test_without_a_result_there_is_no_preview(identity, tmp_path):
