@@ -38,7 +38,7 @@ class Pretrained(Settings):
         record: the json beside it that holds its SHA-256.
         licence: of the weights.
         source: who made them.
-        result: its own numbers in a word, with chance; None: not measured by gaitext.
+        result: its own numbers in a word, with chance or what there is without it; None: not measured by gaitext.
         numbers: all of them, with what was tested.
         commands: what made it, one after the other, in an empty folder.
         config: shipped config whose ``model_cfg`` builds it; None: a bundled estimator.

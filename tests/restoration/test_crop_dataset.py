@@ -28,8 +28,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("chain")
-    values = {"identities": 5, "protocol": "own", "types": ["nm-01", "nm-02"], "views": ["090"], "frames": 4}
-    settings = WalkerSettings.parse({**values, "content": ["boxes", "keypoints", "video"]}, where="")
+    people = yaml.safe_load((CONFIGS / "tiny_walkers.yaml").read_text())
+    people.update(identities=5, train_identities=3, views=["090"], frames=4)
+    settings = WalkerSettings.parse(people, where="")
     write_dataset(settings, root / "walkers", quiet=True)
     degrade_dataset(find_videos(root / "walkers/videos"), root / "degraded", DegradeSettings(crf=30), quiet=True)
     parsed = yaml.safe_load((CONFIGS / "tiny_crops.yaml").read_text())
